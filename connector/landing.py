@@ -1,0 +1,129 @@
+"""The landing zone: raw rows as zstd Parquet, partitioned by UTC date; the record of truth.
+
+Naming, listing, reading and writing landed files belong here, the same for a local folder and for
+`s3://`. What the rows mean does not. A file appears whole or not at all, and is never edited.
+
+Layout: webhook deliveries in `date=YYYY-MM-DD/`, fetched answers in `<zone>/date=YYYY-MM-DD/`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+EVENTS_ZONE = ""
+PCA_ZONE = "pca"
+CALLS_ZONE = "calls"
+
+
+@dataclass(frozen=True, order=True)
+class LandedFile:
+    """One landed file; `path` is relative to the landing root and is its identity."""
+
+    path: str
+    size_bytes: int
+
+
+class Landing:
+    """A landing zone in a local folder or under an `s3://bucket/prefix`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if "://" in url:
+            self._fs, self._root = fs.FileSystem.from_uri(url)
+        else:
+            self._fs, self._root = fs.LocalFileSystem(), str(Path(url).absolute())
+
+    def write(self, table: pa.Table, *, zone: str, name: str, time_column: str) -> list[LandedFile]:
+        """Land `table` as `name`.parquet, one file for each UTC date found in `time_column`.
+
+        Durable and visible when it returns. Writing the same rows under the same name again gives the
+        same files, so a writer that was killed may simply repeat itself.
+
+        Raises:
+            OSError: The store can't take the file; nothing half-written is visible.
+        """
+        return [
+            self._put(part, f"{_prefix(zone)}date={day.isoformat()}/{name}.parquet")
+            for day, part in _split_by_date(table, time_column)
+        ]
+
+    def list_files(self, zone: str) -> list[LandedFile]:
+        """All landed files of a zone, sorted by path."""
+        root = f"{self._root}/{zone}" if zone else self._root
+        days = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        found: list[LandedFile] = []
+        for day in days:
+            if day.type == fs.FileType.Directory and day.base_name.startswith("date="):
+                found.extend(self._list_day(day.path))
+        return sorted(found)
+
+    def read(self, file: LandedFile, schema: pa.Schema) -> pa.Table:
+        """One landed file as a table of `schema`.
+
+        Raises:
+            FileNotFoundError: It is gone.
+            pa.ArrowInvalid: It is no Parquet file, is cut short, or lacks a column of `schema`.
+        """
+        with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
+            table = pq.read_table(source)
+        missing = set(schema.names) - set(table.schema.names)
+        if missing:
+            raise pa.ArrowInvalid(f"{file.path} lacks the columns {sorted(missing)}")
+        return table.select(schema.names).cast(schema)
+
+    def _list_day(self, path: str) -> Iterator[LandedFile]:
+        for info in self._fs.get_file_info(fs.FileSelector(path)):
+            if info.type == fs.FileType.File and info.base_name.endswith(".parquet"):
+                yield LandedFile(info.path.removeprefix(self._root).lstrip("/"), info.size)
+
+    def _put(self, table: pa.Table, path: str) -> LandedFile:
+        target = f"{self._root}/{path}"
+        if isinstance(self._fs, fs.LocalFileSystem):
+            _put_local(table, Path(target))
+        else:
+            # An object store shows an object only once its upload is complete.
+            with self._fs.open_output_stream(target) as sink:
+                _write_parquet(table, sink)
+        return LandedFile(path, self._fs.get_file_info(target).size)
+
+
+def _prefix(zone: str) -> str:
+    return f"{zone}/" if zone else ""
+
+
+def _split_by_date(table: pa.Table, time_column: str) -> Iterator[tuple[date, pa.Table]]:
+    days = pc.cast(pc.floor_temporal(table[time_column], unit="day"), pa.timestamp("us", tz="UTC"))
+    for day in sorted(value for value in pc.unique(days).to_pylist()):
+        assert isinstance(day, datetime)  # noqa: S101 - a null time can't be in a landed schema
+        yield day.date(), table.filter(pc.equal(days, pa.scalar(day, days.type)))
+
+
+def _write_parquet(table: pa.Table, sink: object) -> None:
+    pq.write_table(table, sink, compression="zstd", compression_level=1)
+
+
+def _put_local(table: pa.Table, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.tmp")
+    with aside.open("wb") as sink:
+        _write_parquet(table, sink)
+        sink.flush()
+        os.fsync(sink.fileno())
+    aside.replace(target)
+    for folder in (target.parent, target.parent.parent):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

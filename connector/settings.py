@@ -1,0 +1,77 @@
+"""Every setting, typed, read once at the edge from the environment or a `.env` file.
+
+Names, defaults and checks belong here. What a setting does belongs to the module that uses it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "VERBEX_"
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message lists all of them, one a line."""
+
+
+class Settings(BaseSettings):
+    """The settings of verbex-sync. Units stand in the names; secrets never print."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    data_dir: Path = Path("data")
+    landing_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    webhook_token: SecretStr | None = None
+    allow_unsigned: bool = False
+    signature_tolerance_s: float = Field(259_200, gt=0)
+    max_body_bytes: int = Field(1_048_576, ge=1)
+    seal_interval_s: float = Field(5, gt=0)
+    seal_bytes: int = Field(67_108_864, ge=1)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    api_url: str = Field("https://api.verbex.ai", pattern=r"^https?://")
+    api_key: SecretStr | None = None
+    api_rps: float = Field(10, gt=0)
+    api_concurrency: int = Field(8, ge=1)
+    pca_give_up_s: float = Field(86_400, gt=0)
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _split_on_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def landing(self) -> str:
+        """Where landing is: `landing_url`, or the folder `landing` under the data folder."""
+        return self.landing_url or str(self.data_dir / "landing")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment and `.env`; `overrides` win over both.
+
+    Raises:
+        SettingsError: naming every setting that is wrong, what is wrong with it, and nothing secret.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{ENV_PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("These settings are wrong:\n  " + "\n  ".join(lines)) from None
