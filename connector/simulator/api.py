@@ -1,0 +1,155 @@
+"""The REST API of a simulated Verbex: an HTTP server on localhost that answers from a `World`.
+
+Belongs here: routes, the API key, the log of requests, and where faults are let in. What the answers hold
+is in `connector.simulator.world`.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+from aiohttp import web
+
+from connector.simulator import listing
+from connector.simulator.calls import Call
+from connector.simulator.faults import Faults, break_answer
+from connector.simulator.subscriptions import Subscriptions, add_routes
+from connector.simulator.world import World
+
+DEFAULT_API_KEY = "simulated-key"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request as the server saw it; `at_s` is monotonic, `fault` the one that was injected."""
+
+    at_s: float
+    method: str
+    path: str
+    fault: str | None
+
+
+class ApiServer:
+    """Serves a world's API while its context is open; `faults`, `api_key` and `now_us` may change meanwhile.
+
+    Args:
+        world: What to answer from.
+        host: Where to listen.
+        port: 0 for any free one; `url` tells which it became.
+        api_key: The bearer key that requests must carry.
+        faults: What goes wrong, and how often.
+        now_us: The clock that answers follow, in UNIX microseconds: a PCA is there once its time has come,
+            and calls that have not started are unknown. Without one everything is there.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str = DEFAULT_API_KEY,
+        faults: Faults | None = None,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
+        self.world = world
+        self.api_key = api_key
+        self.faults = faults or Faults()
+        self.now_us = now_us
+        self.requests: list[LoggedRequest] = []
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.subscriptions = Subscriptions(world.seed)
+        self.url = ""
+        self._host, self._port = host, port
+        self._seen: Counter[str] = Counter()
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.5)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        port = self._runner.addresses[0][1]
+        self.url = f"http://{self._host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    def request_count(self, call_id: str = "") -> int:
+        """How many requests named `call_id` in their path; without one, how many there were at all."""
+        return sum(1 for request in self.requests if call_id in request.path)
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[self._observe])
+        results = "/v2/ai-agents/{agent_id}/postcall-analysis/results/{call_id}"
+        app.router.add_get(results, self._get_pca)
+        app.router.add_get("/v2/ai-agents/{agent_id}/postcall-analysis", self._get_configuration)
+        app.router.add_get("/v1/calls/", self._list_calls)
+        app.router.add_get("/v1/calls/{call_id}", self._get_call)
+        add_routes(app, self.subscriptions)
+        return app
+
+    @web.middleware
+    async def _observe(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        nth = self._seen[request.path]
+        self._seen[request.path] += 1
+        fault = self.faults.draw(request.path, nth)
+        self.requests.append(LoggedRequest(time.monotonic(), request.method, request.path, fault))
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            if request.headers.get("Authorization") != f"Bearer {self.api_key}":
+                return _problem("Invalid API key", 401)
+            right = await handler(request)
+            if fault is None or not isinstance(right, web.Response):
+                return right
+            return await break_answer(fault, self.faults, request, right)
+        finally:
+            self.in_flight -= 1
+
+    async def _get_pca(self, request: web.Request) -> web.Response:
+        call = self._find_call(request)
+        if call is None or call.agent.agent_id != request.match_info["agent_id"]:
+            return _problem("Call not found", 404)
+        return _json(self.world.pca_answer(call, self._now()))
+
+    async def _get_configuration(self, request: web.Request) -> web.Response:
+        agent = self.world.agent_by_id.get(request.match_info["agent_id"])
+        return _json(agent.configuration()) if agent else _problem("Agent not found", 404)
+
+    async def _get_call(self, request: web.Request) -> web.Response:
+        call = self._find_call(request)
+        return _json(self.world.details(call)) if call else _problem("Call not found", 404)
+
+    async def _list_calls(self, request: web.Request) -> web.Response:
+        known = (call for call in self.world.calls if self._is_known(call))
+        try:
+            page, more = listing.list_calls(known, request.query)
+        except ValueError as error:
+            return _json({"detail": [{"msg": str(error), "type": "value_error"}]}, 422)
+        return _json({"calls": [self.world.details(call) for call in page], **more})
+
+    def _find_call(self, request: web.Request) -> Call | None:
+        call = self.world.call_by_id.get(request.match_info["call_id"])
+        return call if call is not None and self._is_known(call) else None
+
+    def _is_known(self, call: Call) -> bool:
+        now_us = self._now()
+        return now_us is None or call.started_us <= now_us
+
+    def _now(self) -> int | None:
+        return None if self.now_us is None else self.now_us()
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def _problem(detail: str, status: int) -> web.Response:
+    return _json({"detail": detail}, status)

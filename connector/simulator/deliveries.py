@@ -1,0 +1,48 @@
+"""How events reach a receiver: mostly once and in order, sometimes twice, late or before their turn.
+
+Belongs here: the list of deliveries as data. Sending it over a socket is `connector.simulator.sender`'s.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from connector.simulator.events import Event
+
+_LATE_SHARE = 0.1
+"""Of the disordered deliveries, the share that is not minutes but hours late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way; `offset_s` is when it is sent, in seconds after the world's start."""
+
+    offset_s: float
+    event: Event
+
+
+def plan_deliveries(
+    rng: random.Random, events: Iterable[Event], *, start_us: int, duplicates: float, disorder: float
+) -> list[Delivery]:
+    """All deliveries in the order they are sent.
+
+    Args:
+        rng: Where chance comes from.
+        events: What there is to tell; each is delivered at least once.
+        start_us: The world's start, UNIX microseconds.
+        duplicates: The share of events delivered a second time, with the same bytes.
+        disorder: The share of deliveries that are held up and so overtaken by others.
+    """
+    planned = []
+    for event in events:
+        copies = 2 if rng.random() < duplicates else 1
+        for copy in range(copies):
+            delay_s = rng.uniform(0.05, 0.3) + copy * rng.uniform(0.1, 300)
+            if rng.random() < disorder:
+                delay_s += _hold_up_s(rng)
+            planned.append(Delivery((event.at_us - start_us) / 1e6 + delay_s, event))
+    return sorted(planned, key=lambda delivery: (delivery.offset_s, delivery.event.trace_id))
+
+
+def _hold_up_s(rng: random.Random) -> float:
+    return rng.uniform(3600, 7200) if rng.random() < _LATE_SHARE else rng.uniform(1, 600)

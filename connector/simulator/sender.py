@@ -1,0 +1,154 @@
+"""Sends webhooks as Verbex would: signed, concurrently, and again until they are acknowledged.
+
+Belongs here: the sending side of one HTTP exchange and its repetition. What is sent, and in which order, is
+`connector.simulator.deliveries`'s.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from connector.signature import SIGNATURE_HEADER, sign
+from connector.simulator.deliveries import Delivery
+from connector.simulator.events import Event
+
+MAX_BACKOFF_S = 5.0
+Progress = Callable[[int, int], None]
+"""Called with how many deliveries are done and how many there are."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class SendOptions:
+    """Where and how to send.
+
+    Attributes:
+        url: The receiver's full URL.
+        secrets: What to sign with, one `v1` each; none sends unsigned.
+        token: A bearer token to send along, or None.
+        rate_per_s: Deliveries a second; None sends as fast as the receiver answers.
+        concurrency: Requests in flight at most.
+        tries: How often a delivery is tried before the sender gives it up.
+        backoff_s: The wait before the second try; doubles with each further one, up to 5 s.
+        timeout_s: How long one answer may take.
+    """
+
+    url: str
+    secrets: Sequence[str] = ()
+    token: str | None = None
+    rate_per_s: float | None = None
+    concurrency: int = 16
+    tries: int = 8
+    backoff_s: float = 0.1
+    timeout_s: float = 10.0
+
+
+@dataclass
+class SendReport:
+    """What came of it: answers by HTTP status (0: no answer), and deliveries by `trace_id`."""
+
+    deliveries: int = 0
+    attempts: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
+
+
+async def send(
+    deliveries: Sequence[Delivery],
+    options: SendOptions,
+    progress: Progress = no_progress,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> SendReport:
+    """Send all `deliveries` in their order, as many at once as `options` allow.
+
+    Returns once each is acknowledged with a 2xx or given up; the report can tell which. `clock` gives the
+    UNIX seconds that signatures carry.
+    """
+    report = SendReport()
+    turns: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=options.concurrency)
+    async with _session(options) as session, asyncio.TaskGroup() as workers:
+        for _ in range(options.concurrency):
+            workers.create_task(_work(turns, session, options, report, clock))
+        async for done, delivery in _paced(deliveries, options.rate_per_s):
+            await turns.put(delivery)
+            progress(done, len(deliveries))
+        for _ in range(options.concurrency):
+            await turns.put(None)
+    progress(len(deliveries), len(deliveries))
+    return report
+
+
+@asynccontextmanager
+async def _session(options: SendOptions) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=options.concurrency)
+    timeout = aiohttp.ClientTimeout(total=options.timeout_s)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield session
+
+
+async def _paced(
+    deliveries: Sequence[Delivery], rate_per_s: float | None
+) -> AsyncIterator[tuple[int, Delivery]]:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    for done, delivery in enumerate(deliveries):
+        if rate_per_s is not None:
+            await asyncio.sleep(max(0.0, began_s + done / rate_per_s - loop.time()))
+        yield done, delivery
+
+
+async def _work(
+    turns: asyncio.Queue[Delivery | None],
+    session: aiohttp.ClientSession,
+    options: SendOptions,
+    report: SendReport,
+    clock: Callable[[], float],
+) -> None:
+    while (delivery := await turns.get()) is not None:
+        report.deliveries += 1
+        is_acknowledged = await _deliver(delivery.event, session, options, report, clock)
+        (report.acknowledged if is_acknowledged else report.given_up)[delivery.event.trace_id] += 1
+
+
+async def _deliver(
+    event: Event,
+    session: aiohttp.ClientSession,
+    options: SendOptions,
+    report: SendReport,
+    clock: Callable[[], float],
+) -> bool:
+    for attempt in range(options.tries):
+        if attempt:
+            await asyncio.sleep(min(MAX_BACKOFF_S, options.backoff_s * 2 ** (attempt - 1)))
+        status = await _post(event, session, options, clock)
+        report.attempts += 1
+        report.statuses[status] += 1
+        if 200 <= status < 300:
+            return True
+    return False
+
+
+async def _post(
+    event: Event, session: aiohttp.ClientSession, options: SendOptions, clock: Callable[[], float]
+) -> int:
+    headers = event.headers()
+    if options.secrets:
+        headers[SIGNATURE_HEADER] = sign(event.body, options.secrets, signed_at_s=int(clock()))
+    if options.token is not None:
+        headers["Authorization"] = f"Bearer {options.token}"
+    try:
+        async with session.post(options.url, data=event.body, headers=headers) as answer:
+            await answer.read()
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0
