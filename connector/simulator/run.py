@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
-from connector.simulator.calls import MAX_DURATION_S
 from connector.simulator.sender import Progress, SendOptions, SendReport, no_progress, send
 from connector.simulator.truth import Truth
-from connector.simulator.world import DEFAULT_SPAN_S, World
+from connector.simulator.world import World
 
 
 @dataclass(frozen=True)
@@ -87,5 +86,5 @@ def recent_start(now: datetime) -> datetime:
 
     It moves on by whole hours, so that the same command typed twice within one sends the same events.
     """
-    longest = timedelta(seconds=DEFAULT_SPAN_S + 2 * MAX_DURATION_S)
-    return (now.astimezone(UTC) - longest).replace(minute=0, second=0, microsecond=0)
+    # Calls start within six hours; the last one, its PCA and a revision fit into the seventh.
+    return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=7)
