@@ -1,0 +1,229 @@
+"""The journal: deliveries made durable in groups, each acknowledged only after its sync returned.
+
+Group commit, the bounded queue, the lock and the turn from one segment to the next belong here. The
+bytes of a segment are `connector.segment`'s, landing them is `connector.seal`'s.
+
+While one sync is in flight the next group gathers; there are no timers. Disk work runs on one thread
+of its own, so that segments need no lock.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from connector.delivery import Delivery, to_batch
+from connector.segment import SEGMENT_SUFFIX, Segment
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+MAX_QUEUED_DELIVERIES = 16_384
+
+_T = TypeVar("_T")
+
+
+class CannotStoreError(Exception):
+    """The journal can't keep a delivery now; the sender must try again later."""
+
+
+class JournalLockedError(Exception):
+    """Another process holds the journal folder; the message says which."""
+
+
+def new_receiver_id(now: datetime, random_bytes: bytes) -> str:
+    """An id for one run of one receiver process; ids sort by time.
+
+    Args:
+        now: The time of the start.
+        random_bytes: Some bytes of randomness, against a clock that jumps.
+    """
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random_bytes.hex()}"
+
+
+class Journal:
+    """The journal of one receiver process, in a folder of its own."""
+
+    def __init__(self, folder: Path, receiver_id: str, *, segment_bytes: int, segment_age_s: float) -> None:
+        """Lock the folder.
+
+        Args:
+            folder: Created if it is not there.
+            receiver_id: New for each start; with the row's number it names a delivery.
+            segment_bytes: A segment ends when it is this large,
+            segment_age_s: or this old.
+
+        Raises:
+            JournalLockedError: Another receiver holds the folder.
+            OSError: The folder can't be used.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = _lock_folder(folder)
+        self._log = _SegmentLog(folder, receiver_id, segment_bytes, segment_age_s)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._queued: list[tuple[Delivery, asyncio.Future[None]]] = []
+        self._queued_bytes = 0
+        self._has_work = asyncio.Event()
+        self._is_closing = False
+        self._flusher: asyncio.Task[None] | None = None
+        self.failure: str | None = None
+        """Why the last group could not be stored; None when it could."""
+
+    def start(self) -> None:
+        """Begin to write what is appended."""
+        self._flusher = asyncio.create_task(self._flush_until_closed(), name="journal-flusher")
+
+    def append(self, delivery: Delivery) -> asyncio.Future[None]:
+        """Queue a delivery. The future is done once the delivery is durable.
+
+        It fails with `CannotStoreError` when the disk fails; the delivery may then be stored or not.
+
+        Raises:
+            CannotStoreError: The queue is full, or the journal is closing.
+        """
+        if self._is_closing:
+            raise CannotStoreError("The receiver is stopping.")
+        size_bytes = len(delivery.body)
+        if len(self._queued) >= MAX_QUEUED_DELIVERIES or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES:
+            raise CannotStoreError("More deliveries are waiting for the disk than the receiver may hold.")
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queued.append((delivery, stored))
+        self._queued_bytes += size_bytes
+        self._has_work.set()
+        return stored
+
+    async def probe(self) -> bool:
+        """Whether a delivery could be stored now. After a failure this tries the disk."""
+        if self._is_closing:
+            return False
+        if self.failure is not None:
+            with suppress(CannotStoreError):
+                await self._store([])
+        return self.failure is None
+
+    async def closed_segments(self) -> list[Path]:
+        """The segments no one writes to any more, oldest first; ends the open one if it is old enough."""
+        return await self._on_thread(self._log.closed_segments)
+
+    async def drain(self) -> None:
+        """Take nothing more, store what is queued and end the open segment."""
+        self._is_closing = True
+        self._has_work.set()
+        if self._flusher is not None:
+            await self._flusher
+        await self._on_thread(self._log.end_segment)
+
+    def close(self) -> None:
+        """Let go of the folder; call it after `drain`."""
+        self._thread.shutdown()
+        os.close(self._lock)
+
+    async def _flush_until_closed(self) -> None:
+        while self._queued or not self._is_closing:
+            await self._has_work.wait()
+            self._has_work.clear()
+            group, self._queued, self._queued_bytes = self._queued, [], 0
+            if group:
+                await self._flush(group)
+
+    async def _flush(self, group: Sequence[tuple[Delivery, asyncio.Future[None]]]) -> None:
+        error: CannotStoreError | None = None
+        try:
+            await self._store([delivery for delivery, _ in group])
+        except CannotStoreError as caught:
+            error = caught
+        for _, stored in group:
+            if stored.done():
+                continue  # the sender went away
+            if error is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(error)
+
+    async def _store(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            await self._on_thread(lambda: self._log.append(deliveries))
+        except Exception as error:  # whatever it is, those who wait must be told
+            self.failure = f"{type(error).__name__}: {error}"
+            logger.exception("The journal could not store %d deliveries", len(deliveries))
+            raise CannotStoreError("The receiver's disk does not take deliveries now.") from error
+        self.failure = None
+
+    def _on_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class _SegmentLog:
+    """The open segment and its successors; lives on the journal's thread."""
+
+    def __init__(self, folder: Path, receiver_id: str, segment_bytes: int, segment_age_s: float) -> None:
+        self._folder = folder
+        self._receiver_id = receiver_id
+        self._segment_bytes = segment_bytes
+        self._segment_age_s = segment_age_s
+        self._open: Segment | None = None
+        self._opened_at_s = 0.0
+        self._segment_count = 0
+        self._next_sequence = 0
+
+    def append(self, deliveries: Sequence[Delivery]) -> None:
+        """Store a group durably; none of it is acknowledged if this raises."""
+        first_sequence = self._next_sequence
+        # A group that failed may still be on the disk: its numbers are never given again.
+        self._next_sequence += len(deliveries)
+        segment = self._open or self._begin_segment()
+        if not deliveries:
+            return
+        try:
+            segment.append(to_batch(self._receiver_id, first_sequence, deliveries))
+        except BaseException:
+            self.end_segment()
+            raise
+        if segment.size_bytes >= self._segment_bytes:
+            self.end_segment()
+
+    def end_segment(self) -> None:
+        """Close the open segment, if there is one; one without a batch is removed."""
+        segment, self._open = self._open, None
+        if segment is not None:
+            segment.close()
+            if segment.batch_count == 0:
+                segment.path.unlink(missing_ok=True)
+
+    def closed_segments(self) -> list[Path]:
+        if self._open and time.monotonic() - self._opened_at_s >= self._segment_age_s:
+            self.end_segment()
+        open_path = self._open.path if self._open else None
+        return sorted(path for path in self._folder.glob(f"*{SEGMENT_SUFFIX}") if path != open_path)
+
+    def _begin_segment(self) -> Segment:
+        self._segment_count += 1
+        name = f"{self._receiver_id}-{self._segment_count:06d}{SEGMENT_SUFFIX}"
+        self._open = Segment(self._folder / name)
+        self._opened_at_s = time.monotonic()
+        return self._open
+
+
+def _lock_folder(folder: Path) -> int:
+    # The lock is the kernel's and dies with the process; the number inside is for people only.
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise JournalLockedError(
+            f"The journal {folder} is held by the receiver with process id {holder}. Stop that one first, "
+            "or give this one another VERBEX_DATA_DIR."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

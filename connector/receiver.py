@@ -1,0 +1,173 @@
+"""The receiver's HTTP face: authenticate, store, answer.
+
+Routes, limits on what is read, and the status of each answer belong here. What an event means does not,
+nor how it becomes durable (`connector.journal`), nor the process around it (`connector.serve`).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from connector.auth import AuthenticationError, Authenticator, VerifiedBy
+from connector.delivery import Delivery
+from connector.event import read_envelope
+from connector.headers import keep_headers
+from connector.journal import CannotStoreError, Journal
+from connector.metrics import CONTENT_TYPE, Metrics
+from connector.problem import Refused, to_response
+
+WEBHOOK_PATH = "/webhooks/verbex"
+BODY_TIMEOUT_S = 30.0
+
+
+class Receiver:
+    """Answers requests; a 200 leaves only after the delivery's bytes are durable."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        authenticator: Authenticator,
+        metrics: Metrics,
+        *,
+        max_body_bytes: int,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            journal: A started journal.
+            authenticator: Who may deliver.
+            metrics: Where to count.
+            max_body_bytes: A larger body is refused.
+            clock_ns: UTC, UNIX nanoseconds.
+        """
+        self._journal = journal
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._clock_ns = clock_ns
+        self._gets: dict[str, Callable[[], Awaitable[web.Response]]] = {
+            "/healthz": self._is_alive,
+            "/readyz": self._is_ready,
+            "/metrics": self._render_metrics,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer any request."""
+        try:
+            if request.path == WEBHOOK_PATH:
+                return await self._receive(request)
+            return await self._answer_get(request)
+        except Refused as refused:
+            self._metrics.refused.labels(refused.reason).inc()
+            return to_response(refused)
+
+    async def _receive(self, request: web.BaseRequest) -> web.Response:
+        if request.method != "POST":
+            raise _wrong_method("POST")
+        _check_content_type(request.headers.get("Content-Type"))
+        body = await self._read_body(request)
+        now_ns = self._clock_ns()
+        verified_by = self._authenticate(request, body, now_ns)
+        envelope = read_envelope(body)
+        await self._store(
+            Delivery(
+                now_ns // 1000, *envelope[:2], verified_by, envelope[2], keep_headers(request.headers), body
+            )
+        )
+        self._metrics.stored.labels(verified_by, str(envelope.problem is None).lower()).inc()
+        if envelope.problem is None:
+            return _json({"traceId": envelope.trace_id})
+        refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", envelope.problem)
+        return to_response(refused, stored=True, traceId=envelope.trace_id)
+
+    async def _read_body(self, request: web.BaseRequest) -> bytes:
+        content = request.content
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise self._too_large()
+        if content.is_eof():  # as good as always: the body came with the headers
+            body = content.read_nowait()
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
+            return body
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._read_slow_body(request)
+        except TimeoutError:
+            detail = f"The body did not arrive within {BODY_TIMEOUT_S:g} s."
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow_body", detail) from None
+        except (web.RequestPayloadError, ConnectionError):
+            detail = "The body broke off before its end; send the whole of it."
+            raise Refused(HTTPStatus.BAD_REQUEST, "broken_body", detail) from None
+
+    async def _read_slow_body(self, request: web.BaseRequest) -> bytes:
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = bytearray()
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
+        return bytes(body)
+
+    def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
+        try:
+            return self._authenticator.authenticate(request.headers, body, now_s=now_ns / 1e9)
+        except AuthenticationError as error:
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise Refused(HTTPStatus.UNAUTHORIZED, error.reason, str(error), headers=headers) from None
+
+    async def _store(self, delivery: Delivery) -> None:
+        try:
+            await self._journal.append(delivery)
+        except CannotStoreError as error:
+            raise _unavailable(str(error)) from None
+
+    async def _answer_get(self, request: web.BaseRequest) -> web.Response:
+        answer = self._gets.get(request.path)
+        if answer is None:
+            detail = f"There is nothing here; events go to POST {WEBHOOK_PATH}."
+            raise Refused(HTTPStatus.NOT_FOUND, "not_found", detail)
+        if request.method not in ("GET", "HEAD"):
+            raise _wrong_method("GET, HEAD")
+        return await answer()
+
+    async def _is_alive(self) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def _is_ready(self) -> web.Response:
+        if not await self._journal.probe():
+            raise _unavailable("The receiver can't store deliveries now; its log says why.")
+        return _json({"status": "ok"})
+
+    async def _render_metrics(self) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _too_large(self) -> Refused:
+        detail = f"The body is larger than {self._max_body_bytes} bytes (VERBEX_MAX_BODY_BYTES)."
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+
+
+def _check_content_type(content_type: str | None) -> None:
+    # None says nothing against JSON, and an event is worth more than a header.
+    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        detail = "The content type is not JSON; send Content-Type: application/json."
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
+
+
+def _wrong_method(allowed: str) -> Refused:
+    detail = f"Only {allowed} is answered here."
+    return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", detail, headers={"Allow": allowed})
+
+
+def _unavailable(detail: str) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "cannot_store", f"{detail} Try again later.")

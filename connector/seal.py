@@ -1,0 +1,90 @@
+"""Sealing: a closed journal segment becomes Parquet in the landing zone, then goes away.
+
+The order of those two steps and the patience with a landing zone that is away belong here. When a
+segment is closed is `connector.journal`'s to say; how a file appears whole is `connector.landing`'s.
+
+A segment is removed only after its rows are landed durably. The landed name derives from the segment's,
+so a seal that was killed in between lands the same file again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from connector.journal import Journal
+from connector.landing import EVENTS_ZONE, LandedFile, Landing
+from connector.segment import read_segment
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_TICK_S = 1.0
+_LONGEST_WAIT_S = 60.0
+
+
+def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
+    """Land the whole batches of a closed segment, then remove it.
+
+    Returns:
+        The landed files: one for each UTC day of receipt, none if the segment holds no whole batch.
+
+    Raises:
+        OSError: The segment can't be read or the landing zone can't take it; the segment stays.
+    """
+    table, torn_bytes = read_segment(path)
+    if torn_bytes:
+        logger.warning("Segment %s ends in %d bytes that were never acknowledged", path.name, torn_bytes)
+    files = []
+    if table.num_rows:
+        files = landing.write(table, zone=EVENTS_ZONE, name=path.stem, time_column="received_at")
+    path.unlink()
+    return files
+
+
+class Sealer:
+    """Seals the closed segments of a journal while it runs; never in the way of an acknowledgement."""
+
+    def __init__(self, journal: Journal, open_landing: Callable[[], Landing], *, interval_s: float) -> None:
+        """Prepare.
+
+        Args:
+            journal: Whose segments are to be sealed, left-over ones of earlier runs too.
+            open_landing: Called when there is something to land, again after each failure.
+            interval_s: The journal's own segment age, so that looking more often is of no use.
+        """
+        self._journal = journal
+        self._open_landing = open_landing
+        self._landing: Landing | None = None
+        self._tick_s = min(interval_s, _LONGEST_TICK_S)
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Seal until `stop`, then once more; a failure is tried again, ever more patiently."""
+        wait_s = self._tick_s
+        while not self._stopping.is_set():
+            has_worked = await self._seal_all()
+            wait_s = self._tick_s if has_worked else min(wait_s * 2, _LONGEST_WAIT_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
+        await self._seal_all()
+
+    def stop(self) -> None:
+        """Let `run` seal what is closed by now and return."""
+        self._stopping.set()
+
+    async def _seal_all(self) -> bool:
+        for path in await self._journal.closed_segments():
+            try:
+                await asyncio.to_thread(self._seal, path)
+            except Exception:  # an unreachable store has many faces, and none may end the sealing
+                logger.exception("Segment %s could not be landed; it stays in the journal", path.name)
+                self._landing = None
+                return False
+        return True
+
+    def _seal(self, path: Path) -> None:
+        if self._landing is None:
+            self._landing = self._open_landing()
+        for file in seal_segment(path, self._landing):
+            logger.info("Landed %s, %d bytes", file.path, file.size_bytes)

@@ -1,0 +1,85 @@
+"""Webhook signatures: two verbs, `sign` and `verify`, and one error.
+
+Only the scheme belongs here: what is signed, how the header reads, when it is too old. Which requests
+must be signed is `connector.auth`'s to say.
+
+Verbex documents the header `X-Webhook-Signature`, secrets that begin with `whsec_`, and one `v1=` value
+for each valid secret while a rotation lasts. It does not document the signed text. We assume the common
+scheme, and only this module knows it: `t=<unix seconds>,v1=<hex>[,v1=<hex>]`, where each `v1` is
+HMAC-SHA256 with the secret as given for a key, over `<t>.` followed by the raw body.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+SIGNATURE_HEADER = "X-Webhook-Signature"
+
+_MAX_SECONDS_DIGITS = 15
+
+
+class SignatureError(Exception):
+    """The signature proves nothing; the message says why and quotes neither header nor secret."""
+
+    def __init__(self, reason: Literal["malformed", "mismatch", "expired"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def sign(body: bytes, secrets: Iterable[str], *, signed_at_s: int) -> str:
+    """The header value for `body`: one `v1` for each secret.
+
+    Args:
+        body: The raw bytes of the request body.
+        secrets: The valid secrets, as Verbex shows them; two of them while a rotation lasts.
+        signed_at_s: UTC, UNIX seconds.
+    """
+    stamp = str(signed_at_s)
+    return ",".join([f"t={stamp}", *(f"v1={_digest(secret, stamp, body)}" for secret in secrets)])
+
+
+def verify(body: bytes, header: str, secrets: Iterable[str], *, now_s: float, tolerance_s: float) -> None:
+    """Return if any `v1` of `header` is the signature of `body` by any of `secrets`.
+
+    Compares in constant time, and the age only after that, so that only a genuine sender learns that
+    its clock or its retry is off.
+
+    Args:
+        body: The raw bytes of the request body, before any decoding.
+        header: The value of `X-Webhook-Signature`, however hostile.
+        secrets: The secrets that are valid now.
+        now_s: UTC, UNIX seconds.
+        tolerance_s: How far `t` may lie from `now_s`, in either direction.
+
+    Raises:
+        SignatureError: and nothing else, whatever the header holds.
+    """
+    stamp, candidates = _parse(header)
+    if not _matches_any(candidates, [_digest(secret, stamp, body) for secret in secrets]):
+        raise SignatureError("mismatch", "No v1 value is the signature of this body by a secret known here.")
+    if abs(now_s - int(stamp)) > tolerance_s:
+        raise SignatureError(
+            "expired", f"The signature's time lies more than {tolerance_s:g} s from this machine's clock."
+        )
+
+
+def _digest(secret: str, stamp: str, body: bytes) -> str:
+    return hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex()
+
+
+def _matches_any(candidates: Sequence[str], expected: Sequence[str]) -> bool:
+    # Every pair is compared, so that the time taken does not tell which secret came close.
+    return sum(hmac.compare_digest(ours, theirs) for ours in expected for theirs in candidates) > 0
+
+
+def _parse(header: str) -> tuple[str, list[str]]:
+    if not header.isascii():  # `compare_digest` takes ASCII text only
+        raise SignatureError("malformed", "The signature header holds characters that are not ASCII.")
+    pairs = [part.strip().partition("=") for part in header.split(",")]
+    stamps = [value for key, _, value in pairs if key == "t"]
+    candidates = [value for key, _, value in pairs if key == "v1"]
+    if len(stamps) != 1 or not stamps[0].isdigit() or len(stamps[0]) > _MAX_SECONDS_DIGITS:
+        raise SignatureError("malformed", "The signature header needs one t=<unix seconds>.")
+    if not candidates:
+        raise SignatureError("malformed", "The signature header needs at least one v1=<hex>.")
+    return stamps[0], candidates
