@@ -1,0 +1,84 @@
+"""Checks on rows before they are kept: what a header promises, and the queries of `sql/checks/`.
+
+Running a check and telling what it found belongs here. What a failure means for a table does not:
+`pipelines.runner`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from pipelines.models import Check, Model
+
+_SAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; `rows` is a sample of those that break the rule, empty if none does."""
+
+    name: str
+    description: str
+    is_blocking: bool
+    row_count: int
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+class AuditError(Exception):
+    """A blocking check failed; the table keeps its old rows."""
+
+    def __init__(self, model: Model, finding: Finding) -> None:
+        self.finding = finding
+        example = dict(zip(finding.columns, finding.rows[0], strict=True))
+        super().__init__(
+            f"{model.table} was left as it was: {finding.row_count} rows break the check {finding.name}, "
+            f"such as {example}. Mend the data or {model.folder}/{model.name}.sql and sync again."
+        )
+
+
+def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
+    """What the header of `model` promises of its rows, as checks on the relation `rows`."""
+    return tuple(
+        Check(
+            name=name,
+            folder=model.folder,
+            description=description,
+            fields={"on": model.table},
+            columns=(),
+            sql=sql,
+        )
+        for name, description, sql in _promises(model, rows or model.table)
+    )
+
+
+def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check) -> Finding:
+    """Run one check.
+
+    Raises:
+        AuditError: It is blocking, and there are rows that break it.
+    """
+    connection.execute(f"create or replace temp table found as {check.sql}")
+    (row_count,) = connection.execute("select count(*) from found").fetchall()[0]
+    sample = connection.execute(f"from found limit {_SAMPLE_ROWS}")
+    columns = tuple(column for column, *_ in sample.description or ())
+    finding = Finding(
+        check.name, check.description, check.is_blocking, row_count, columns, tuple(sample.fetchall())
+    )
+    if finding.row_count and finding.is_blocking:
+        raise AuditError(model, finding)
+    return finding
+
+
+def _promises(model: Model, rows: str) -> Iterator[tuple[str, str, str]]:
+    if model.grain:
+        grain = ", ".join(model.grain)
+        yield (
+            "unique_grain",
+            f"One row per {grain}.",
+            f"select {grain}, count(*) as row_count from {rows} group by {grain} having count(*) > 1",
+        )
+    if required := model.listed("not null"):
+        condition = " or ".join(f"{column} is null" for column in required)
+        yield "not_null", f"Never null: {', '.join(required)}.", f"from {rows} where {condition}"

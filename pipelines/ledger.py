@@ -1,0 +1,91 @@
+"""The bookkeeping of one warehouse file, in its schema `ops`.
+
+Which tables stand and what they were built from, which landed files each has taken in, and which keys
+wait to be computed anew: what a refresh needs to know, and nothing of how it computes.
+
+- `ops.models`: one row per table, with the fingerprint of the SQL file it was built from.
+- `ops.loads`: one row per table and landed file that it has taken in, with the file's rows.
+- `ops.pending_<model>`: keys that changes upstream left for a table. They are written in the
+  transaction of the change and deleted in the transaction of the rows they lead to, so a step that
+  failed or was never run catches up by itself.
+"""
+
+from collections.abc import Sequence
+
+import duckdb
+
+from pipelines.models import CHANGED, Model
+
+
+class Ledger:
+    """The bookkeeping behind one connection; every method works in the caller's transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._sql = connection
+        self._sql.execute("create schema if not exists ops")
+        self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
+        self._sql.execute(
+            "create table if not exists ops.loads (model varchar, path varchar, row_count bigint)"
+        )
+
+    def fingerprints(self) -> dict[str, str]:
+        """The tables that stand, and the fingerprint each was built from."""
+        return dict(self._sql.execute("select model, fingerprint from ops.models").fetchall())
+
+    def loaded_paths(self, model: Model) -> frozenset[str]:
+        """The landed files that `model` has taken in."""
+        rows = self._sql.execute("select path from ops.loads where model = ?", [model.table]).fetchall()
+        return frozenset(path for (path,) in rows)
+
+    def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
+        """Enter landed files, each as path and row count."""
+        self._sql.execute(
+            "insert into ops.loads select ?, unnest(?::varchar[]), unnest(?::bigint[])",
+            [model.table, [path for path, _ in files], [row_count for _, row_count in files]],
+        )
+
+    def create(self, model: Model) -> None:
+        """Make the empty table, as its header describes it or else as its SELECT gives it."""
+        self.drop(model.table)
+        if model.columns:
+            columns = ", ".join(f"{column.name} {column.type}" for column in model.columns)
+            self._sql.execute(f"create table {model.table} ({columns})")
+        else:
+            self._sql.execute(f"create table {model.table} as {model.sql} limit 0")
+        keys = ", ".join(model.keys) if model.is_incremental else "true as stale"
+        self._sql.execute(f"create table {_pending(model.table)} as select {keys} from {model.table} limit 0")
+        self._sql.execute("insert into ops.models values (?, ?)", [model.table, model.fingerprint])
+        self._comment(model)
+
+    def drop(self, table: str) -> None:
+        """Forget a table, its rows and all that is known of it."""
+        self._sql.execute(f"drop table if exists {table}")
+        self._sql.execute(f"drop table if exists {_pending(table)}")
+        self._sql.execute("delete from ops.models where model = ?", [table])
+        self._sql.execute("delete from ops.loads where model = ?", [table])
+
+    def add_pending(self, reader: Model, upstream: Model, rows: str) -> None:
+        """Leave for `reader` the keys that changed `rows` of `upstream` mean to it."""
+        keys = reader.changed_by(upstream.table) if reader.is_incremental else "select true"
+        self._sql.execute(f"insert into {_pending(reader.table)} select distinct * from (from {rows} {keys})")
+
+    def take_pending(self, model: Model) -> int:
+        """Move the keys that wait for `model` into the relation `changed`; returns how many there are."""
+        pending = _pending(model.table)
+        rows = self._sql.execute(
+            f"create or replace temp table {CHANGED} as select distinct * from {pending}"
+        )
+        (count,) = rows.fetchall()[0]
+        self._sql.execute(f"delete from {pending}")
+        return int(count)
+
+    def _comment(self, model: Model) -> None:
+        comments = [(f"table {model.table}", model.description)]
+        comments += [(f"column {model.table}.{column.name}", column.description) for column in model.columns]
+        for subject, text in comments:
+            quoted = text.replace("'", "''")
+            self._sql.execute(f"comment on {subject} is '{quoted}'")
+
+
+def _pending(table: str) -> str:
+    return f"ops.pending_{table.replace('.', '_')}"

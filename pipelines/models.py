@@ -1,0 +1,231 @@
+"""The SQL files as models: what each file's header says, and what its SELECT reads.
+
+Reading and ordering the files of `sql/` belongs here. Running them does not: `pipelines.runner`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+CHANGED = "changed"
+"""The relation that holds the keys a model is to compute anew; the runner makes it."""
+
+_NO_MODELS = ("checks", "queries")
+_FIELD = re.compile(r"^(?P<name>[a-z][a-z_. ]*):\s*(?P<value>.*)$")
+_COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
+
+
+class ModelError(Exception):
+    """A file in `sql/` can't be used; the message names it, the cause and the mend."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the header gives it; `type` is DuckDB's, empty where DuckDB is to find it."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One SQL file: the header's fields and the statement under it."""
+
+    name: str
+    folder: str
+    description: str
+    fields: Mapping[str, str]
+    columns: tuple[Column, ...]
+    sql: str
+
+    def listed(self, field: str) -> tuple[str, ...]:
+        """A comma-separated header field as a tuple; empty if the header has no such field."""
+        return tuple(part.strip() for part in self.fields.get(field, "").split(",") if part.strip())
+
+
+@dataclass(frozen=True)
+class Model(SqlFile):
+    """A SELECT that is kept as a table, or as a view over the files being loaded."""
+
+    @property
+    def table(self) -> str:
+        """Its name with the schema where that is not `main`, as SQL refers to it."""
+        schema = self.fields.get("schema", "main")
+        return self.name if schema == "main" else f"{schema}.{self.name}"
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is only a step in loading, and no table."""
+        return self.fields.get("kind") == "view"
+
+    @property
+    def grain(self) -> tuple[str, ...]:
+        """The columns that are unique together; empty for a table computed whole."""
+        return self.listed("grain")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns by which rows are replaced: the grain, or fewer where `keys:` says so."""
+        return self.listed("keys") or self.grain
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """Every relation the SELECT reads, itself and `changed` included, CTEs not."""
+        return relations_in(self.sql, self.name)
+
+    @property
+    def upstream(self) -> frozenset[str]:
+        """The relations that feed it."""
+        return self.reads - {CHANGED, self.table}
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether it computes only changed keys; any other model is computed whole."""
+        return CHANGED in self.reads
+
+    def changed_by(self, upstream: str) -> str:
+        """The SELECT, its FROM left out, that turns changed rows of `upstream` into keys of this model."""
+        return self.fields.get(f"changed by {upstream}") or f"select {', '.join(self.keys)}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever the file does, which rebuilds the table."""
+        content = json.dumps([dict(self.fields), [vars(column) for column in self.columns], self.sql])
+        return sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Check(SqlFile):
+    """A SELECT that returns the rows that break a rule; none is good."""
+
+    @property
+    def model(self) -> str:
+        """The table it speaks about."""
+        return self.fields["on"]
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether a failure keeps the table's old rows standing."""
+        return self.fields.get("severity", "error") == "error"
+
+
+def sql_folder() -> Path:
+    """The folder of SQL: inside an installed wheel, else the checkout's own."""
+    installed = Path(__file__).parent / "sql"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+def load_models(folder: Path) -> tuple[Model, ...]:
+    """All models of a folder, each after everything it reads.
+
+    Raises:
+        ModelError: A header or SELECT can't be read, two files share a name, or models form a circle.
+    """
+    layers = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in _NO_MODELS)
+    models: dict[str, Model] = {}
+    for path in (path for layer in layers for path in sorted(layer.glob("*.sql"))):
+        model = read_model(path)
+        if model.table in models:
+            raise ModelError(
+                f"{path}: {models[model.table].folder}/ has a model of this name; rename one of them."
+            )
+        models[model.table] = model
+    graph = {name: sorted(model.upstream & models.keys()) for name, model in models.items()}
+    try:
+        return tuple(models[name] for name in TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise ModelError(f"These models read each other in a circle: {' -> '.join(error.args[1])}.") from None
+
+
+def load_checks(folder: Path) -> tuple[Check, ...]:
+    """The checks of the folder's `checks/`, by name."""
+    return tuple(Check(**vars(read_sql_file(path))) for path in sorted((folder / "checks").glob("*.sql")))
+
+
+def read_model(path: Path) -> Model:
+    """One model file; its SELECT is parsed, not run."""
+    model = Model(**vars(read_sql_file(path)))
+    if model.is_incremental and not model.keys:
+        raise ModelError(f"{path}: it reads `{CHANGED}` but its header has no `grain:`; add one.")
+    return model
+
+
+def read_query(folder: Path, name: str) -> str:
+    """The statement of a named query."""
+    return read_sql_file(folder / "queries" / f"{name}.sql").sql
+
+
+def read_sql_file(path: Path) -> SqlFile:
+    """Split a file into its header, a block of `--` lines at the top, and its statement."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = [line[2:] for line in _leading_comments(lines)]
+    fields: dict[str, str] = {}
+    columns: list[Column] = []
+    prose: list[str] = []
+    for line in header:
+        if column := _COLUMN.match(line[1:] if "columns" in fields else ""):
+            columns.append(Column(**column.groupdict()))
+        elif field := _FIELD.match(line.strip()):
+            fields[field["name"]] = field["value"].strip()
+        else:
+            prose.append(line.strip())
+    return SqlFile(
+        name=path.stem,
+        folder=path.parent.name,
+        description="\n".join(prose).strip(),
+        fields=fields,
+        columns=tuple(columns),
+        sql="\n".join(lines[len(header) :]).strip().rstrip(";"),
+    )
+
+
+def relations_in(sql: str, name: str) -> frozenset[str]:
+    """The tables a SELECT reads, as written, without its CTEs.
+
+    Raises:
+        ModelError: `sql` is not one SELECT that DuckDB can parse.
+    """
+    with duckdb.connect() as connection:
+        row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    if tree["error"] or len(tree["statements"]) != 1:
+        raise ModelError(
+            f"{name}.sql is not one SELECT: {tree.get('error_message', 'found several statements')}"
+        )
+    ctes = {entry["key"] for node in _nodes(tree) for entry in node.get("cte_map", {}).get("map", [])}
+    return frozenset(
+        relation
+        for node in _nodes(tree)
+        if node.get("type") == "BASE_TABLE" and (relation := _relation(node)) not in ctes
+    )
+
+
+def _relation(node: Mapping[str, Any]) -> str:
+    schema = node.get("schema_name") or "main"
+    return node["table_name"] if schema == "main" else f"{schema}.{node['table_name']}"
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _leading_comments(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if not line.startswith("--"):
+            return
+        yield line

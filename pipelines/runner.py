@@ -1,0 +1,169 @@
+"""One table brought up to date in one transaction: find the changed keys, compute, audit, replace.
+
+What happens inside a table's transaction belongs here. Which tables are refreshed, in what order and
+in which file does not: `pipelines.sync`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from pipelines.audit import Finding, assertions, run_check
+from pipelines.ledger import Ledger
+from pipelines.models import CHANGED, Check, Model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a refresh did to a table; a row that changed counts as one replaced and one added."""
+
+    rows_added: int
+    rows_replaced: int
+    row_count: int
+    findings: tuple[Finding, ...] = ()
+
+
+class Runner:
+    """Refreshes tables in one open warehouse file, of which it is the only writer."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model], checks: Sequence[Check] = ()
+    ) -> None:
+        self._sql = connection
+        self._models = tuple(model for model in models if not model.is_view)
+        self._views = tuple(model for model in models if model.is_view)
+        self._checks = tuple(checks)
+        self.ledger = Ledger(connection)
+        self._forget_outdated()
+
+    def reset(self, models: Sequence[Model]) -> None:
+        """Forget the tables of `models` and of all that reads them, to be built anew from what they read."""
+        outdated = {model.table for model in models}
+        for model in self._models:  # each stands after what it reads, so one pass reaches everything
+            if model.table in outdated or model.upstream & outdated:
+                outdated.add(model.table)
+        with self._transaction():
+            for table in outdated:
+                self.ledger.drop(table)
+
+    def refresh(self, model: Model) -> Outcome:
+        """Bring a table up to date with the tables it reads.
+
+        Raises:
+            AuditError: A blocking check failed; nothing was changed.
+        """
+        with self._transaction():
+            if not self._stands(model):
+                return self._build(model)
+            if self.ledger.take_pending(model) == 0:
+                return self._outcome(model, 0, 0)
+            return self._replace_keys(model) if model.is_incremental else self._replace_all(model)
+
+    def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Outcome:
+        """Take landed rows into a table; they stand ready in the relation that it loads from.
+
+        Args:
+            model: A model fed by landing.
+            files: Path and row count of each landed file the rows came from, entered in the ledger in
+                the same transaction, so that no file is ever taken in twice.
+
+        Raises:
+            AuditError: A blocking check failed; nothing was changed.
+        """
+        with self._transaction():
+            for view in (view for view in self._views if view.table in model.upstream):
+                self._sql.execute(f"create or replace temp view {view.name} as {view.sql}")
+            if not self._stands(model):
+                self.ledger.create(model)
+            self._mark_changed(model, model.upstream)
+            self.ledger.add_loads(model, files)
+            return self._replace_keys(model)
+
+    def _build(self, model: Model) -> Outcome:
+        """Compute every key straight into a new table, without the copies that a replacement needs."""
+        if model.is_incremental:
+            self._mark_changed(model, model.upstream)
+        self.ledger.create(model)
+        self._sql.execute(f"insert into {model.table} by name {model.sql}")
+        self._audit(model, model.table)
+        return self._outcome(model, self._count(model.table), 0)
+
+    def _replace_all(self, model: Model) -> Outcome:
+        """Compute a table whose SELECT knows no changed keys."""
+        replaced = self._count(model.table)
+        self._tell_readers(model, model.table)
+        self._sql.execute(f"delete from {model.table}")
+        self._sql.execute(f"insert into {model.table} by name {model.sql}")
+        self._audit(model, model.table)
+        self._tell_readers(model, model.table)
+        return self._outcome(model, self._count(model.table), replaced)
+
+    def _replace_keys(self, model: Model) -> Outcome:
+        """Compute the changed keys' rows and put them in the place of those that differ."""
+        columns = [name for name, *_ in self._sql.execute(f"describe {model.table}").fetchall()]
+        listed = ", ".join(columns)
+        keys = ", ".join(model.keys)
+        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in columns)
+        self._make("computed", f"from {model.table} limit 0")
+        self._sql.execute(f"insert into computed by name {model.sql}")
+        self._audit(model, "computed")
+        self._make(
+            "existing",
+            f"select rowid as row_id, {listed} from {model.table} semi join {CHANGED} using ({keys})",
+        )
+        added = self._make("added", f"select {listed} from computed anti join existing on {same}")
+        removed = self._make("removed", f"select row_id, {listed} from existing anti join computed on {same}")
+        if removed:
+            self._sql.execute(f"delete from {model.table} where rowid in (select row_id from removed)")
+        self._sql.execute(f"insert into {model.table} select {listed} from added")
+        self._tell_readers(model, f"(from added union all select {listed} from removed)")
+        return self._outcome(model, added, removed)
+
+    def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
+        keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))
+        self._make(CHANGED, keys)
+
+    def _tell_readers(self, model: Model, rows: str) -> None:
+        for reader in self._models:
+            if model.table in reader.upstream and self._stands(reader):
+                self.ledger.add_pending(reader, model, rows)
+
+    def _audit(self, model: Model, rows: str) -> None:
+        for check in assertions(model, rows):
+            run_check(self._sql, model, check)
+
+    def _outcome(self, model: Model, added: int, replaced: int) -> Outcome:
+        findings = tuple(
+            run_check(self._sql, model, check) for check in self._checks if check.model == model.table
+        )
+        return Outcome(added, replaced, self._count(model.table), findings)
+
+    def _forget_outdated(self) -> None:
+        """Drop tables whose file is gone, and reset those whose file changed since they were built."""
+        built = self.ledger.fingerprints()
+        for table in built.keys() - {model.table for model in self._models}:
+            self.ledger.drop(table)
+        self.reset([m for m in self._models if built.get(m.table, m.fingerprint) != m.fingerprint])
+
+    def _stands(self, model: Model) -> bool:
+        return model.table in self.ledger.fingerprints()
+
+    def _make(self, name: str, sql: str) -> int:
+        ((count,),) = self._sql.execute(f"create or replace temp table {name} as {sql}").fetchall()
+        return int(count)
+
+    def _count(self, table: str) -> int:
+        ((count,),) = self._sql.execute(f"select count(*) from {table}").fetchall()
+        return int(count)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._sql.execute("begin")
+        try:
+            yield
+        except BaseException:
+            self._sql.execute("rollback")
+            raise
+        self._sql.execute("commit")

@@ -1,0 +1,82 @@
+-- One row per call: its life, and its post-call analysis as a map from item name to result.
+--
+-- grain: call_id
+-- not null: call_id, status, pca_status
+-- columns:
+--   call_id varchar: Verbex's identity of the call
+--   organization_id varchar: the Verbex organization
+--   agent_id varchar: the AI agent that held the call
+--   status varchar: completed or in_progress
+--   pca_status varchar: none, awaiting, ready, failed, fetched or unavailable
+--   started_at timestamp: earliest CallStarted, UTC
+--   ended_at timestamp: latest CallEnded, UTC
+--   duration_s double: from started_at to ended_at [s]
+--   transferred_at timestamp: latest CallTransferred, UTC
+--   transfer_to varchar: where the latest transfer went
+--   pca_completed_at timestamp: latest pcaCompleted, UTC
+--   pca_lag_s double: from ended_at to pca_completed_at [s]
+--   pca_fetched_at timestamp: when the analysis was fetched, UTC
+--   pca map(varchar, varchar): item name to result; the second item of one name is called "name (2)"; null if not fetched
+--   updated_at timestamp: receipt of the newest fact about the call, UTC
+with changed_calls as (
+    select * from calls
+    semi join changed using (call_id)
+),
+
+analyses as (
+    select call_id, fetched_at
+    from pca
+    semi join changed using (call_id)
+),
+
+items as (
+    select
+        call_id,
+        position,
+        coalesce(name, '') as name,
+        result,
+        row_number() over (partition by call_id, coalesce(name, '') order by position) as occurrence
+    from pca_items
+    semi join changed using (call_id)
+),
+
+-- A customer's own item may already be called "name (2)"; the first item of a name then keeps it.
+named_items as (
+    select
+        call_id,
+        position,
+        case when occurrence = 1 then name else name || ' (' || occurrence || ')' end as name,
+        result
+    from items
+    qualify row_number() over (
+        partition by call_id, case when occurrence = 1 then name else name || ' (' || occurrence || ')' end
+        order by occurrence, position
+    ) = 1
+),
+
+maps as (
+    select call_id, map_from_entries(list(struct_pack(key := name, value := result) order by position)) as pca
+    from named_items
+    group by call_id
+)
+
+select
+    call_id,
+    changed_calls.organization_id,
+    changed_calls.agent_id,
+    changed_calls.status,
+    changed_calls.pca_status,
+    changed_calls.started_at,
+    changed_calls.ended_at,
+    changed_calls.duration_s,
+    changed_calls.transferred_at,
+    changed_calls.transfer_to,
+    changed_calls.pca_completed_at,
+    changed_calls.pca_lag_s,
+    analyses.fetched_at as pca_fetched_at,
+    maps.pca,
+    changed_calls.updated_at
+from changed_calls
+left join analyses using (call_id)
+left join maps using (call_id)
+order by changed_calls.first_event_at, call_id

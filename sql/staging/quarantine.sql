@@ -1,0 +1,21 @@
+-- One row per stored body that is no event, with the reason; it can be read again once the reader improves.
+--
+-- grain: receiver_id, sequence
+-- not null: received_at, receiver_id, sequence, problem, body
+-- columns:
+--   received_at timestamp: when it was received, UTC
+--   receiver_id varchar: the receiver process that stored it
+--   sequence bigint: its number within that receiver
+--   problem varchar: why it is no event
+--   headers map(varchar, varchar): the headers kept with it
+--   body blob: the bytes received
+select
+    received_at,
+    receiver_id,
+    sequence,
+    problem,
+    headers,
+    body
+from deliveries
+where problem is not null
+order by received_at, receiver_id, sequence
