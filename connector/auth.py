@@ -41,8 +41,8 @@ class Authenticator:
         if not (settings.webhook_secrets or settings.webhook_token or settings.allow_unsigned):
             raise SettingsError(
                 "The receiver does not know whom to trust. Set VERBEX_WEBHOOK_SECRETS to the signing "
-                "secret that Verbex shows for the webhook, or VERBEX_WEBHOOK_TOKEN to a bearer token that it is "
-                "told to send; or set VERBEX_ALLOW_UNSIGNED=true to accept events from anybody."
+                "secret that Verbex shows for the webhook, or VERBEX_WEBHOOK_TOKEN to a bearer token that it "
+                "is told to send; or set VERBEX_ALLOW_UNSIGNED=true to accept events from anybody."
             )
         return cls(
             secrets=tuple(secret.get_secret_value() for secret in settings.webhook_secrets),

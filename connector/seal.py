@@ -58,6 +58,8 @@ class Sealer:
         self._landing: Landing | None = None
         self._tick_s = min(interval_s, _LONGEST_TICK_S)
         self._stopping = asyncio.Event()
+        self.failure: str | None = None
+        """Why the last segment could not be landed; None when it could."""
 
     async def run(self) -> None:
         """Seal until `stop`, then once more; a failure is tried again, ever more patiently."""
@@ -77,10 +79,11 @@ class Sealer:
         for path in await self._journal.closed_segments():
             try:
                 await asyncio.to_thread(self._seal, path)
-            except Exception:  # an unreachable store has many faces, and none may end the sealing
+            except Exception as error:  # an unreachable store has many faces, and none may end the sealing
                 logger.exception("Segment %s could not be landed; it stays in the journal", path.name)
-                self._landing = None
+                self._landing, self.failure = None, f"{type(error).__name__}: {error}"
                 return False
+        self.failure = None
         return True
 
     def _seal(self, path: Path) -> None:

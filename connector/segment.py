@@ -110,8 +110,10 @@ def _frames(data: pa.Buffer) -> Iterator[tuple[pa.Buffer, int]]:
     while start + _FRAME_HEADER.size <= data.size:
         size, checksum = _FRAME_HEADER.unpack_from(data, start)
         start += _FRAME_HEADER.size
+        if size == 0 or start + size > data.size:
+            return
         payload = data.slice(start, size)
-        if payload.size < size or size == 0 or zlib.crc32(payload) != checksum:
+        if zlib.crc32(payload) != checksum:
             return
         start += size
         yield payload, start
