@@ -120,7 +120,7 @@ def test_problems_quote_nothing_of_the_body() -> None:
         {"payload": secret_text},
         {"payload": {"status": [secret_text]}},
     ):
-        problem = read_envelope(make_body(**changes)).problem  # type: ignore[arg-type]
+        problem = read_envelope(make_body(**changes)).problem
         assert problem is not None
         assert secret_text not in problem
 

@@ -165,13 +165,11 @@ async def test_without_a_proof_nothing_is_stored(signed: Running, headers: dict[
 
 
 async def test_a_wrong_proof_is_not_taken_for_an_unsigned_event(tmp_path: Path) -> None:
-    """Where anybody may deliver, somebody who signs wrongly is refused and somebody who doesn't sign is not."""
-    settings = {
-        "webhook_secrets": (SecretStr(SECRET),),
-        "webhook_token": SecretStr(TOKEN),
-        "allow_unsigned": True,
-    }
-    async with running(tmp_path, **settings) as receiver:
+    """Where anybody may deliver, who signs wrongly is refused and who doesn't sign is not."""
+    secrets, token = (SecretStr(SECRET),), SecretStr(TOKEN)
+    async with running(
+        tmp_path, webhook_secrets=secrets, webhook_token=token, allow_unsigned=True
+    ) as receiver:
         assert (await receiver.post(make_body(), **{SIGNATURE_HEADER: "t=1,v1=00"}))[0] == 401
         assert (await receiver.post(make_body(), Authorization="Bearer wrong"))[0] == 401
         assert (await receiver.post(make_body()))[0] == 200

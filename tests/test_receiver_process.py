@@ -10,16 +10,17 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from receiving import SECRET, ReceiverProcess, landed_rows, make_body
+from receiving import SECRET, ReceiverProcess, landed_rows, make_body, until
 
 from connector.landing import Landing
 from connector.signature import SIGNATURE_HEADER, sign
 
 CONNECTIONS = 32
+JSON = {"Content-Type": "application/json"}
 
 
 class Flood:
-    """Senders that deliver one event after the other until the receiver goes away or they are told to stop."""
+    """Senders that deliver one event after the other until the receiver goes away or they are told."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, bytes] = {}
@@ -30,7 +31,7 @@ class Flood:
         """Deliver over many connections until the receiver is gone."""
         self._is_over = False
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-        async with aiohttp.ClientSession(connector=connector) as client:
+        async with aiohttp.ClientSession(connector=connector, headers=JSON) as client:
             await asyncio.gather(*(self._deliver(client, url) for _ in range(CONNECTIONS)))
 
     def stop(self) -> None:
@@ -48,9 +49,7 @@ class Flood:
             trace_id = f"trace-{next(self._numbers)}"
             body = make_body(trace_id)
             try:
-                async with client.post(
-                    url, data=body, headers={"Content-Type": "application/json"}
-                ) as response:
+                async with client.post(url, data=body) as response:
                     if response.status == 200:
                         self.acknowledged[trace_id] = body
             except aiohttp.ClientError:
@@ -101,12 +100,9 @@ async def test_deliveries_land_while_the_receiver_runs(tmp_path: Path) -> None:
     """No stop is needed for an event to be seen downstream."""
     landing = Landing(str(tmp_path / "data" / "landing"))
     with ReceiverProcess(tmp_path / "data") as receiver:
-        async with aiohttp.ClientSession() as client:
-            headers = {"Content-Type": "application/json"}
-            await client.post(receiver.url, data=make_body("a"), headers=headers)
-        async with asyncio.timeout(20):
-            while not landed_rows(landing):
-                await asyncio.sleep(0.05)
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            await client.post(receiver.url, data=make_body("a"))
+        await until(lambda: bool(landed_rows(landing)))
     assert [row["trace_id"] for row in landed_rows(landing)] == ["a"]
 
 
@@ -114,19 +110,14 @@ async def test_the_first_line_says_where_how_and_what(tmp_path: Path) -> None:
     """One honest line: the real port, the way of authentication, the folder; and it is true."""
     settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": f"old, {SECRET}"}
     with ReceiverProcess(tmp_path / "data", **settings) as receiver:
-        assert receiver.line == (
-            f"verbex-sync: listening on {receiver.url}, authenticates by signature, stores in {tmp_path / 'data'}"
-        )
+        told = f"listening on {receiver.url}, authenticates by signature, stores in {tmp_path / 'data'}"
+        assert receiver.line == f"verbex-sync: {told}"
         body = make_body()
-        signature = {
-            SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=1),
-            "Content-Type": "application/json",
-        }
-        async with aiohttp.ClientSession() as client, client.post(receiver.url, data=body) as response:
-            assert response.status == 401
-        async with aiohttp.ClientSession() as client:
-            async with client.post(receiver.url, data=body, headers=signature) as response:
-                assert "clock" in (await response.json(content_type=None))["detail"]
+        signature = {SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=1)}
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            assert (await client.post(receiver.url, data=body)).status == 401
+            response = await client.post(receiver.url, data=body, headers=signature)
+            assert "clock" in (await response.json(content_type=None))["detail"]
         assert receiver.stop() == 0
         assert SECRET not in receiver.log + receiver.line
 
