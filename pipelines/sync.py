@@ -4,16 +4,18 @@ The order of things on one warehouse file belongs here, and reading landed files
 is refreshed does not (`pipelines.runner`), nor which file is written (`pipelines.warehouse`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
 from connector.event import reread
-from connector.landing import EVENTS_ZONE, PCA_ZONE, LandedFile, Landing
+from connector.landing import CALLS_ZONE, EVENTS_ZONE, PCA_ZONE, LandedFile, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
-from pipelines.models import Check, Model
+from pipelines.models import Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
 from pipelines.warehouse import Warehouse, WarehouseFile
 
@@ -34,9 +36,8 @@ class Source:
 
 SOURCES = (
     Source("landed_events", EVENTS_ZONE, EVENT_SCHEMA, "Webhook deliveries as the receiver stored them."),
-    Source(
-        "landed_pca", PCA_ZONE, ANSWER_SCHEMA, "Answers and failed attempts of the PCA fetch, as they came."
-    ),
+    Source("landed_pca", PCA_ZONE, ANSWER_SCHEMA, "Attempts to fetch PCA, with their raw answers."),
+    Source("landed_calls", CALLS_ZONE, ANSWER_SCHEMA, "Attempts to fetch call details, with their answers."),
 )
 
 
@@ -53,15 +54,14 @@ class Update:
 class Sync:
     """One writer's work on the warehouse file whose turn it is."""
 
-    def __init__(
-        self, file: WarehouseFile, landing: Landing, models: Sequence[Model], checks: Sequence[Check]
-    ) -> None:
+    def __init__(self, file: WarehouseFile, landing: Landing, folder: Path) -> None:
+        models = load_models(folder)
         self._file = file
         self._landing = landing
+        self._folder = folder
         self._models = [model for model in models if not model.is_view]
         self._sources = {model.table: source_of(model, models) for model in self._models}
-        self._runner = Runner(file.connection, models, checks)
-        self._follow_published()
+        self._runner = Runner(file.connection, models, load_checks(folder))
 
     def update(self, model: Model) -> Update:
         """Bring one table up to date with what it reads; landing itself is read if that is its source.
@@ -77,15 +77,20 @@ class Sync:
             model, source, [f for f in self._landing.list_files(source.zone) if f.path not in known]
         )
 
+    def publish(self, published_at: datetime) -> None:
+        """Show this file's tables to readers, dated `published_at`; the sync is over then."""
+        status = read_query(self._folder, "pipeline_status")
+        self._file.connection.execute(
+            f"create or replace table pipeline_status as {status}",
+            {"published_at": published_at.astimezone(UTC).replace(tzinfo=None)},
+        )
+        self._file.publish()
+
     def reset(self) -> None:
         """Forget every table, so that the updates that follow build all of them from landing."""
         self._runner.reset(self._models)
 
-    def publish(self) -> None:
-        """Show this file's tables to readers; the sync is over then."""
-        self._file.publish()
-
-    def _follow_published(self) -> None:
+    def follow_published(self) -> None:
         """Take in what the published file has and this one lacks, so that no publish goes back in time."""
         if self._file.published is None:
             return
@@ -148,15 +153,26 @@ class Sync:
 
 @contextmanager
 def open_sync(
-    warehouse: Warehouse, landing: Landing, models: Sequence[Model], checks: Sequence[Check]
+    warehouse: Warehouse, landing: Landing, folder: Path, *, is_full_refresh: bool = False
 ) -> Iterator[Sync]:
-    """Take the writer's place, open the file whose turn it is and bring it level with the published one.
+    """Take the writer's place and open the file whose turn it is, level with the published one.
+
+    Args:
+        warehouse: Where to write.
+        landing: What to read.
+        folder: The SQL.
+        is_full_refresh: Whether every table is to be built anew from landing instead.
 
     Raises:
         WarehouseBusyError: Another process is writing the warehouse.
     """
     with warehouse.write() as file:
-        yield Sync(file, landing, models, checks)
+        sync = Sync(file, landing, folder)
+        if is_full_refresh:
+            sync.reset()
+        else:
+            sync.follow_published()
+        yield sync
 
 
 def source_of(model: Model, models: Iterable[Model]) -> Source | None:
@@ -169,12 +185,6 @@ def source_of(model: Model, models: Iterable[Model]) -> Source | None:
         if name in views:
             return source_of(views[name], views.values())
     return None
-
-
-def run(sync: Sync, models: Iterable[Model], progress: Callable[[Model, Update], None]) -> None:
-    """Update all of `models` in their order."""
-    for model in models:
-        progress(model, sync.update(model))
 
 
 def _chunks(files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:

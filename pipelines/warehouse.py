@@ -7,15 +7,15 @@ swaps the link by an atomic rename. Readers of the file before go on reading it.
 file takes its turn; nothing waits for them, and nothing is copied again once there are three.
 """
 
-import fcntl
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
+
+from connector.lock import LockHeldError, hold_lock
 
 # BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
 _STORAGE_VERSION = "v1.0.0"
@@ -45,12 +45,17 @@ class Warehouse:
             WarehouseBusyError: Another process still writes after `wait_s` seconds.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(self._folder / "writer.lock", wait_s):
-            file = self._next_file()
+        with ExitStack() as stack:
             try:
-                yield file
-            finally:
-                file.close()
+                stack.enter_context(hold_lock(self._folder / "writer.lock", wait_s=wait_s))
+            except LockHeldError as error:
+                raise WarehouseBusyError(
+                    f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s; "
+                    "nothing was changed. Run the sync again when it is done."
+                ) from None
+            file = self._next_file()
+            stack.callback(file.close)
+            yield file
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """Open the published file for reading.
@@ -126,27 +131,6 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
         raise
     connection.execute("set TimeZone = 'UTC'")
     return connection
-
-
-@contextmanager
-def _exclusive(path: Path, wait_s: float) -> Iterator[None]:
-    with path.open("a+") as lock:
-        deadline = time.monotonic() + wait_s
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if time.monotonic() >= deadline:
-                lock.seek(0)
-                raise WarehouseBusyError(
-                    f"Process {lock.read().strip() or 'unknown'} has been writing the warehouse for over "
-                    f"{wait_s:.0f} s; nothing was changed. Run the sync again when it is done."
-                )
-            time.sleep(0.05)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
--- One row per call: its life, and its post-call analysis as a map from item name to result.
+-- One row per call: its life, its details, and its post-call analysis as a map from item name to result.
 --
 -- grain: call_id
 -- not null: call_id, status, pca_status
@@ -15,6 +15,11 @@
 --   transfer_to varchar: where the latest transfer went
 --   pca_completed_at timestamp: latest pcaCompleted, UTC
 --   pca_lag_s double: from ended_at to pca_completed_at [s]
+--   agent_name varchar: the agent's name, once the call's details were fetched
+--   call_type varchar: such as phone_call or web_call, once fetched
+--   finish_reason varchar: why it ended, once fetched
+--   recording_url varchar: where the recorded audio is, once fetched
+--   message_count bigint: messages of the transcript, once fetched [count]
 --   pca_fetched_at timestamp: when the analysis was fetched, UTC
 --   pca map(varchar, varchar): item name to result; the second item of one name is called "name (2)"; null if not fetched
 --   updated_at timestamp: receipt of the newest fact about the call, UTC
@@ -29,6 +34,12 @@ analyses as (
     semi join changed using (call_id)
 ),
 
+details as (
+    select call_id, agent_name, call_type, finish_reason, recording_url, message_count
+    from call_details
+    semi join changed using (call_id)
+),
+
 items as (
     select
         call_id,
@@ -40,23 +51,26 @@ items as (
     semi join changed using (call_id)
 ),
 
--- A customer's own item may already be called "name (2)"; the first item of a name then keeps it.
-named_items as (
+entries as (
     select
         call_id,
         position,
-        case when occurrence = 1 then name else name || ' (' || occurrence || ')' end as name,
-        result
+        occurrence,
+        case when occurrence = 1 then name else name || ' (' || occurrence || ')' end as key,
+        result as value
     from items
-    qualify row_number() over (
-        partition by call_id, case when occurrence = 1 then name else name || ' (' || occurrence || ')' end
-        order by occurrence, position
-    ) = 1
+),
+
+-- an item may itself be called "name (2)"; it then keeps that key
+unique_entries as (
+    select call_id, position, key, value
+    from entries
+    qualify row_number() over (partition by call_id, key order by occurrence, position) = 1
 ),
 
 maps as (
-    select call_id, map_from_entries(list(struct_pack(key := name, value := result) order by position)) as pca
-    from named_items
+    select call_id, map_from_entries(list(struct_pack(key, value) order by position)) as pca
+    from unique_entries
     group by call_id
 )
 
@@ -73,10 +87,16 @@ select
     changed_calls.transfer_to,
     changed_calls.pca_completed_at,
     changed_calls.pca_lag_s,
+    details.agent_name,
+    details.call_type,
+    details.finish_reason,
+    details.recording_url,
+    details.message_count,
     analyses.fetched_at as pca_fetched_at,
     maps.pca,
     changed_calls.updated_at
 from changed_calls
 left join analyses using (call_id)
+left join details using (call_id)
 left join maps using (call_id)
 order by changed_calls.first_event_at, call_id

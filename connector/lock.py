@@ -1,0 +1,47 @@
+"""A lock file between processes: who works on a folder, and that nobody else does.
+
+The lock is the kernel's and dies with its process; the number written into the file is for people only.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class LockHeldError(Exception):
+    """Another process holds the lock; `holder` is its process id, as text."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        self.holder = holder
+        super().__init__(f"{path} is held by process {holder}.")
+
+
+@contextmanager
+def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock at `path`, whose folder exists, for the length of the block.
+
+    Raises:
+        LockHeldError: Another process still holds it after `wait_s` seconds.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(descriptor, path, time.monotonic() + wait_s)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, deadline_s: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                raise LockHeldError(path, holder or "unknown") from None
+        time.sleep(0.05)

@@ -1,0 +1,75 @@
+"""Dagster's jobs run in this process, for the command line; their runs show in the UI like any other.
+
+Starting a job and telling what it did belongs here. What is printed of it does not.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from pipelines.definitions import FETCH_JOB, LOAD_JOB
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailedError(Exception):
+    """A run failed; the message says in which step and why."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: its id, its length, and each asset's metadata by asset name."""
+
+    run_id: str
+    duration_s: float
+    assets: dict[str, dict[str, Any]]
+
+    @property
+    def rows_added(self) -> int:
+        """Rows added over all tables."""
+        return sum(int(metadata.get("rows_added", 0)) for metadata in self.assets.values())
+
+
+def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
+    """Bring what landed into every table and publish.
+
+    Raises:
+        RunFailedError: A step failed; what was published before still stands.
+    """
+    return _run(definitions, LOAD_JOB, instance)
+
+
+def run_fetch(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
+    """Ask Verbex for what is due.
+
+    Raises:
+        RunFailedError: Verbex did not accept the key, or landing can't be written.
+    """
+    return _run(definitions, FETCH_JOB, instance)
+
+
+def _run(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance) -> RunReport:
+    started_s = time.monotonic()
+    job = definitions.resolve_job_def(job_name)
+    result = job.execute_in_process(instance=instance, run_config=_QUIET, raise_on_error=False)
+    if not result.success:
+        raise RunFailedError("\n".join(_failures(result)))
+    assets = {
+        event.asset_key.to_user_string(): {
+            name: value.value
+            for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+    return RunReport(result.run_id, time.monotonic() - started_s, assets)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        f"{event.step_key}: {event.step_failure_data.error_display_string.strip()}"
+        for event in result.all_events
+        if event.is_step_failure
+    ] or ["The run failed before its first step; the Dagster UI shows its log."]

@@ -1,0 +1,89 @@
+"""The asset that asks Verbex: due calls in, raw answers into landing.
+
+What is due is read from the published file and nothing but landing is written, so a slow API delays no
+row. The answers reach the tables with the next load.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from connector.answer import NotAuthorizedError
+from connector.fetch import fetch_due
+from connector.lock import LockHeldError, hold_lock
+from connector.settings import Settings
+from pipelines.assets import PUBLISHED, Result
+from pipelines.due import ZONES, list_due
+from pipelines.resources import WarehouseResource
+
+ANSWERS = "verbex_answers"
+KEY_CHECK = "api_key_is_set"
+
+
+def answers_asset(settings: Settings) -> dg.AssetsDefinition:
+    """What Verbex answers to what is due: post-call analyses and call details."""
+
+    @dg.asset(
+        name=ANSWERS,
+        deps=[PUBLISHED],
+        group_name="fetch",
+        kinds={"rest", "parquet"},
+        description="Asks Verbex for what is due and lands the answers as landed_pca and landed_calls.",
+        check_specs=[
+            dg.AssetCheckSpec(KEY_CHECK, asset=ANSWERS, description="Verbex can be asked: there is a key.")
+        ],
+    )
+    def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:
+        outcomes: Counter[str] = Counter()
+        if settings.api_key is not None:
+            try:
+                outcomes = fetch_all(settings, warehouse)
+            except LockHeldError as error:
+                context.log.info("Nothing was asked: %s It asks for the same calls.", error)
+            except NotAuthorizedError as error:
+                raise dg.Failure(str(error), allow_retries=False) from None
+        yield dg.MaterializeResult(metadata={"asked": outcomes.total(), **outcomes})
+        yield _key_result(settings)
+
+    return answers
+
+
+def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Counter[str]:
+    """Ask once for everything that is due; returns how many attempts had which outcome.
+
+    Raises:
+        LockHeldError: Another process is asking already.
+        NotAuthorizedError: The key is not accepted; what was answered before is landed.
+    """
+    outcomes: Counter[str] = Counter()
+    folder = Path(warehouse.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold_lock(folder / "fetch.lock"):
+        for zone in ZONES:
+            if due := list_due(warehouse, zone, datetime.now(UTC)):
+                summary = asyncio.run(
+                    fetch_due(
+                        due,
+                        zone=zone,
+                        settings=settings,
+                        landing=warehouse.landing,
+                        rng=random.SystemRandom(),
+                    )
+                )
+                outcomes.update(summary.outcomes)
+    return outcomes
+
+
+def _key_result(settings: Settings) -> dg.AssetCheckResult:
+    has_key = settings.api_key is not None
+    return dg.AssetCheckResult(
+        passed=has_key,
+        check_name=KEY_CHECK,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={} if has_key else {"next_step": "Set VERBEX_API_KEY; due calls wait until then."},
+    )

@@ -1,0 +1,58 @@
+"""Dagster's home under the data folder, so that a run from the command line shows in the UI.
+
+`dagster dev` reads `.env` in the folder it is started in, and finds its home there.
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+# Runs start at once instead of waiting up to 5 s for the queue's daemon; the warehouse's own lock keeps
+# two writers apart.
+_INSTANCE_YAML = """\
+telemetry:
+  enabled: false
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 1
+      failure: 7
+      success: 7
+"""
+_VARIABLE = "DAGSTER_HOME"
+
+
+def ensure_home(data_dir: Path, env_file: Path) -> Path:
+    """Make Dagster's home and let this process, and `dagster dev` in this folder, find it.
+
+    A home that is already set is left as it is.
+
+    Returns:
+        The home in use.
+    """
+    home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or data_dir / "dagster")
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_INSTANCE_YAML, encoding="utf-8")
+    if _remembered(env_file) is None:
+        with env_file.open("a", encoding="utf-8") as file:
+            file.write(f"{_VARIABLE}={home}\n")
+    os.environ[_VARIABLE] = str(home)
+    return home
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The Dagster instance of the home in use."""
+    return dg.DagsterInstance.get()
+
+
+def _remembered(env_file: Path) -> str | None:
+    if not env_file.exists():
+        return None
+    lines = env_file.read_text(encoding="utf-8").splitlines()
+    return next((line.partition("=")[2] for line in lines if line.startswith(f"{_VARIABLE}=")), None)

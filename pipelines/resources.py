@@ -1,0 +1,74 @@
+"""What a Dagster run works with: the landing zone, and the one writer's session on the warehouse.
+
+Opening and closing belongs here, so that assets stay thin and tests can hand in other folders.
+"""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+from pydantic import PrivateAttr
+
+from connector.landing import Landing
+from pipelines.models import sql_folder
+from pipelines.sync import Sync, open_sync
+from pipelines.warehouse import Warehouse
+
+
+class WarehouseResource(dg.ConfigurableResource[object]):
+    """The warehouse of one data folder, written by one session that all steps of a run share.
+
+    The session opens with the first table that asks for it and ends with the publish or the run,
+    whichever comes first, so that a slow API call never holds the warehouse.
+    """
+
+    data_dir: str
+    landing_url: str
+    is_full_refresh: bool = False
+    _session: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _sync: Sync | None = PrivateAttr(default=None)
+
+    @property
+    def landing(self) -> Landing:
+        """The landing zone that the warehouse is made from."""
+        return Landing(self.landing_url)
+
+    def sync(self) -> Sync:
+        """The run's session.
+
+        Raises:
+            WarehouseBusyError: Another process is writing the warehouse.
+        """
+        if self._sync is None:
+            self._sync = self._session.enter_context(
+                open_sync(self._files, self.landing, sql_folder(), is_full_refresh=self.is_full_refresh)
+            )
+        return self._sync
+
+    def publish(self) -> Path:
+        """Show readers what the session made of the tables, and end the session; returns what they open."""
+        self.sync().publish(datetime.now(UTC))
+        self._close()
+        return self._files.published
+
+    def read(self) -> duckdb.DuckDBPyConnection:
+        """The published warehouse, for reading.
+
+        Raises:
+            NothingPublishedError: No sync has published one yet.
+        """
+        return self._files.read()
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """End the session of a run that published nothing; what it committed stays for the next one."""
+        self._close()
+
+    @property
+    def _files(self) -> Warehouse:
+        return Warehouse(Path(self.data_dir))
+
+    def _close(self) -> None:
+        self._sync = None
+        self._session.close()

@@ -1,0 +1,59 @@
+"""Rows as text: a table for people, lines for programs."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+Format = Literal["table", "json", "csv"]
+Row = Sequence[object]
+
+
+def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: str | None = None) -> None:
+    """Print rows on standard output."""
+    if form == "json":
+        for row in rows:
+            print(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=_plain))  # noqa: T201
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_text(value) for value in row] for row in rows)
+    else:
+        Console().print(as_table(columns, rows, title=title))
+
+
+def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str | None = None) -> Table:
+    """Rows as a table of rich, numbers to the right; titles stand to the left like all text."""
+    listed = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        is_number = any(isinstance(row[number], int | float) for row in listed)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(_escape(_text(value)) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return (
+        str(_plain(value))
+        if not isinstance(value, dict | list)
+        else json.dumps(value, ensure_ascii=False, default=_plain)
+    )
+
+
+def _plain(value: object) -> object:
+    """A value that JSON has no form for, as text; bytes are shown as far as they are UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value if isinstance(value, int | float | bool) else str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,30 @@
+"""What the pipeline holds and what waits: the published row of facts, and what is newer than it."""
+
+from pathlib import Path
+
+from connector.segment import SEGMENT_SUFFIX
+from connector.settings import Settings
+from pipelines.resources import WarehouseResource
+from pipelines.sensors import list_fresh
+
+
+def read_status(settings: Settings) -> dict[str, object]:
+    """Facts by name, those of the table `pipeline_status` first; times in UTC.
+
+    Raises:
+        NothingPublishedError: No sync has published anything yet.
+    """
+    warehouse = WarehouseResource(data_dir=str(settings.data_dir), landing_url=settings.landing)
+    with warehouse.read() as connection:
+        result = connection.execute("from pipeline_status")
+        names = [name for name, *_ in result.description or ()]
+        (row,) = result.fetchall()
+    return {
+        **dict(zip(names, row, strict=True)),
+        "landed_files_to_load": len(list_fresh(warehouse)),
+        "journal_bytes": sum(path.stat().st_size for path in _segments(settings.data_dir)),
+    }
+
+
+def _segments(data_dir: Path) -> list[Path]:
+    return [path for path in (data_dir / "journal").rglob(f"*{SEGMENT_SUFFIX}") if path.is_file()]

@@ -1,0 +1,90 @@
+"""`verbex-sync sync`: load, fetch and load again, once or for as long as events land.
+
+The order of jobs belongs here. The jobs are Dagster's own (`pipelines.definitions`).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from connector.settings import Settings
+from pipelines.definitions import build_definitions
+from pipelines.due import count_due
+from pipelines.execution import RunReport, run_fetch, run_load
+from pipelines.home import ensure_home, open_instance
+from pipelines.resources import WarehouseResource
+from pipelines.sensors import list_fresh
+
+Echo = Callable[[str], None]
+
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Syncer:
+    """Runs the jobs of one data folder in this process."""
+
+    settings: Settings
+    definitions: dg.Definitions
+    warehouse: WarehouseResource
+    instance: dg.DagsterInstance
+
+    def run(self, echo: Echo) -> None:
+        """Load what landed, ask Verbex for what is due, load the answers.
+
+        Raises:
+            RunFailedError: A run failed; what was published before still stands.
+        """
+        echo(_loaded(run_load(self.definitions, self.instance)))
+        if not count_due(self.warehouse, datetime.now(UTC)):
+            return
+        if self.settings.api_key is None:
+            echo("Verbex is not asked for what is due: set VERBEX_API_KEY.")
+            return
+        echo(_fetched(run_fetch(self.definitions, self.instance)))
+        echo(_loaded(run_load(self.definitions, self.instance)))
+
+    def follow(self, echo: Echo) -> None:
+        """Do so whenever something landed or became due; returns only by an exception.
+
+        Raises:
+            RunFailedError: A run failed; what was published before still stands.
+        """
+        while True:
+            if list_fresh(self.warehouse):
+                echo(_loaded(run_load(self.definitions, self.instance)))
+            elif self.settings.api_key is not None and count_due(self.warehouse, datetime.now(UTC)):
+                echo(_fetched(run_fetch(self.definitions, self.instance)))
+            else:
+                time.sleep(_LOOK_EVERY_S)
+
+
+@contextmanager
+def open_syncer(settings: Settings, env_file: Path, *, is_full_refresh: bool = False) -> Iterator[Syncer]:
+    """A syncer whose runs are recorded in the Dagster home that the UI shows too."""
+    ensure_home(settings.data_dir, env_file)
+    warehouse = WarehouseResource(data_dir=str(settings.data_dir), landing_url=settings.landing)
+    definitions = build_definitions(settings, is_full_refresh=is_full_refresh)
+    with open_instance() as instance:
+        yield Syncer(settings, definitions, warehouse, instance)
+
+
+def _loaded(report: RunReport) -> str:
+    events = report.assets["events"]
+    calls = report.assets["calls"]
+    return (
+        f"Loaded {events['rows_read']} deliveries from {events['files_read']} files into "
+        f"{events['dagster/row_count']} events and {calls['dagster/row_count']} calls "
+        f"({report.duration_s:.1f} s)"
+    )
+
+
+def _fetched(report: RunReport) -> str:
+    ((_, metadata),) = report.assets.items()
+    outcomes = ", ".join(f"{count} {name}" for name, count in metadata.items() if name != "asked")
+    return f"Asked Verbex {metadata['asked']} times: {outcomes or 'nothing'} ({report.duration_s:.1f} s)"

@@ -1,0 +1,46 @@
+-- One row per call whose details were asked for: how far their fetching has come.
+--
+-- schema: ops
+-- grain: call_id
+-- not null: call_id, state, attempts
+-- columns:
+--   call_id varchar: the call
+--   state varchar: waiting (tried, will be again), fetched, or unavailable (given up)
+--   attempts bigint: tries [count]
+--   last_attempt_at timestamp: newest try, UTC
+--   next_attempt_at timestamp: earliest next try, UTC; null once fetched or given up
+--   last_http_status integer: status of the newest answer
+--   last_error varchar: what went wrong in the newest try
+with attempts as (
+    select call_id, attempted_at, fetcher_id, sequence, outcome, http_status, error, retry_at
+    from ops.call_attempts
+    semi join changed using (call_id)
+),
+
+newest as (
+    select
+        call_id,
+        count(*) as attempts,
+        max(attempted_at) as last_attempt_at,
+        arg_max(
+            struct_pack(outcome, http_status, error, retry_at),
+            struct_pack(attempted_at, fetcher_id, sequence)
+        ) as attempt,
+        bool_or(outcome = 'answered') as is_answered
+    from attempts
+    group by call_id
+)
+
+select
+    call_id,
+    case
+        when is_answered then 'fetched'
+        when attempt.outcome = 'unavailable' then 'unavailable'
+        else 'waiting'
+    end as state,
+    attempts,
+    last_attempt_at,
+    case when not is_answered then attempt.retry_at end as next_attempt_at,
+    attempt.http_status as last_http_status,
+    attempt.error as last_error
+from newest

@@ -1,0 +1,12 @@
+-- The calls whose details are to be asked for at $as_of: completed, and not fetched.
+select
+    calls.call_id,
+    calls.agent_id,
+    coalesce(calls.ended_at, calls.pca_completed_at) as due_since,
+    coalesce(call_fetches.attempts, 0) as attempts
+from calls
+left join ops.call_fetches as call_fetches using (call_id)
+where calls.status = 'completed'
+    and coalesce(call_fetches.state, 'waiting') = 'waiting'
+    and coalesce(call_fetches.next_attempt_at, '-infinity'::timestamp) <= $as_of
+order by due_since, calls.call_id

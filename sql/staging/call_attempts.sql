@@ -1,0 +1,29 @@
+-- One row per attempt to fetch the details of a call, successful or not, with the raw answer.
+--
+-- schema: ops
+-- grain: fetcher_id, sequence
+-- not null: fetcher_id, sequence, call_id, attempted_at, outcome
+-- columns:
+--   fetcher_id varchar: the fetching process
+--   sequence bigint: its number within that process
+--   call_id varchar: the call asked about
+--   agent_id varchar: the agent asked about
+--   attempted_at timestamp: when Verbex answered or failed to, UTC
+--   outcome varchar: answered, pending, failed or unavailable
+--   http_status integer: status of the answer; null if there was none
+--   error varchar: what went wrong
+--   retry_at timestamp: earliest next attempt, UTC
+--   body json: the answer as received, credentials removed
+select
+    fetcher_id,
+    sequence,
+    call_id,
+    agent_id,
+    attempted_at at time zone 'UTC' as attempted_at,
+    outcome,
+    http_status,
+    error,
+    retry_at at time zone 'UTC' as retry_at,
+    case when json_valid(try(decode(body))) then decode(body) end as body
+from landed_calls
+order by attempted_at, fetcher_id, sequence
