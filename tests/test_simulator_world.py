@@ -100,6 +100,15 @@ def test_duplicates_and_disorder_come_at_the_rates_asked_for() -> None:
     assert 0 < late < 0.1 * len(troubled)
 
 
+def test_losses_are_never_delivered() -> None:
+    """The share asked for is missing, and nothing else changes its body."""
+    world = World.build(calls=1000)
+    delivered = {delivery.event.trace_id for delivery in world.deliveries(losses=0.1)}
+    events = list(world.events())
+    assert 0.88 < len(delivered) / len(events) < 0.92
+    assert delivered < {event.trace_id for event in events}
+
+
 def test_revisions_announce_again_and_answer_differently() -> None:
     """A revised PCA has two announcements, one answer before the second and another after it."""
     world = World.build(calls=50, revisions=1)

@@ -62,6 +62,7 @@ class ApiServer:
         self.requests: list[LoggedRequest] = []
         self.in_flight = 0
         self.max_in_flight = 0
+        self.peers: set[tuple[str, int]] = set()
         self.subscriptions = Subscriptions(world.seed)
         self.url = ""
         self._host, self._port = host, port
@@ -101,6 +102,8 @@ class ApiServer:
         self._seen[request.path] += 1
         fault = self.faults.draw(request.path, nth)
         self.requests.append(LoggedRequest(time.monotonic(), request.method, request.path, fault))
+        if request.transport is not None:
+            self.peers.add(request.transport.get_extra_info("peername"))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:

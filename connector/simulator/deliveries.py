@@ -22,20 +22,29 @@ class Delivery:
 
 
 def plan_deliveries(
-    rng: random.Random, events: Iterable[Event], *, start_us: int, duplicates: float, disorder: float
+    rng: random.Random,
+    events: Iterable[Event],
+    *,
+    start_us: int,
+    duplicates: float,
+    disorder: float,
+    losses: float,
 ) -> list[Delivery]:
     """All deliveries in the order they are sent.
 
     Args:
         rng: Where chance comes from.
-        events: What there is to tell; each is delivered at least once.
+        events: What there is to tell.
         start_us: The world's start, UNIX microseconds.
         duplicates: The share of events delivered a second time, with the same bytes.
         disorder: The share of deliveries that are held up and so overtaken by others.
+        losses: The share of events that are never delivered.
     """
     planned = []
     for event in events:
         copies = 2 if rng.random() < duplicates else 1
+        if losses and rng.random() < losses:
+            continue
         for copy in range(copies):
             delay_s = rng.uniform(0.05, 0.3) + copy * rng.uniform(0.1, 300)
             if rng.random() < disorder:

@@ -26,6 +26,7 @@ class SimulateOptions:
         seed: One seed and one start give one world.
         duplicates: The share of events delivered twice.
         disorder: The share of deliveries that others overtake.
+        losses: The share of events that are never delivered.
         revisions: The share of PCAs announced a second time, with other results.
         truth_path: Where to write the truth as JSON lines; None for nowhere.
         api_port: Where to serve the API, already while sending; 0 for any port, None for not at all.
@@ -38,6 +39,7 @@ class SimulateOptions:
     seed: int = 1
     duplicates: float = 0.05
     disorder: float = 0.1
+    losses: float = 0.0
     revisions: float = 0.0
     truth_path: Path | None = None
     api_port: int | None = None
@@ -74,7 +76,9 @@ async def simulate(
         if options.api_port is not None:
             server = ApiServer(world, port=options.api_port, api_key=options.api_key)
             api_url = (await stack.enter_async_context(server)).url
-        deliveries = world.deliveries(duplicates=options.duplicates, disorder=options.disorder)
+        deliveries = world.deliveries(
+            duplicates=options.duplicates, disorder=options.disorder, losses=options.losses
+        )
         report = SimulateReport(world, await send(deliveries, options.send, progress), api_url)
         if and_then is not None:
             await and_then(report)

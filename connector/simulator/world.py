@@ -90,14 +90,17 @@ class World:
         if self.calls:
             yield from account_events(self.organization_id, self.calls[-1].started_us, self.seed)
 
-    def deliveries(self, *, duplicates: float = 0.05, disorder: float = 0.1) -> list[Delivery]:
-        """The webhooks as they are delivered: some twice, some late; sorted by the time of sending."""
+    def deliveries(
+        self, *, duplicates: float = 0.05, disorder: float = 0.1, losses: float = 0.0
+    ) -> list[Delivery]:
+        """The webhooks as they are delivered: some twice, late or never; sorted by the time of sending."""
         return plan_deliveries(
             rng_for(self.seed, "deliveries"),
             self.events(),
             start_us=self.start_us,
             duplicates=duplicates,
             disorder=disorder,
+            losses=losses,
         )
 
     def details(self, call: Call) -> dict[str, Any]:

@@ -1,0 +1,177 @@
+"""What an answer of the Verbex API means: something, nothing yet, or one of three errors.
+
+Reading an answer belongs here, gently: unknown fields are kept, missing ones tolerated. Asking, and asking
+again, is `connector.client`'s. That 404 means "not there yet" and that 429 and 5xx pass are assumptions:
+Verbex documents only 422.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+_MAX_QUOTE = 200
+_UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class VerbexError(Exception):
+    """The API gave no usable answer. The message says what was asked, what came back and what to do.
+
+    Attributes:
+        http_status: The status of the answer; None if there was none.
+        retry_after_s: How long the API asked us to wait; None if it did not.
+    """
+
+    def __init__(
+        self, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+
+
+class NotAuthorizedError(VerbexError):
+    """The key is missing, wrong or not allowed: no further request can succeed."""
+
+
+class RequestRefusedError(VerbexError):
+    """The API understood and said no: the same request again gets the same answer."""
+
+
+class ApiUnavailableError(VerbexError):
+    """The API or the network failed; later may be better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: `value` is the JSON read from `body`; both are None if there is nothing (yet).
+
+    `reason` says in the API's words why there is nothing.
+    """
+
+    http_status: int
+    body: bytes | None
+    value: Any = None
+    reason: str | None = None
+
+
+def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: float | None = None) -> Answer:
+    """Tell what an HTTP answer means.
+
+    Args:
+        asked: What was asked, as error messages name it.
+        http_status: The answer's status.
+        body: The answer's body, decompressed.
+        retry_after_s: What its `Retry-After` asks for.
+
+    Raises:
+        NotAuthorizedError: 401 or 403.
+        RequestRefusedError: Any other status from 300 to 499 that asking again would not change.
+        ApiUnavailableError: 408, 425, 429, 5xx, a body that is no JSON, or an error reported under a 2xx.
+    """
+    if http_status == HTTPStatus.NO_CONTENT:
+        return Answer(http_status, None)
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        _raise_for(asked, http_status, _looks_like(body), retry_after_s)
+        raise ApiUnavailableError(
+            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON; it is asked again later."
+            " If that goes on, see whether a proxy answers in place of VERBEX_API_URL.",
+            http_status=http_status,
+        ) from None
+    status = _status_within(value, http_status)
+    _raise_for(asked, status, _reason_within(value), retry_after_s)
+    if status == HTTPStatus.NOT_FOUND:
+        return Answer(http_status, None, reason=_reason_within(value))
+    return Answer(http_status, body, value)
+
+
+def read_pca(answer: Answer) -> Answer:
+    """The same answer if it holds a PCA's items, wrapped in `data` or bare; else that there is none yet."""
+    if answer.body is None:
+        return answer
+    inner = unwrap(answer.value)
+    if (
+        isinstance(inner, dict)
+        and isinstance(inner.get("items"), list)
+        and inner.get("available") is not False
+    ):
+        return answer
+    reason = _reason_within(inner) or _reason_within(answer.value)
+    return Answer(answer.http_status, None, reason=reason or "the answer holds no items")
+
+
+def read_call(asked: str, answer: Answer) -> Answer:
+    """The same answer if it is an object that can be a call.
+
+    Raises:
+        ApiUnavailableError: It is JSON, but no call.
+    """
+    if answer.body is None or (isinstance(unwrap(answer.value), dict) and unwrap(answer.value)):
+        return answer
+    raise ApiUnavailableError(
+        f"{asked} got JSON that is no call; it is asked again later.", http_status=answer.http_status
+    )
+
+
+def unwrap(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What is inside `{"status": ..., "data": ...}`, or `value` itself if it is not wrapped."""
+    return value["data"] if isinstance(value, dict) and "data" in value else value
+
+
+def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float | None) -> None:
+    said = f" ({reason})" if reason else ""
+    if status in _UNAUTHORIZED:
+        # The reason is not quoted: it could repeat the key.
+        raise NotAuthorizedError(
+            f"{asked} got {status}: Verbex does not accept the API key. Set VERBEX_API_KEY to a key of your"
+            " organization that may read calls and post-call analyses, then run this again.",
+            http_status=status,
+        )
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ApiUnavailableError(
+            f"{asked} got {status}{said}; it is asked again later.",
+            http_status=status,
+            retry_after_s=retry_after_s,
+        )
+    if status >= HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.NOT_FOUND:
+        raise RequestRefusedError(
+            f"{asked} got {status}{said}: asking again won't change that. See if VERBEX_API_URL is right.",
+            http_status=status,
+        )
+
+
+def _status_within(value: Any, http_status: int) -> int:  # noqa: ANN401 - any JSON
+    """The status that counts: an error told inside of a 2xx counts as if it were the answer's own."""
+    if http_status >= HTTPStatus.MULTIPLE_CHOICES or not isinstance(value, dict):
+        return http_status
+    told = value.get("status")
+    if isinstance(told, int) and not isinstance(told, bool) and 400 <= told <= 599:
+        return told
+    is_error = (
+        bool(value.get("error")) and not value.get("data") and "items" not in value and "_id" not in value
+    )
+    return HTTPStatus.BAD_GATEWAY if is_error else http_status
+
+
+def _reason_within(value: Any) -> str | None:  # noqa: ANN401 - any JSON
+    if not isinstance(value, dict):
+        return None
+    for name in ("message", "detail", "error"):
+        if value.get(name):
+            said = value[name]
+            text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+            return text[:_MAX_QUOTE]
+    return None
+
+
+def _looks_like(body: bytes) -> str:
+    start = body.lstrip()[:1]
+    if start == b"<":
+        return "an HTML page"
+    if start in (b"{", b"["):
+        return "JSON that is cut short or broken"
+    return f"{len(body)} bytes" if body else "an empty body"

@@ -1,0 +1,204 @@
+"""A client for Verbex's REST API: asks politely, asks again when that can help, and says what went wrong.
+
+Requests, their repetition and their pace belong here. What an answer means is in `connector.answer`; what
+becomes of it is for the callers. `Authorization: Bearer <key>`, the paths and the query names are Verbex's
+documentation; rate limits are not documented, so the defaults in `connector.settings` are modest.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from connector.answer import (
+    Answer,
+    ApiUnavailableError,
+    NotAuthorizedError,
+    RequestRefusedError,
+    read_answer,
+    read_call,
+    read_pca,
+    unwrap,
+)
+from connector.credentials import drop_credentials
+from connector.pace import Pace, backoff_s, retry_after_s
+from connector.settings import Settings
+
+TRIES = 4
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 5.0
+LONGEST_HOLD_S = 60.0
+"""A longer `Retry-After` is not waited for: the request fails, and says how long the wait is."""
+TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10, sock_read=30)
+MAX_PAGE_SIZE = 1000
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class VerbexClient:
+    """The REST API of one Verbex organization; open it with `async with`.
+
+    No more than `concurrency` requests are in flight, over as many kept connections, and no more than
+    `rate_per_s` are sent a second, repetitions included. A `Retry-After` holds every request back.
+
+    Every method raises `NotAuthorizedError`, `RequestRefusedError` or `ApiUnavailableError`, the last one
+    after `TRIES` tries. No answer holds a credential, but those of `send`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        rate_per_s: float,
+        concurrency: int,
+        rng: random.Random,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._concurrency = concurrency
+        self._headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
+        self._rng = rng
+        self._clock = clock
+        self._pace = Pace(rate_per_s)
+        self._session: aiohttp.ClientSession
+
+    @classmethod
+    def from_settings(cls, settings: Settings, rng: random.Random, clock: Clock = utc_now) -> Self:
+        """A client for the API that the settings name.
+
+        Raises:
+            NotAuthorizedError: `VERBEX_API_KEY` is not set.
+        """
+        if settings.api_key is None:
+            raise NotAuthorizedError(
+                "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env."
+            )
+        return cls(
+            settings.api_url,
+            settings.api_key.get_secret_value(),
+            rate_per_s=settings.api_rps,
+            concurrency=settings.api_concurrency,
+            rng=rng,
+            clock=clock,
+        )
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency), headers=self._headers, timeout=TIMEOUT
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def get_pca(self, agent_id: str, call_id: str) -> Answer:
+        """The post-call analysis of one call; without a body if there is none (yet)."""
+        path = f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis/results/{_segment(call_id)}"
+        return read_pca(await self._get(path))
+
+    async def get_pca_configuration(self, agent_id: str) -> Answer:
+        """The PCA items that an agent is configured with."""
+        return await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis")
+
+    async def get_call(self, call_id: str) -> Answer:
+        """One call with its transcript; without a body if it is unknown (yet)."""
+        path = f"/v1/calls/{_segment(call_id)}"
+        return read_call(f"GET {path}", await self._get(path))
+
+    async def list_calls(
+        self, query: Mapping[str, str | Sequence[str]] | None = None
+    ) -> AsyncIterator[Answer]:
+        """The pages of the calls that `query` asks for; each holds `calls`.
+
+        Args:
+            query: Parameters as Verbex names them, for example `start_time_after`.
+        """
+        wanted: dict[str, str | Sequence[str]] = {"page_size": str(MAX_PAGE_SIZE), **(query or {})}
+        seen = set()
+        while True:
+            page = await self._get("/v1/calls/", wanted)
+            inner = unwrap(page.value)
+            if not isinstance(inner, dict) or not isinstance(inner.get("calls"), list):
+                raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
+            yield replace(page, value=inner)
+            token = inner.get("next_page_token")
+            if not token:
+                return
+            if token in seen:
+                raise ApiUnavailableError("GET /v1/calls/ goes in circles: a page token came twice.")
+            seen.add(token)
+            wanted["page_token"] = str(token)
+
+    async def send(self, method: str, path: str, value: object = None) -> Answer:
+        """Any other request, its JSON answer as it is, credentials included; a POST is never repeated."""
+        return await self._ask(method, path, json=value, tries=1 if method == "POST" else TRIES)
+
+    async def _get(self, path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Answer:
+        answer = await self._ask("GET", path, query=query)
+        if answer.body is None:
+            return answer
+        body = drop_credentials(answer.body)
+        return answer if body is answer.body else read_answer(f"GET {path}", answer.http_status, body)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        json: object = None,
+        tries: int = TRIES,
+    ) -> Answer:
+        url = URL(self._url + path, encoded=True)
+        for attempt in range(1, tries + 1):
+            await self._pace.take_turn()
+            try:
+                return await self._ask_once(method, url.with_query(query) if query else url, json)
+            except ApiUnavailableError as error:
+                wait_s = error.retry_after_s or 0.0
+                if wait_s <= LONGEST_HOLD_S:
+                    self._pace.hold(wait_s)
+                if attempt == tries or wait_s > LONGEST_HOLD_S:
+                    raise
+            await asyncio.sleep(self._backoff_s(attempt))
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _ask_once(self, method: str, url: URL, json: object) -> Answer:
+        asked = f"{method} {url.raw_path}"
+        try:
+            async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise ApiUnavailableError(
+                f"{asked} got no answer from {url.host}: {type(error).__name__}; it is asked again later."
+            ) from error
+        wait_s = retry_after_s(response.headers.get("Retry-After"), self._clock())
+        return read_answer(asked, response.status, body, retry_after_s=wait_s)
+
+    def _backoff_s(self, attempt: int) -> float:
+        return backoff_s(attempt, self._rng, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+
+
+def _segment(name: str) -> str:
+    """An id as one segment of a path, whatever it holds: ids come from outside."""
+    quoted = quote(name, safe="")
+    if quoted.strip(".") == "":
+        raise RequestRefusedError(f"{name!r} can't be the id of anything, so nothing was asked.")
+    return quoted
+
+
+def calls_in(page: Answer) -> list[dict[str, Any]]:
+    """The calls on a page of `VerbexClient.list_calls`."""
+    return [call for call in page.value["calls"] if isinstance(call, dict)]

@@ -1,0 +1,64 @@
+"""Takes credentials out of what an API answered, before anything of it is stored.
+
+Which names are credentials is said here and nowhere else.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_NAMES = (
+    "access token",
+    "api key",
+    "authorization",
+    "client secret",
+    "id token",
+    "password",
+    "private key",
+    "refresh token",
+    "secret",
+    "secret key",
+    "session token",
+    "signing secret",
+)
+"""Field names, in whatever case, their words joined by `_`, `-` or nothing."""
+
+_PATTERN = "|".join(name.replace(" ", "[_-]?") for name in _NAMES)
+_CREDENTIAL = re.compile(_PATTERN, re.IGNORECASE)
+# A body in which neither a name nor an escape that could hide one occurs needs no closer look.
+_SUSPECT = re.compile(rf'"(?:{_PATTERN})"|\\u'.encode(), re.IGNORECASE)
+# Numbers are read as decimals, so that those of a body that is written anew keep every digit.
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def drop_credentials(body: bytes) -> bytes:
+    """`body` (valid JSON) without any field that holds a credential, at whatever depth.
+
+    The bytes come back as they are if there is none.
+
+    Raises:
+        msgspec.DecodeError: `body` is no JSON.
+    """
+    if not _SUSPECT.search(body):
+        return body
+    value = _DECODER.decode(body)
+    return _ENCODER.encode(_without(value)) if _has_credential(value) else body
+
+
+def _is_credential(name: str) -> bool:
+    return _CREDENTIAL.fullmatch(name) is not None
+
+
+def _has_credential(value: Any) -> bool:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return any(_is_credential(name) or _has_credential(inner) for name, inner in value.items())
+    return isinstance(value, list) and any(_has_credential(inner) for inner in value)
+
+
+def _without(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {name: _without(inner) for name, inner in value.items() if not _is_credential(name)}
+    return [_without(inner) for inner in value] if isinstance(value, list) else value
