@@ -1,12 +1,16 @@
-"""One webhook delivery as received, and how a group of them becomes an Arrow batch.
+"""One webhook delivery as received, and its two forms: a group in the journal, a batch in the landing.
 
-Only this shape and its conversion belong here; `connector.schemas` says what the columns mean.
+Only this shape and its conversions belong here; `connector.schemas` says what the columns mean.
+
+The journal's form is MessagePack because it is made while senders wait: a group of 25 takes a tenth of
+the time that nine Arrow arrays take. Arrow's turn comes at sealing, thousands of rows at once.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from connector.schemas import EVENT_SCHEMA
@@ -24,15 +28,26 @@ class Delivery(NamedTuple):
     body: bytes
 
 
-def to_batch(receiver_id: str, first_sequence: int, deliveries: Sequence[Delivery]) -> pa.RecordBatch:
-    """The deliveries as one batch of `EVENT_SCHEMA`, numbered on from `first_sequence`."""
+class Group(NamedTuple):
+    """Deliveries that became durable by one sync, numbered on from `first_sequence`."""
+
+    first_sequence: int
+    deliveries: Sequence[Delivery]
+
+
+encode_group = msgspec.msgpack.Encoder().encode
+decode_group = msgspec.msgpack.Decoder(Group).decode
+
+
+def to_batch(receiver_id: str, groups: Sequence[Group]) -> pa.RecordBatch:
+    """The deliveries of some groups of one receiver as a batch of `EVENT_SCHEMA`, in their order."""
+    deliveries = list(chain.from_iterable(group.deliveries for group in groups))
     received_at_us, trace_ids, event_names, verified_by, problems, headers, bodies = zip(
         *deliveries, strict=True
     )
-    count = len(deliveries)
     columns = [
-        pa.array([receiver_id] * count, pa.string()),
-        pa.array(range(first_sequence, first_sequence + count), pa.int64()),
+        pa.repeat(receiver_id, len(deliveries)),
+        pa.array(_sequences(groups), pa.int64()),
         pa.array(received_at_us, EVENT_SCHEMA.field("received_at").type),
         pa.array(trace_ids, pa.string()),
         pa.array(event_names, pa.string()),
@@ -44,9 +59,13 @@ def to_batch(receiver_id: str, first_sequence: int, deliveries: Sequence[Deliver
     return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
 
 
+def _sequences(groups: Sequence[Group]) -> list[int]:
+    return [group.first_sequence + position for group in groups for position in range(len(group.deliveries))]
+
+
 def _to_maps(headers: Sequence[dict[str, str]]) -> pa.MapArray:
     # Flat lists and offsets: several times cheaper than letting Arrow look into each dict.
-    offsets = pa.array(accumulate(map(len, headers), initial=0), pa.int32())
-    names = pa.array([name for each in headers for name in each], pa.string())
-    values = pa.array([value for each in headers for value in each.values()], pa.string())
+    offsets = pa.array(list(accumulate(map(len, headers), initial=0)), pa.int32())
+    names = pa.array(list(chain.from_iterable(headers)), pa.string())
+    values = pa.array(list(chain.from_iterable(each.values() for each in headers)), pa.string())
     return pa.MapArray.from_arrays(offsets, names, values)

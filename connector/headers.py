@@ -5,6 +5,7 @@ credentials under any name.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from connector.signature import SIGNATURE_HEADER
 
@@ -17,11 +18,18 @@ def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers worth keeping, names in lower case, a repeated one joined by commas."""
     kept: dict[str, str] = {}
     for given_name, value in headers.items():
-        name = given_name.lower()
-        if name in _KEPT or (name.startswith(_KEPT_PREFIX) and name != _SIGNATURE):
+        name = _kept_name(given_name)
+        if name is not None:
             text = value if value.isascii() else _to_unicode(value)
             kept[name] = f"{kept[name]}, {text}" if name in kept else text
     return kept
+
+
+@lru_cache(maxsize=1024)
+def _kept_name(given_name: str) -> str | None:
+    name = given_name.lower()
+    is_kept = name in _KEPT or (name.startswith(_KEPT_PREFIX) and name != _SIGNATURE)
+    return name if is_kept else None
 
 
 def _to_unicode(value: str) -> str:

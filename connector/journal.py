@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from connector.delivery import Delivery, to_batch
+from connector.delivery import Delivery, Group
 from connector.segment import SEGMENT_SUFFIX, Segment
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class _SegmentLog:
         if not deliveries:
             return
         try:
-            segment.append(to_batch(self._receiver_id, first_sequence, deliveries))
+            segment.append(Group(first_sequence, deliveries))
         except BaseException:
             self.end_segment()
             raise
@@ -191,11 +191,11 @@ class _SegmentLog:
             self.end_segment()
 
     def end_segment(self) -> None:
-        """Close the open segment, if there is one; one without a batch is removed."""
+        """Close the open segment, if there is one; one without a group is removed."""
         segment, self._open = self._open, None
         if segment is not None:
             segment.close()
-            if segment.batch_count == 0:
+            if segment.group_count == 0:
                 segment.path.unlink(missing_ok=True)
 
     def closed_segments(self) -> list[Path]:
@@ -207,7 +207,7 @@ class _SegmentLog:
     def _begin_segment(self) -> Segment:
         self._segment_count += 1
         name = f"{self._receiver_id}-{self._segment_count:06d}{SEGMENT_SUFFIX}"
-        self._open = Segment(self._folder / name)
+        self._open = Segment(self._folder / name, self._receiver_id)
         self._opened_at_s = time.monotonic()
         return self._open
 

@@ -7,7 +7,8 @@ Layout: webhook deliveries in `date=YYYY-MM-DD/`, fetched answers in `<zone>/dat
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -49,10 +50,25 @@ class Landing:
         Raises:
             OSError: The store can't take the file; nothing half-written is visible.
         """
-        return [
-            self._put(part, f"{_prefix(zone)}date={day.isoformat()}/{name}.parquet")
-            for day, part in _split_by_date(table, time_column)
-        ]
+        return self.write_batches(table.to_batches(), zone=zone, name=name, time_column=time_column)
+
+    def write_batches(
+        self, batches: Iterable[pa.RecordBatch], *, zone: str, name: str, time_column: str
+    ) -> list[LandedFile]:
+        """Like `write`, for more rows than should be in memory at once; each batch is a row group.
+
+        Raises:
+            OSError: The store can't take the files; nothing half-written is visible.
+        """
+        asides: dict[str, pq.ParquetWriter] = {}
+        with ExitStack() as closing:
+            for batch in batches:
+                for day, part in _split_by_date(batch, time_column):
+                    path = f"{_prefix(zone)}date={day.isoformat()}/{name}.parquet"
+                    if path not in asides:
+                        asides[path] = closing.enter_context(self._open_aside(path, batch.schema))
+                    asides[path].write_batch(part)
+        return [self._show(path) for path in asides]
 
     def list_files(self, zone: str) -> list[LandedFile]:
         """All landed files of a zone, sorted by path."""
@@ -83,46 +99,47 @@ class Landing:
             if info.type == fs.FileType.File and info.base_name.endswith(".parquet"):
                 yield LandedFile(info.path.removeprefix(self._root).lstrip("/"), info.size)
 
-    def _put(self, table: pa.Table, path: str) -> LandedFile:
-        target = f"{self._root}/{path}"
-        if isinstance(self._fs, fs.LocalFileSystem):
-            _put_local(table, Path(target))
-        else:
-            # An object store shows an object only once its upload is complete.
-            with self._fs.open_output_stream(target) as sink:
-                _write_parquet(table, sink)
+    def _open_aside(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
+        aside = self._aside(path)
+        if self._is_local:
+            Path(aside).parent.mkdir(parents=True, exist_ok=True)
+        return pq.ParquetWriter(aside, schema, filesystem=self._fs, compression="zstd", compression_level=1)
+
+    def _show(self, path: str) -> LandedFile:
+        # An object store needs the detour as well: an upload that breaks off half way can still be
+        # completed, as a shorter object, when its stream is closed.
+        aside, target = self._aside(path), f"{self._root}/{path}"
+        if self._is_local:
+            _sync(Path(aside))
+        self._fs.move(aside, target)
+        if self._is_local:
+            for folder in (Path(target).parent, Path(target).parent.parent):
+                _sync(folder)
         return LandedFile(path, self._fs.get_file_info(target).size)
+
+    def _aside(self, path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return f"{self._root}/{folder}/.{name}.tmp"
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, fs.LocalFileSystem)
 
 
 def _prefix(zone: str) -> str:
     return f"{zone}/" if zone else ""
 
 
-def _split_by_date(table: pa.Table, time_column: str) -> Iterator[tuple[date, pa.Table]]:
-    days = pc.cast(pc.floor_temporal(table[time_column], unit="day"), pa.timestamp("us", tz="UTC"))
-    for day in sorted(value for value in pc.unique(days).to_pylist()):
+def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[date, pa.RecordBatch]]:
+    days = pc.cast(pc.floor_temporal(batch[time_column], unit="day"), pa.timestamp("us", tz="UTC"))
+    for day in sorted(pc.unique(days).to_pylist()):
         assert isinstance(day, datetime)  # noqa: S101 - a null time can't be in a landed schema
-        yield day.date(), table.filter(pc.equal(days, pa.scalar(day, days.type)))
+        yield day.date(), batch.filter(pc.equal(days, pa.scalar(day, days.type)))
 
 
-def _write_parquet(table: pa.Table, sink: object) -> None:
-    pq.write_table(table, sink, compression="zstd", compression_level=1)
-
-
-def _put_local(table: pa.Table, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.tmp")
-    with aside.open("wb") as sink:
-        _write_parquet(table, sink)
-        sink.flush()
-        os.fsync(sink.fileno())
-    aside.replace(target)
-    for folder in (target.parent, target.parent.parent):
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -6,6 +6,8 @@ Names, units and help texts belong here; the other modules only say that somethi
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from connector.auth import VerifiedBy
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -14,7 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.stored = Counter(
+        stored = Counter(
             "verbex_deliveries_stored",
             "Deliveries durably stored, by how they were verified and whether they could be read.",
             ["verified_by", "is_event"],
@@ -23,6 +25,17 @@ class Metrics:
         self.refused = Counter(
             "verbex_deliveries_refused", "Deliveries refused, by reason.", ["reason"], registry=self._registry
         )
+
+        # Looking up a labelled counter costs more than counting.
+        self._stored = {
+            (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())
+            for verified_by in ("signature", "token", "unsigned")
+            for is_event in (True, False)
+        }
+
+    def count_stored(self, verified_by: VerifiedBy, *, is_event: bool) -> None:
+        """Count a delivery that is durable."""
+        self._stored[verified_by, is_event].inc()
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -59,7 +59,7 @@ class Receiver:
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer any request."""
         try:
-            if request.path == WEBHOOK_PATH:
+            if request.raw_path.partition("?")[0] == WEBHOOK_PATH:
                 return await self._receive(request)
             return await self._answer_get(request)
         except Refused as refused:
@@ -79,7 +79,7 @@ class Receiver:
                 now_ns // 1000, *envelope[:2], verified_by, envelope[2], keep_headers(request.headers), body
             )
         )
-        self._metrics.stored.labels(verified_by, str(envelope.problem is None).lower()).inc()
+        self._metrics.count_stored(verified_by, is_event=envelope.problem is None)
         if envelope.problem is None:
             return _json({"traceId": envelope.trace_id})
         refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", envelope.problem)

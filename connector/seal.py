@@ -15,7 +15,7 @@ from pathlib import Path
 
 from connector.journal import Journal
 from connector.landing import EVENTS_ZONE, LandedFile, Landing
-from connector.segment import read_segment
+from connector.segment import SegmentReader
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,12 @@ def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
     Raises:
         OSError: The segment can't be read or the landing zone can't take it; the segment stays.
     """
-    table, torn_bytes = read_segment(path)
-    if torn_bytes:
-        logger.warning("Segment %s ends in %d bytes that were never acknowledged", path.name, torn_bytes)
-    files = []
-    if table.num_rows:
-        files = landing.write(table, zone=EVENTS_ZONE, name=path.stem, time_column="received_at")
+    reader = SegmentReader(path)
+    files = landing.write_batches(
+        reader.batches(), zone=EVENTS_ZONE, name=path.stem, time_column="received_at"
+    )
+    if reader.torn_bytes:
+        logger.warning("Segment %s ended in %d bytes nobody was promised", path.name, reader.torn_bytes)
     path.unlink()
     return files
 

@@ -4,8 +4,8 @@ The file's format, writing it durably and reading it back after a crash belong h
 begun or ended, and by whom, is `connector.journal`'s to say.
 
 A segment is a row of frames: a length and a CRC-32 (little-endian, four bytes each), then that many
-bytes. The first frame holds an Arrow IPC schema, every other an Arrow IPC record batch. The checksum
-tells a group that was never finished from one that was, also where a lost write left zeros behind.
+bytes of MessagePack. The first frame holds a `Header`, every other one a `Group`. The checksum tells a
+group that was never finished from one that was, also where a lost write left zeros behind.
 """
 
 import fcntl
@@ -15,21 +15,29 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 
-from connector.schemas import EVENT_SCHEMA
+from connector.delivery import Group, decode_group, encode_group, to_batch
 
 SEGMENT_SUFFIX = ".segment"
 
 _FRAME_HEADER = struct.Struct("<II")
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What all deliveries of a segment have in common; `format` grows when older readers can't follow."""
+
+    receiver_id: str
+    format: int = 1
 
 
 class Segment:
     """A segment open for appending. Not for use by two threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, receiver_id: str) -> None:
         """Create the segment durably.
 
         Raises:
@@ -37,63 +45,86 @@ class Segment:
         """
         self.path = path
         self.size_bytes = 0
-        self.batch_count = 0
+        self.group_count = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
-            self._write_frame(EVENT_SCHEMA.serialize())
+            self._write_frame(msgspec.msgpack.encode(Header(receiver_id)))
             sync_folder(path.parent)
         except OSError:
             self.close()
             path.unlink(missing_ok=True)
             raise
 
-    def append(self, batch: pa.RecordBatch) -> None:
-        """Write a batch; when this returns, it survives a loss of power.
+    def append(self, group: Group) -> None:
+        """Write a group; when this returns, it survives a loss of power.
 
         Raises:
             OSError: It is not known what the disk holds now. Append no more to this segment: a sync
                 that failed once may succeed the next time without having written anything.
         """
-        self._write_frame(batch.serialize())
-        self.batch_count += 1
+        self._write_frame(encode_group(group))
+        self.group_count += 1
 
     def close(self) -> None:
         """Close the file; what was appended is durable already."""
         os.close(self._descriptor)
 
-    def _write_frame(self, payload: pa.Buffer) -> None:
-        header = _FRAME_HEADER.pack(payload.size, zlib.crc32(payload))
-        written = os.writev(self._descriptor, [header, payload])
-        if written != len(header) + payload.size:
-            raise OSError(f"{self.path}: only {written} bytes could be written; is the disk full?")
+    def _write_frame(self, payload: bytes) -> None:
+        frame = _FRAME_HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        written = os.write(self._descriptor, frame)
+        if written != len(frame):
+            raise OSError(f"{self.path}: only {written} of {len(frame)} bytes were taken; is the disk full?")
         _sync(self._descriptor)
         self.size_bytes += written
 
 
-class Recovered(NamedTuple):
-    """What a segment holds: its whole batches in order, and the number of bytes that are no whole batch."""
+class SegmentReader:
+    """Reads a closed segment from its start to its last whole group, a few megabytes at a time."""
 
-    table: pa.Table
-    torn_bytes: int
+    def __init__(self, path: Path) -> None:
+        """Prepare.
 
+        Args:
+            path: A segment that nobody writes to any more.
+        """
+        self._path = path
+        self.torn_bytes = 0
+        """Once the batches are read: the number of bytes at the end that are no whole group."""
 
-def read_segment(path: Path) -> Recovered:
-    """Read every whole batch of a segment and cut the torn tail, if there is one.
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The deliveries of all whole groups, in order, as batches of `EVENT_SCHEMA`.
 
-    Raises:
-        OSError: The file can't be read.
-    """
-    if path.stat().st_size == 0:
-        return Recovered(EVENT_SCHEMA.empty_table(), 0)
-    data = pa.memory_map(str(path)).read_buffer()
-    schema, batches, whole_bytes = EVENT_SCHEMA, [], 0
-    for payload, end in _frames(data):
-        if whole_bytes == 0:
-            schema = pa.ipc.read_schema(payload)
-        else:
-            batches.append(pa.ipc.read_record_batch(payload, schema))
-        whole_bytes = end
-    return Recovered(pa.Table.from_batches(batches, schema), data.size - whole_bytes)
+        Raises:
+            OSError: The file can't be read.
+        """
+        payloads = self._payloads()
+        header = next(payloads, None)
+        if header is None:
+            return
+        receiver_id = msgspec.msgpack.decode(header, type=Header).receiver_id
+        groups: list[Group] = []
+        size_bytes = 0
+        for payload in payloads:
+            groups.append(decode_group(payload))
+            size_bytes += len(payload)
+            if size_bytes >= _BATCH_BYTES:
+                yield to_batch(receiver_id, groups)
+                groups, size_bytes = [], 0
+        if groups:
+            yield to_batch(receiver_id, groups)
+
+    def _payloads(self) -> Iterator[bytes]:
+        self.torn_bytes = self._path.stat().st_size
+        with self._path.open("rb") as file:
+            while len(frame_header := file.read(_FRAME_HEADER.size)) == _FRAME_HEADER.size:
+                size, checksum = _FRAME_HEADER.unpack(frame_header)
+                if size == 0 or size > self.torn_bytes:
+                    return
+                payload = file.read(size)
+                if len(payload) < size or zlib.crc32(payload) != checksum:
+                    return
+                self.torn_bytes -= len(frame_header) + size
+                yield payload
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,20 +134,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _frames(data: pa.Buffer) -> Iterator[tuple[pa.Buffer, int]]:
-    start = 0
-    while start + _FRAME_HEADER.size <= data.size:
-        size, checksum = _FRAME_HEADER.unpack_from(data, start)
-        start += _FRAME_HEADER.size
-        if size == 0 or start + size > data.size:
-            return
-        payload = data.slice(start, size)
-        if zlib.crc32(payload) != checksum:
-            return
-        start += size
-        yield payload, start
 
 
 def _sync(descriptor: int) -> None:

@@ -4,6 +4,7 @@ Wiring belongs here. What a request is answered is `connector.receiver`'s to say
 """
 
 import asyncio
+import gc
 import logging
 import secrets
 import signal
@@ -44,12 +45,21 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         authenticator = Authenticator.from_settings(settings)
-        asyncio.run(_serve(settings, authenticator))
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(settings, authenticator))
     except SettingsError as error:
         return _complain(error, EXIT_SETTINGS)
     except (JournalLockedError, OSError) as error:
         return _complain(error, EXIT_FAILED)
     return EXIT_STOPPED
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _serve(settings: Settings, authenticator: Authenticator) -> None:
@@ -58,6 +68,8 @@ async def _serve(settings: Settings, authenticator: Authenticator) -> None:
     async with _open_journal(settings) as journal:
         receiver = Receiver(journal, authenticator, metrics, max_body_bytes=settings.max_body_bytes)
         async with _listen(settings, receiver) as url:
+            gc.collect()
+            gc.freeze()  # what lives as long as the process need not be looked at again and again
             _say(f"listening on {url}, {authenticator.describe()}, stores in {settings.data_dir}")
             await stop.wait()
             logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")

@@ -17,6 +17,7 @@ import pyarrow as pa
 from connector.delivery import Delivery
 from connector.landing import EVENTS_ZONE, Landing
 from connector.schemas import EVENT_SCHEMA
+from connector.segment import SegmentReader
 
 SECRET = "a signing secret"
 SEED_FOLDER = Path(__file__).parent / "data" / "seed"
@@ -40,6 +41,13 @@ def make_delivery(
     """A delivery as the receiver makes it."""
     headers = {"content-type": "application/json"}
     return Delivery(received_at_us, trace_id, "CallHandler.CallStarted", "unsigned", None, headers, body)
+
+
+def read_segment(path: Path) -> tuple[pa.Table, int]:
+    """All deliveries of a segment, and the number of torn bytes at its end."""
+    reader = SegmentReader(path)
+    table = pa.Table.from_batches(reader.batches(), EVENT_SCHEMA)
+    return table, reader.torn_bytes
 
 
 def landed_rows(landing: Landing) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from receiving import SEED_BODIES, make_body, make_delivery
 
-from connector.delivery import to_batch
+from connector.delivery import Group, to_batch
 from connector.event import MAX_DEPTH, read_envelope, reread
 from connector.schemas import EVENT_SCHEMA
 
@@ -93,7 +93,7 @@ def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() 
         make_delivery(bad, trace_id=None)._replace(event_name=None, problem="An older reader said so."),
         make_delivery(good, trace_id="as it was"),
     ]
-    table = pa.Table.from_batches([to_batch("r", 0, stale)])
+    table = pa.Table.from_batches([to_batch("r", [Group(0, stale)])])
     again = reread(table)
     assert again.schema == EVENT_SCHEMA
     assert again["trace_id"].to_pylist() == ["readable", None, "as it was"]
@@ -107,7 +107,7 @@ def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_replaying_nothing_changes_nothing(rows: int) -> None:
     """An empty table and one without problems come back equal."""
-    batches = [to_batch("r", 0, [make_delivery()] * rows)] if rows else []
+    batches = [to_batch("r", [Group(0, [make_delivery()] * rows)])] if rows else []
     table = pa.Table.from_batches(batches, EVENT_SCHEMA)
     assert reread(table) == table
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from receiving import make_delivery
+from receiving import make_delivery, read_segment
 
 from connector import journal as journal_module
-from connector.delivery import Delivery, to_batch
+from connector.delivery import Delivery, Group
 from connector.journal import CannotStoreError, Journal, JournalLockedError, new_receiver_id
-from connector.segment import Segment, read_segment
+from connector.segment import Segment
 
 
 @asynccontextmanager
@@ -36,7 +36,7 @@ async def open_journal(
 
 def read_all(folder: Path) -> pa.Table:
     """Every delivery in a journal folder, oldest segment first."""
-    return pa.concat_tables([read_segment(path).table for path in sorted(folder.glob("*.segment"))])
+    return pa.concat_tables([read_segment(path)[0] for path in sorted(folder.glob("*.segment"))])
 
 
 def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -56,10 +56,10 @@ def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.Tem
     @given(groups=st.lists(st.lists(deliveries, min_size=1, max_size=5), max_size=4))
     @settings(deadline=None, max_examples=50)
     def check(groups: list[list[Delivery]]) -> None:
-        segment = Segment(tmp_path_factory.mktemp("journal") / "r.segment")
+        segment = Segment(tmp_path_factory.mktemp("journal") / "r.segment", "r")
         sequence = 0
         for group in groups:
-            segment.append(to_batch("r", sequence, group))
+            segment.append(Group(sequence, group))
             sequence += len(group)
         segment.close()
         table, torn_bytes = read_segment(segment.path)
@@ -76,10 +76,10 @@ def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.Tem
 
 def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp_path: Path) -> None:
     """Cut anywhere, a segment gives the groups that are whole, and never an error."""
-    segment = Segment(tmp_path / "whole.segment")
+    segment = Segment(tmp_path / "whole.segment", "r")
     ends = [segment.size_bytes]
     for number in range(3):
-        segment.append(to_batch("r", number, [make_delivery(b"body %d" % number)]))
+        segment.append(Group(number, [make_delivery(b"body %d" % number)]))
         ends.append(segment.size_bytes)
     segment.close()
     data, torn = segment.path.read_bytes(), tmp_path / "torn.segment"
@@ -93,25 +93,25 @@ def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp
 
 def test_a_tail_of_zeros_is_cut(tmp_path: Path) -> None:
     """After a loss of power a file can be longer than what was written into it."""
-    segment = Segment(tmp_path / "r.segment")
-    segment.append(to_batch("r", 0, [make_delivery(b"kept")]))
+    segment = Segment(tmp_path / "r.segment", "r")
+    segment.append(Group(0, [make_delivery(b"kept")]))
     segment.close()
     with segment.path.open("ab") as file:
         file.write(bytes(4096))
-    assert read_segment(segment.path).table["body"].to_pylist() == [b"kept"]
-    assert read_segment(segment.path).torn_bytes == 4096
+    assert read_segment(segment.path)[0]["body"].to_pylist() == [b"kept"]
+    assert read_segment(segment.path)[1] == 4096
 
 
 def test_a_group_with_one_flipped_bit_is_not_taken_for_whole(tmp_path: Path) -> None:
     """The checksum covers every byte of a group."""
-    segment = Segment(tmp_path / "r.segment")
+    segment = Segment(tmp_path / "r.segment", "r")
     start = segment.size_bytes
-    segment.append(to_batch("r", 0, [make_delivery(b"body")]))
+    segment.append(Group(0, [make_delivery(b"body")]))
     segment.close()
     data = segment.path.read_bytes()
     for position in range(start, len(data)):
         segment.path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        assert read_segment(segment.path).table.num_rows == 0
+        assert read_segment(segment.path)[0].num_rows == 0
 
 
 async def test_what_waits_while_the_disk_is_busy_becomes_one_group(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from receiving import NOON_US, make_delivery
 
-from connector.delivery import to_batch
+from connector.delivery import Group, to_batch
 from connector.landing import EVENTS_ZONE, PCA_ZONE, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 
 
 def events(*bodies: bytes) -> pa.Table:
     """One delivery for each body."""
-    return pa.Table.from_batches([to_batch("r", 0, [make_delivery(body) for body in bodies])])
+    return pa.Table.from_batches([to_batch("r", [Group(0, [make_delivery(body) for body in bodies])])])
 
 
 @given(bodies=st.lists(st.binary(), min_size=1, max_size=5))
@@ -90,7 +90,7 @@ def test_a_row_received_just_before_midnight_is_in_the_day_that_ends(tmp_path: P
         make_delivery(b"late", received_at_us=before),
         make_delivery(b"early", received_at_us=before + 1),
     ]
-    table = pa.Table.from_batches([to_batch("r", 0, deliveries)])
+    table = pa.Table.from_batches([to_batch("r", [Group(0, deliveries)])])
     landing = Landing(str(tmp_path))
     late, early = landing.write(table, zone=EVENTS_ZONE, name="a", time_column="received_at")
     assert landing.read(late, EVENT_SCHEMA)["body"].to_pylist() == [b"late"]

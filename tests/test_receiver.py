@@ -10,13 +10,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
-from receiving import SECRET, SEED_BODIES, make_body
+from receiving import SECRET, SEED_BODIES, make_body, read_segment
 
 from connector.auth import Authenticator
 from connector.journal import Journal
 from connector.metrics import Metrics
 from connector.receiver import WEBHOOK_PATH, Receiver
-from connector.segment import read_segment
 from connector.settings import Settings, SettingsError
 from connector.signature import SIGNATURE_HEADER, sign
 
@@ -47,7 +46,7 @@ class Running:
     def stored(self) -> list[dict[str, Any]]:
         """Every row in the journal."""
         paths = sorted(self.journal.folder.glob("*.segment"))
-        return [row for path in paths for row in read_segment(path).table.to_pylist()]
+        return [row for path in paths for row in read_segment(path)[0].to_pylist()]
 
 
 @asynccontextmanager

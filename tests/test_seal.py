@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from receiving import NOON_US, landed_rows, make_delivery, until
 
-from connector.delivery import to_batch
+from connector.delivery import Group
 from connector.journal import Journal
 from connector.landing import Landing
 from connector.seal import Sealer, seal_segment
@@ -18,9 +18,9 @@ ONE_DAY_US = 86_400_000_000
 
 def write_segment(folder: Path, *received_at_us: int, name: str = "r-000001") -> Path:
     """A closed segment with one delivery for each time of receipt."""
-    segment = Segment(folder / f"{name}.segment")
+    segment = Segment(folder / f"{name}.segment", "r")
     for number, moment in enumerate(received_at_us):
-        segment.append(to_batch("r", number, [make_delivery(b"%d" % number, received_at_us=moment)]))
+        segment.append(Group(number, [make_delivery(b"%d" % number, received_at_us=moment)]))
     segment.close()
     return segment.path
 
