@@ -21,6 +21,7 @@ from pyarrow import fs
 EVENTS_ZONE = ""
 PCA_ZONE = "pca"
 CALLS_ZONE = "calls"
+LISTED_ZONE = "listed"
 
 
 @dataclass(frozen=True, order=True)

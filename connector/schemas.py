@@ -45,4 +45,7 @@ ANSWER_SCHEMA = pa.schema(
 `outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (nothing there yet),
 `failed` (the API or the network did; `error` says how) or `unavailable` (given up, no further try).
 `retry_at` is set for `pending` and `failed`.
+
+In the zone of listed calls `outcome` is `listed` (`body` is the call as listed, credentials removed), or
+`swept`: `body` names a window of time that was read to its end, `call_id` is empty.
 """
