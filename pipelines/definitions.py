@@ -8,7 +8,7 @@ import dagster as dg
 from connector.settings import Settings, load_settings
 from pipelines.assets import landed_assets, model_assets, published_asset
 from pipelines.fetching import ANSWERS, answers_asset
-from pipelines.models import load_checks, load_models, sql_folder
+from pipelines.models import load_checks, load_models
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import due_sensor, landing_sensor
 
@@ -16,20 +16,20 @@ LOAD_JOB = "load"
 FETCH_JOB = "fetch"
 
 
-def build_definitions(settings: Settings, *, is_full_refresh: bool = False) -> dg.Definitions:
-    """Everything that Dagster needs to know, for one set of settings.
+def build_definitions(settings: Settings, warehouse: WarehouseResource | None = None) -> dg.Definitions:
+    """Everything that Dagster needs to know.
 
     Loading and fetching are two jobs, so that a slow API never delays a call's row.
 
     Args:
-        settings: Where things are.
-        is_full_refresh: Whether every load builds all tables anew from landing.
+        settings: Where things are, and how to ask Verbex.
+        warehouse: What to write to; by default the one that the settings describe.
 
     Raises:
-        ModelError: A file in `sql/` can't be used.
+        ModelError: A file of SQL can't be used.
     """
-    folder = sql_folder()
-    models, checks = load_models(folder), load_checks(folder)
+    warehouse = warehouse or WarehouseResource.from_settings(settings)
+    models, checks = load_models(warehouse.sql), load_checks(warehouse.sql)
     answers = dg.AssetSelection.assets(ANSWERS)
     load = dg.define_asset_job(
         LOAD_JOB,
@@ -49,13 +49,7 @@ def build_definitions(settings: Settings, *, is_full_refresh: bool = False) -> d
             landing_sensor(LOAD_JOB),
             due_sensor(FETCH_JOB, has_api_key=settings.api_key is not None),
         ],
-        resources={
-            "warehouse": WarehouseResource(
-                data_dir=str(settings.data_dir),
-                landing_url=settings.landing,
-                is_full_refresh=is_full_refresh,
-            )
-        },
+        resources={"warehouse": warehouse},
         # DuckDB has one writing process; parallel steps would only wait for each other's lock.
         executor=dg.in_process_executor,
     )

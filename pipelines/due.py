@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from connector.fetch import Due
 from connector.landing import CALLS_ZONE, PCA_ZONE
-from pipelines.models import read_query, sql_folder
+from pipelines.models import read_query
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse import NothingPublishedError
 
@@ -17,7 +17,7 @@ ZONES = (PCA_ZONE, CALLS_ZONE)
 
 def list_due(warehouse: WarehouseResource, zone: str, as_of: datetime) -> list[Due]:
     """The calls due in `zone` at `as_of`, the longest due first; none while nothing is published."""
-    sql = read_query(sql_folder(), f"{zone}_due")
+    sql = read_query(warehouse.sql, f"{zone}_due")
     try:
         with warehouse.read() as connection:
             rows = connection.execute(sql, {"as_of": as_of.astimezone(UTC).replace(tzinfo=None)}).fetchall()

@@ -11,6 +11,8 @@ import dagster as dg
 # Runs start at once instead of waiting up to 5 s for the queue's daemon; the warehouse's own lock keeps
 # two writers apart.
 _INSTANCE_YAML = """\
+nux:
+  enabled: false
 telemetry:
   enabled: false
 run_coordinator:

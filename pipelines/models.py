@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 from pathlib import Path
@@ -188,14 +188,14 @@ def read_sql_file(path: Path) -> SqlFile:
     )
 
 
+@cache
 def relations_in(sql: str, name: str) -> frozenset[str]:
     """The tables a SELECT reads, as written, without its CTEs.
 
     Raises:
         ModelError: `sql` is not one SELECT that DuckDB can parse.
     """
-    with duckdb.connect() as connection:
-        row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    row = _parser().cursor().execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree["error"] or len(tree["statements"]) != 1:
         raise ModelError(
@@ -207,6 +207,11 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
         for node in _nodes(tree)
         if node.get("type") == "BASE_TABLE" and (relation := _relation(node)) not in ctes
     )
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
 
 
 def _relation(node: Mapping[str, Any]) -> str:

@@ -6,12 +6,14 @@ Opening and closing belongs here, so that assets stay thin and tests can hand in
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 import duckdb
 from pydantic import PrivateAttr
 
 from connector.landing import Landing
+from connector.settings import Settings
 from pipelines.models import sql_folder
 from pipelines.sync import Sync, open_sync
 from pipelines.warehouse import Warehouse
@@ -26,9 +28,27 @@ class WarehouseResource(dg.ConfigurableResource[object]):
 
     data_dir: str
     landing_url: str
+    sql_dir: str
     is_full_refresh: bool = False
     _session: ExitStack = PrivateAttr(default_factory=ExitStack)
     _sync: Sync | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, folder: Path | None = None, *, is_full_refresh: bool = False
+    ) -> Self:
+        """The warehouse that `settings` describe, made by the SQL of `folder`, or else by our own."""
+        return cls(
+            data_dir=str(settings.data_dir),
+            landing_url=settings.landing,
+            sql_dir=str(folder or sql_folder()),
+            is_full_refresh=is_full_refresh,
+        )
+
+    @property
+    def sql(self) -> Path:
+        """The folder of SQL."""
+        return Path(self.sql_dir)
 
     @property
     def landing(self) -> Landing:
@@ -43,7 +63,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         """
         if self._sync is None:
             self._sync = self._session.enter_context(
-                open_sync(self._files, self.landing, sql_folder(), is_full_refresh=self.is_full_refresh)
+                open_sync(self._files, self.landing, self.sql, is_full_refresh=self.is_full_refresh)
             )
         return self._sync
 

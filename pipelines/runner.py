@@ -48,6 +48,10 @@ class Runner:
             for table in outdated:
                 self.ledger.drop(table)
 
+    def stands(self, model: Model) -> bool:
+        """Whether the table of `model` is there."""
+        return model.table in self.ledger.fingerprints()
+
     def refresh(self, model: Model) -> Outcome:
         """Bring a table up to date with the tables it reads.
 
@@ -55,7 +59,7 @@ class Runner:
             AuditError: A blocking check failed; nothing was changed.
         """
         with self._transaction():
-            if not self._stands(model):
+            if not self.stands(model):
                 return self._build(model)
             if self.ledger.take_pending(model) == 0:
                 return self._outcome(model, 0, 0)
@@ -75,7 +79,7 @@ class Runner:
         with self._transaction():
             for view in (view for view in self._views if view.table in model.upstream):
                 self._sql.execute(f"create or replace temp view {view.name} as {view.sql}")
-            if not self._stands(model):
+            if not self.stands(model):
                 self.ledger.create(model)
             self._mark_changed(model, model.upstream)
             self.ledger.add_loads(model, files)
@@ -127,7 +131,7 @@ class Runner:
 
     def _tell_readers(self, model: Model, rows: str) -> None:
         for reader in self._models:
-            if model.table in reader.upstream and self._stands(reader):
+            if model.table in reader.upstream and self.stands(reader):
                 self.ledger.add_pending(reader, model, rows)
 
     def _audit(self, model: Model, rows: str) -> None:
@@ -146,9 +150,6 @@ class Runner:
         for table in built.keys() - {model.table for model in self._models}:
             self.ledger.drop(table)
         self.reset([m for m in self._models if built.get(m.table, m.fingerprint) != m.fingerprint])
-
-    def _stands(self, model: Model) -> bool:
-        return model.table in self.ledger.fingerprints()
 
     def _make(self, name: str, sql: str) -> int:
         ((count,),) = self._sql.execute(f"create or replace temp table {name} as {sql}").fetchall()

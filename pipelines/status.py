@@ -14,7 +14,7 @@ def read_status(settings: Settings) -> dict[str, object]:
     Raises:
         NothingPublishedError: No sync has published anything yet.
     """
-    warehouse = WarehouseResource(data_dir=str(settings.data_dir), landing_url=settings.landing)
+    warehouse = WarehouseResource.from_settings(settings)
     with warehouse.read() as connection:
         result = connection.execute("from pipeline_status")
         names = [name for name, *_ in result.description or ()]

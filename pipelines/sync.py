@@ -73,9 +73,10 @@ class Sync:
         if source is None:
             return Update(self._runner.refresh(model))
         known = self._runner.ledger.loaded_paths(model)
-        return self._load(
-            model, source, [f for f in self._landing.list_files(source.zone) if f.path not in known]
-        )
+        files = [file for file in self._landing.list_files(source.zone) if file.path not in known]
+        if not files and self._runner.stands(model):
+            return Update(self._runner.refresh(model))
+        return self._load(model, source, files)
 
     def publish(self, published_at: datetime) -> None:
         """Show this file's tables to readers, dated `published_at`; the sync is over then."""

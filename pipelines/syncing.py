@@ -68,8 +68,8 @@ class Syncer:
 def open_syncer(settings: Settings, env_file: Path, *, is_full_refresh: bool = False) -> Iterator[Syncer]:
     """A syncer whose runs are recorded in the Dagster home that the UI shows too."""
     ensure_home(settings.data_dir, env_file)
-    warehouse = WarehouseResource(data_dir=str(settings.data_dir), landing_url=settings.landing)
-    definitions = build_definitions(settings, is_full_refresh=is_full_refresh)
+    warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
+    definitions = build_definitions(settings, warehouse)
     with open_instance() as instance:
         yield Syncer(settings, definitions, warehouse, instance)
 

@@ -13,8 +13,8 @@
 --   agent_id varchar: the AI agent that held the call
 --   status varchar: payload.status as given
 --   reason varchar: payload.reason as given
---   occurred_at timestamp: the body's timestamp, UTC, to the microsecond
---   announced_at timestamp: payload.timestamp, UTC, to the millisecond; only pcaCompleted carries it
+--   occurred_at timestamp: the body's timestamp, UTC, cut to the microsecond
+--   announced_at timestamp: payload.timestamp, UTC, cut to the microsecond; only pcaCompleted carries it
 --   received_at timestamp: when it was first received, UTC
 --   deliveries bigint: how many times it was received [count]
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
@@ -82,8 +82,8 @@ select
     field[4] as status,
     field[5] as reason,
     -- through decimal, because a double of seconds would already round the microseconds
-    make_timestamp(round(try_cast(field[6] as decimal(28, 9)) * 1000000)::bigint) as occurred_at,
-    make_timestamp(round(try_cast(field[7] as decimal(28, 9)) * 1000)::bigint) as announced_at,
+    make_timestamp(floor(try_cast(field[6] as decimal(28, 9)) * 1000000)::bigint) as occurred_at,
+    make_timestamp(floor(try_cast(field[7] as decimal(28, 9)) * 1000)::bigint) as announced_at,
     received_at,
     deliveries,
     verified_by,

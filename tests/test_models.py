@@ -1,0 +1,90 @@
+"""SQL files as models: headers, what they read, and how mistakes in them are told."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.models import ModelError, load_models, read_model, relations_in, sql_folder
+
+
+def write_model(folder: Path, name: str, text: str) -> Path:
+    path = folder / "marts" / f"{name}.sql"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_header_tells_grain_keys_and_columns(tmp_path: Path) -> None:
+    """A header is read into the fields that tables, checks and docs derive from."""
+    model = read_model(
+        write_model(
+            tmp_path,
+            "visits",
+            "-- One row per visit: to a shop.\n--\n-- grain: shop_id, day\n-- not null: shop_id\n"
+            "-- columns:\n"
+            "--   shop_id varchar: the shop\n--   pca map(varchar, varchar): answers: by name\n"
+            "select shop_id, pca from shops semi join changed using (shop_id);\n",
+        )
+    )
+    assert model.description == "One row per visit: to a shop."
+    assert model.grain == model.keys == ("shop_id", "day")
+    assert [(c.name, c.type, c.description) for c in model.columns] == [
+        ("shop_id", "varchar", "the shop"),
+        ("pca", "map(varchar, varchar)", "answers: by name"),
+    ]
+    assert model.is_incremental
+    assert model.upstream == {"shops"}
+
+
+def test_what_a_select_reads_leaves_out_its_ctes() -> None:
+    """Tables are found in joins, unions and subqueries; names of CTEs are not tables."""
+    sql = (
+        "with a as (select * from x), b as (select * from a join ops.y using (i)) "
+        "select * from b union all select * from main.z where i in (select i from w)"
+    )
+    assert relations_in(sql, "m") == {"x", "ops.y", "z", "w"}
+
+
+def test_every_model_stands_after_what_it_reads() -> None:
+    """The order of the models is an order in which they can be refreshed."""
+    seen: set[str] = set()
+    models = load_models(sql_folder())
+    names = {model.table for model in models}
+    for model in models:
+        assert model.upstream & names <= seen
+        seen.add(model.table)
+
+
+@pytest.mark.parametrize("model", load_models(sql_folder()), ids=lambda model: model.name)
+def test_every_model_of_ours_describes_itself(model: object) -> None:
+    """Each has a description, a grain unless it is a view, and its columns in the order of its SELECT."""
+    from pipelines.models import Model
+
+    assert isinstance(model, Model)
+    assert model.description
+    assert model.columns
+    assert model.is_view or model.grain
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("selec 1", "is not one SELECT"),
+        ("select 1; select 2", "several statements"),
+        ("select * from calls semi join changed using (call_id)", "no `grain:`"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text: str, complaint: str) -> None:
+    """A mistake in a customer's own model is told by file and cause."""
+    write_model(tmp_path, "mine", text)
+    with pytest.raises(ModelError, match=complaint) as caught:
+        load_models(tmp_path)
+    assert "mine" in str(caught.value)
+
+
+def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
+    """A circle is told with the names in it."""
+    write_model(tmp_path, "a", "select * from b")
+    write_model(tmp_path, "b", "select * from a")
+    with pytest.raises(ModelError, match="in a circle"):
+        load_models(tmp_path)

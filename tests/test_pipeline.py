@@ -1,0 +1,182 @@
+"""The whole way over real sockets: simulated Verbex, receiver process, Dagster jobs, published tables."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+from receiving import SECRET, ReceiverProcess
+from warehousing import DataFolder
+
+from connector.settings import Settings
+from connector.simulator import ApiServer, SendOptions, Truth, World, send
+from pipelines.definitions import build_definitions
+from pipelines.execution import run_fetch, run_load
+
+
+@contextmanager
+def recorded(home: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of its own, in a folder."""
+    home.mkdir(parents=True, exist_ok=True)
+    with dg.DagsterInstance.from_ref(dg.DagsterInstance.local_temp(str(home)).get_ref()) as instance:
+        yield instance
+
+
+async def play(world: World, data_dir: Path) -> None:
+    """Send everything to a real receiver, then load, fetch, and load the answers."""
+    with ReceiverProcess(data_dir, ALLOW_UNSIGNED="false", WEBHOOK_SECRETS=SECRET) as receiver:
+        report = await send(world.deliveries(), SendOptions(url=receiver.url, secrets=[SECRET]))
+        assert not report.given_up
+        assert receiver.stop() == 0
+    async with ApiServer(world) as api:
+        settings = Settings(
+            data_dir=data_dir, api_url=api.url, api_key=SecretStr(api.api_key), api_rps=10_000
+        )
+        await asyncio.to_thread(run_jobs, settings)
+
+
+def run_jobs(settings: Settings) -> None:
+    definitions = build_definitions(settings)
+    with recorded(settings.data_dir / "dagster") as instance:
+        run_load(definitions, instance)
+        run_fetch(definitions, instance)
+        run_load(definitions, instance)
+
+
+# The way is walked once and looked at by all tests of this module, so they stay in one process.
+pytestmark = pytest.mark.xdist_group("pipeline")
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.build(seed=3, calls=60)
+
+
+@pytest.fixture(scope="module")
+def folder(world: World, tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """What is left after everything was sent, loaded and fetched once."""
+    folder = DataFolder(tmp_path_factory.mktemp("pipeline") / "data")
+    asyncio.run(play(world, folder.path))
+    return folder
+
+
+def test_every_acknowledged_event_is_in_events_once_byte_for_byte(folder: DataFolder, world: World) -> None:
+    """From the simulator's socket to a row in SQL, nothing is lost, doubled or altered."""
+    stored = {trace_id: text.encode() for trace_id, text in folder.query("select trace_id, body from events")}
+    assert stored == Truth.of(world).bodies
+    assert folder.query("select sum(deliveries)::bigint from events") == [(len(world.deliveries()),)]
+    assert folder.query("select distinct verified_by from events") == [("signature",)]
+
+
+def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder, world: World) -> None:
+    """Announced ones are fetched; calls never announced were asked for too, and given up after a day."""
+    ends = {
+        "none": {"none"},
+        "failed": {"failed"},
+        "ready": {"fetched"},
+        "awaiting": {"fetched", "unavailable"},
+    }
+    statuses = dict(folder.query("select call_id, pca_status from calls"))
+    wrong = {
+        call.call_id: (call.pca_state, statuses[call.call_id])
+        for call in Truth.of(world).calls.values()
+        if statuses[call.call_id] not in ends[call.pca_state]
+    }
+    assert not wrong
+    assert "fetched" in statuses.values()
+
+
+def test_every_pca_item_is_there_as_verbex_gave_it(folder: DataFolder, world: World) -> None:
+    """Names, order, types and results are kept, also Japanese ones, trailing spaces and repeated names."""
+    rows = folder.query("select call_id, name, type, result from pca_items order by call_id, position")
+    items: dict[str, list[tuple[Any, ...]]] = {}
+    for call_id, *item in rows:
+        items.setdefault(call_id, []).append(tuple(item))
+    expected = {
+        call.call_id: [(item["name"], item["type"], as_text(item["result"])) for item in call.pca_items]
+        for call in Truth.of(world).calls.values()
+        if call.call_id in items
+    }
+    assert items == expected
+    announced = {call.call_id for call in Truth.of(world).calls.values() if call.pca_state == "ready"}
+    assert announced <= items.keys()
+
+
+def test_pca_results_are_typed_where_their_type_and_text_allow(folder: DataFolder) -> None:
+    """A number item whose text is a number has it as a number, a boolean item likewise."""
+    assert folder.query(
+        "select count(*) from pca_items where type = 'number' and (result_number is null) <> "
+        "(try_cast(trim(result) as double) is null)"
+    ) == [(0,)]
+    assert folder.query(
+        "select count(*) > 0 from pca_items where type = 'boolean' and result_boolean is not null"
+    ) == [(True,)]
+
+
+def test_an_enriched_call_holds_its_analysis_as_a_map(folder: DataFolder) -> None:
+    """Each name leads to its first result; further ones of that name are numbered."""
+    wrong = folder.query(
+        "select count(*) from calls_enriched join pca_items using (call_id) "
+        "where pca[name] is distinct from (select first.result from pca_items first "
+        "where first.call_id = pca_items.call_id and first.name = pca_items.name "
+        "order by first.position limit 1)"
+    )
+    assert wrong == [(0,)]
+    assert folder.query("select count(*) > 0 from calls_enriched where map_contains(pca, 'Note (2)')") == [
+        (True,)
+    ]
+
+
+def test_transcripts_and_details_of_completed_calls_are_there(folder: DataFolder, world: World) -> None:
+    """Messages come in order, with the seconds they were spoken at and the text without them."""
+    told = folder.query("select call_id, role, content from call_messages order by call_id, position")
+    expected = [
+        (call_id, message["role"], message["content"])
+        for call_id, call in sorted(Truth.of(world).calls.items())
+        if call.status == "completed"
+        for message in call.details["messages"]
+    ]
+    assert told == expected
+    assert folder.query(
+        "select count(*) from call_messages where starts_s is not null and (text like '(%' or content = text)"
+    ) == [(0,)]
+
+
+def test_agents_days_add_up_to_the_calls(folder: DataFolder) -> None:
+    """Every call is counted once, on one day of one agent."""
+    assert folder.query("select sum(calls)::bigint from agent_daily") == folder.query(
+        "select count(*) from calls"
+    )
+
+
+def test_no_credential_of_an_answer_is_in_any_stored_file(folder: DataFolder) -> None:
+    """The access token that call details carry is nowhere under the data folder."""
+    for path in (path for path in folder.path.rglob("*") if path.is_file()):
+        assert b"simulated-access-token" not in path.read_bytes(), path
+    assert folder.query("select count(*) from call_details where body::varchar like '%access_token%'") == [
+        (0,)
+    ]
+
+
+def test_asking_again_asks_for_nothing(folder: DataFolder, world: World) -> None:
+    """What was stored is not asked for twice; only what was not there yet waits for its time."""
+    before = folder.query("select count(*) from ops.pca_attempts")
+    asyncio.run(ask_again(folder, world))
+    assert folder.query("select count(*) from ops.pca_attempts") == before
+
+
+def as_text(result: object) -> str:
+    """Results are mostly text already; a JSON number or boolean keeps its JSON form."""
+    return result if isinstance(result, str) else json.dumps(result)
+
+
+async def ask_again(folder: DataFolder, world: World) -> None:
+    async with ApiServer(world) as api:
+        key = SecretStr(api.api_key)
+        settings = Settings(data_dir=folder.path, api_url=api.url, api_key=key)
+        await asyncio.to_thread(run_jobs, settings)
