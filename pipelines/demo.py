@@ -107,6 +107,12 @@ def _claim(settings: Settings) -> None:
     mark.touch()
 
 
+_NEXT = """
+Next, in this folder:
+  verbex-sync query "select * from agent_daily order by day, agent_id"
+  verbex-sync status
+  dagster dev    then open http://127.0.0.1:3000: the same tables, and how they came to be
+"""
 _BY_STATUS = """
 select status, pca_status, count(*) as calls, round(avg(duration_s), 1) as mean_duration_s
 from calls group by all order by calls desc, status, pca_status
@@ -153,10 +159,4 @@ def _show(settings: Settings) -> None:
             result = connection.execute(sql)
             names = [name for name, *_ in result.description or ()]
             console.print(as_table(names, result.fetchall(), title=title))
-    console.print(
-        "\nNext:\n"
-        '  verbex-sync query "select * from agent_daily"\n'
-        "  verbex-sync status\n"
-        "  dagster dev          opens the same tables, and how they came to be, on http://127.0.0.1:3000",
-        highlight=False,
-    )
+    click.echo(_NEXT)
