@@ -64,7 +64,8 @@ def read_envelope(body: bytes) -> Envelope:
     """Read a body as a Verbex event; never raises, whatever the bytes are."""
     try:
         body.decode()  # msgspec passes over the text of fields it doesn't know
-        _refuse_depth(body)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            _refuse_depth(body)
         event = _decode_event(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _explain(body, error)
@@ -97,8 +98,6 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _refuse_depth(body: bytes) -> None:
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return  # as good as always
     brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
     if max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0) > MAX_DEPTH:
         raise msgspec.DecodeError(f"it nests deeper than {MAX_DEPTH} levels")

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from connector.delivery import Delivery, Group
+from connector.metrics import Metrics
 from connector.segment import SEGMENT_SUFFIX, Segment
 
 logger = logging.getLogger(__name__)
@@ -48,15 +49,25 @@ def new_receiver_id(now: datetime, random_bytes: bytes) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random_bytes.hex()}"
 
 
+class Unsealed(NamedTuple):
+    """What waits to be landed; `age_s` is how long the oldest segment has not been written to."""
+
+    size_bytes: int
+    age_s: float
+
+
 class Journal:
     """The journal of one receiver process, in a folder of its own."""
 
-    def __init__(self, folder: Path, receiver_id: str, *, segment_bytes: int, segment_age_s: float) -> None:
+    def __init__(
+        self, folder: Path, receiver_id: str, metrics: Metrics, *, segment_bytes: int, segment_age_s: float
+    ) -> None:
         """Lock the folder.
 
         Args:
             folder: Created if it is not there.
             receiver_id: New for each start; with the row's number it names a delivery.
+            metrics: Where to count groups and syncs.
             segment_bytes: A segment ends when it is this large,
             segment_age_s: or this old.
 
@@ -67,6 +78,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = _lock_folder(folder)
+        self._metrics = metrics
         self._log = _SegmentLog(folder, receiver_id, segment_bytes, segment_age_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._queued: list[tuple[Delivery, asyncio.Future[None]]] = []
@@ -113,6 +125,22 @@ class Journal:
         """The segments no one writes to any more, oldest first; ends the open one if it is old enough."""
         return await self._on_thread(self._log.closed_segments)
 
+    async def unsealed(self) -> Unsealed:
+        """How much there is that has not been sealed, the open segment included."""
+        return await self._on_thread(self._log.unsealed)
+
+    def adopt(self, folder: Path) -> None:
+        """Take over the segments of another folder, unless a running receiver holds it.
+
+        A worker that is no longer started, or a host that gave its disk away, would otherwise keep what
+        it had not landed yet. Segment names are unique, so moving is enough.
+        """
+        with suppress(JournalLockedError):
+            lock = _lock_folder(folder)
+            for path in folder.glob(f"*{SEGMENT_SUFFIX}"):
+                path.rename(self.folder / path.name)
+            os.close(lock)
+
     async def drain(self) -> None:
         """Take nothing more, store what is queued and end the open segment."""
         self._is_closing = True
@@ -150,12 +178,17 @@ class Journal:
 
     async def _store(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            await self._on_thread(lambda: self._log.append(deliveries))
+            sync_s = await self._on_thread(lambda: self._log.append(deliveries))
         except Exception as error:  # whatever it is, those who wait must be told
             self.failure = f"{type(error).__name__}: {error}"
-            logger.exception("The journal could not store %d deliveries", len(deliveries))
+            self._metrics.sync_failures.inc()
+            fields = {"error": self.failure, "deliveries": len(deliveries)}
+            logger.error("The journal can't store", extra=fields)  # noqa: TRY400 - where is no riddle
             raise CannotStoreError("The receiver's disk does not take deliveries now.") from error
         self.failure = None
+        if deliveries:
+            self._metrics.sync_s.observe(sync_s)
+            self._metrics.group_size.observe(len(deliveries))
 
     def _on_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -174,14 +207,15 @@ class _SegmentLog:
         self._segment_count = 0
         self._next_sequence = 0
 
-    def append(self, deliveries: Sequence[Delivery]) -> None:
-        """Store a group durably; none of it is acknowledged if this raises."""
+    def append(self, deliveries: Sequence[Delivery]) -> float:
+        """Store a group durably and say how long it took, in seconds; nothing is promised if it raises."""
+        started_at_s = time.monotonic()
         first_sequence = self._next_sequence
         # A group that failed may still be on the disk: its numbers are never given again.
         self._next_sequence += len(deliveries)
         segment = self._open or self._begin_segment()
         if not deliveries:
-            return
+            return 0.0
         try:
             segment.append(Group(first_sequence, deliveries))
         except BaseException:
@@ -189,6 +223,7 @@ class _SegmentLog:
             raise
         if segment.size_bytes >= self._segment_bytes:
             self.end_segment()
+        return time.monotonic() - started_at_s
 
     def end_segment(self) -> None:
         """Close the open segment, if there is one; one without a group is removed."""
@@ -203,6 +238,12 @@ class _SegmentLog:
             self.end_segment()
         open_path = self._open.path if self._open else None
         return sorted(path for path in self._folder.glob(f"*{SEGMENT_SUFFIX}") if path != open_path)
+
+    def unsealed(self) -> Unsealed:
+        stats = [path.stat() for path in self._folder.glob(f"*{SEGMENT_SUFFIX}")]
+        oldest_at_s = min((stat.st_mtime for stat in stats), default=None)
+        age_s = 0.0 if oldest_at_s is None else max(0.0, time.time() - oldest_at_s)
+        return Unsealed(sum(stat.st_size for stat in stats), age_s)
 
     def _begin_segment(self) -> Segment:
         self._segment_count += 1

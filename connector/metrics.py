@@ -1,31 +1,70 @@
 """What the receiver counts and measures, for Prometheus.
 
-Names, units and help texts belong here; the other modules only say that something happened.
+Names, units and help texts belong here; the other modules only say that something happened. Several
+workers of one receiver share their figures through files, in the way of the client library: any of
+them can be asked for the sums.
 """
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from connector.auth import VerifiedBy
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_GROUP_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 
 
 class Metrics:
     """The metrics of one receiver process."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         stored = Counter(
             "verbex_deliveries_stored",
             "Deliveries durably stored, by how they were verified and whether they could be read.",
             ["verified_by", "is_event"],
-            registry=self._registry,
+            registry=registry,
         )
         self.refused = Counter(
-            "verbex_deliveries_refused", "Deliveries refused, by reason.", ["reason"], registry=self._registry
+            "verbex_deliveries_refused", "Requests refused, by reason.", ["reason"], registry=registry
         )
-
+        self.sync_s = Histogram(
+            "verbex_journal_sync_seconds",
+            "Time to write and sync one group of deliveries.",
+            buckets=_SYNC_BUCKETS_S,
+            registry=registry,
+        )
+        self.group_size = Histogram(
+            "verbex_journal_group_deliveries",
+            "Deliveries made durable by one sync.",
+            buckets=_GROUP_BUCKETS,
+            registry=registry,
+        )
+        self.sync_failures = Counter(
+            "verbex_journal_failures", "Groups that could not be stored.", registry=registry
+        )
+        self.journal_bytes = Gauge(
+            "verbex_journal_bytes",
+            "Bytes in the journal that are not landed yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.unsealed_age_s = Gauge(
+            "verbex_journal_unsealed_age_seconds",
+            "Age of the oldest segment that is not landed yet.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.sealed = Counter("verbex_segments_sealed", "Segments landed as Parquet.", registry=registry)
+        self.seal_failures = Counter(
+            "verbex_seal_failures", "Attempts to land a segment that failed.", registry=registry
+        )
         # Looking up a labelled counter costs more than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())
@@ -38,5 +77,9 @@ class Metrics:
         self._stored[verified_by, is_event].inc()
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """All metrics in Prometheus' text format, of all workers where there are several."""
+        if not os.environ.get(SHARED_FOLDER_VARIABLE):
+            return generate_latest(self._registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)

@@ -18,10 +18,15 @@ from connector.event import read_envelope
 from connector.headers import keep_headers
 from connector.journal import CannotStoreError, Journal
 from connector.metrics import CONTENT_TYPE, Metrics
+from connector.peers import PeerPolicy
 from connector.problem import Refused, to_response
 
 WEBHOOK_PATH = "/webhooks/verbex"
 BODY_TIMEOUT_S = 30.0
+MAX_ARRIVING_BYTES = 64 * 1024 * 1024
+"""How much of bodies that are not complete yet is held at once, over all connections."""
+
+_JSON = {"Content-Type": "application/json"}
 
 
 class Receiver:
@@ -33,6 +38,7 @@ class Receiver:
         authenticator: Authenticator,
         metrics: Metrics,
         *,
+        peers: PeerPolicy = PeerPolicy(),  # noqa: B008 - it is frozen
         max_body_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -42,13 +48,16 @@ class Receiver:
             journal: A started journal.
             authenticator: Who may deliver.
             metrics: Where to count.
+            peers: From which networks.
             max_body_bytes: A larger body is refused.
             clock_ns: UTC, UNIX nanoseconds.
         """
         self._journal = journal
         self._authenticator = authenticator
         self._metrics = metrics
+        self._peers = peers
         self._max_body_bytes = max_body_bytes
+        self._arriving_bytes = 0
         self._clock_ns = clock_ns
         self._gets: dict[str, Callable[[], Awaitable[web.Response]]] = {
             "/healthz": self._is_alive,
@@ -69,6 +78,9 @@ class Receiver:
     async def _receive(self, request: web.BaseRequest) -> web.Response:
         if request.method != "POST":
             raise _wrong_method("POST")
+        if not self._peers.is_allowed(request.remote, request.headers.getall("X-Forwarded-For", [])):
+            detail = "Events are not taken from this network (VERBEX_ALLOWED_NETWORKS)."
+            raise Refused(HTTPStatus.FORBIDDEN, "network", detail)
         _check_content_type(request.headers.get("Content-Type"))
         body = await self._read_body(request)
         now_ns = self._clock_ns()
@@ -108,10 +120,16 @@ class Receiver:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = bytearray()
-        while chunk := await request.content.readany():
-            body += chunk
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
+        try:
+            while chunk := await request.content.readany():
+                body += chunk
+                self._arriving_bytes += len(chunk)
+                if len(body) > self._max_body_bytes:
+                    raise self._too_large()
+                if self._arriving_bytes > MAX_ARRIVING_BYTES:
+                    raise _unavailable("More bodies are arriving than the receiver may hold.")
+        finally:
+            self._arriving_bytes -= len(body)
         return bytes(body)
 
     def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
@@ -153,7 +171,7 @@ class Receiver:
 
 
 def _json(document: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+    return web.Response(body=msgspec.json.encode(document), headers=_JSON)
 
 
 def _check_content_type(content_type: str | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from connector.journal import Journal
 from connector.landing import EVENTS_ZONE, LandedFile, Landing
+from connector.metrics import Metrics
 from connector.segment import SegmentReader
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,10 @@ def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
         reader.batches(), zone=EVENTS_ZONE, name=path.stem, time_column="received_at"
     )
     if reader.torn_bytes:
-        logger.warning("Segment %s ended in %d bytes nobody was promised", path.name, reader.torn_bytes)
+        logger.warning(
+            "A segment ended in bytes that nobody was promised",
+            extra={"segment": path.name, "torn_bytes": reader.torn_bytes},
+        )
     path.unlink()
     return files
 
@@ -45,15 +49,19 @@ def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
 class Sealer:
     """Seals the closed segments of a journal while it runs; never in the way of an acknowledgement."""
 
-    def __init__(self, journal: Journal, open_landing: Callable[[], Landing], *, interval_s: float) -> None:
+    def __init__(
+        self, journal: Journal, open_landing: Callable[[], Landing], metrics: Metrics, *, interval_s: float
+    ) -> None:
         """Prepare.
 
         Args:
             journal: Whose segments are to be sealed, left-over ones of earlier runs too.
             open_landing: Called when there is something to land, again after each failure.
+            metrics: Where to count.
             interval_s: The journal's own segment age, so that looking more often is of no use.
         """
         self._journal = journal
+        self._metrics = metrics
         self._open_landing = open_landing
         self._landing: Landing | None = None
         self._tick_s = min(interval_s, _LONGEST_TICK_S)
@@ -66,6 +74,7 @@ class Sealer:
         wait_s = self._tick_s
         while not self._stopping.is_set():
             has_worked = await self._seal_all()
+            await self._measure()
             wait_s = self._tick_s if has_worked else min(wait_s * 2, _LONGEST_WAIT_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
@@ -79,15 +88,23 @@ class Sealer:
         for path in await self._journal.closed_segments():
             try:
                 await asyncio.to_thread(self._seal, path)
-            except Exception as error:  # an unreachable store has many faces, and none may end the sealing
-                logger.exception("Segment %s could not be landed; it stays in the journal", path.name)
+            except Exception as error:  # noqa: BLE001 - an unreachable store has many faces
                 self._landing, self.failure = None, f"{type(error).__name__}: {error}"
+                self._metrics.seal_failures.inc()
+                fields = {"segment": path.name, "error": self.failure}
+                logger.error("A segment can't be landed; it stays", extra=fields)  # noqa: TRY400
                 return False
+            self._metrics.sealed.inc()
         self.failure = None
         return True
+
+    async def _measure(self) -> None:
+        unsealed = await self._journal.unsealed()
+        self._metrics.journal_bytes.set(unsealed.size_bytes)
+        self._metrics.unsealed_age_s.set(unsealed.age_s)
 
     def _seal(self, path: Path) -> None:
         if self._landing is None:
             self._landing = self._open_landing()
         for file in seal_segment(path, self._landing):
-            logger.info("Landed %s, %d bytes", file.path, file.size_bytes)
+            logger.info("Landed", extra={"path": file.path, "size_bytes": file.size_bytes})

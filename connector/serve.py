@@ -1,6 +1,7 @@
 """The receiver as a process: sockets, signals, clock and randomness enter here, and it ends well.
 
-Wiring belongs here. What a request is answered is `connector.receiver`'s to say.
+Wiring belongs here. What a request is answered is `connector.receiver`'s to say; several processes on
+one port are `connector.workers`'s.
 """
 
 import asyncio
@@ -9,19 +10,24 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from aiohttp import web
 
 from connector.auth import Authenticator
+from connector.http_server import Server
 from connector.journal import Journal, JournalLockedError, new_receiver_id
 from connector.landing import Landing
+from connector.logs import log_as_json
 from connector.metrics import Metrics
+from connector.peers import PeerPolicy
 from connector.receiver import WEBHOOK_PATH, Receiver
 from connector.seal import Sealer
 from connector.settings import Settings, SettingsError, load_settings
+from connector.tls import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +36,16 @@ EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
 DRAIN_TIMEOUT_S = 10.0
-KEEPALIVE_TIMEOUT_S = 75.0  # longer than a reverse proxy's 60 s, so that the proxy closes first
+LAST_SEAL_TIMEOUT_S = 20.0
+
+
+class Role(NamedTuple):
+    """Which of how many workers a process is, and what it does once it listens and when it must stop."""
+
+    number: int
+    worker_count: int
+    on_listening: Callable[[str], None]
+    stop_when_readable: int | None = None
 
 
 def serve(settings: Settings) -> int:
@@ -40,18 +55,131 @@ def serve(settings: Settings) -> int:
 
     Returns:
         The exit code: 0 after a stop signal, 1 when the journal or the port is taken, 2 when the
-        settings let nobody in.
+        settings let nobody in or contradict each other.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        authenticator = Authenticator.from_settings(settings)
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(settings, authenticator))
+        line = f"{Authenticator.from_settings(settings).describe()}, stores in {settings.data_dir}"
+        _load_certificate(settings)
+        if settings.workers > 1:
+            from connector.workers import supervise  # it starts processes that import this module
+
+            return supervise(settings, lambda url: _say(f"listening on {url}, {line}"))
+        return run_worker(settings, Role(0, 1, lambda url: _say(f"listening on {url}, {line}")))
     except SettingsError as error:
         return _complain(error, EXIT_SETTINGS)
+
+
+def run_worker(settings: Settings, role: Role) -> int:
+    """Receive in this process until it is told to stop; the exit code is as `serve` says."""
+    log_as_json()
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_receive(settings, role))
     except (JournalLockedError, OSError) as error:
         return _complain(error, EXIT_FAILED)
     return EXIT_STOPPED
+
+
+async def _receive(settings: Settings, role: Role) -> None:
+    stop = _stop_event(role)
+    metrics = Metrics()
+    async with _open_journal(settings, role, metrics) as journal:
+        receiver = Receiver(
+            journal,
+            Authenticator.from_settings(settings),
+            metrics,
+            peers=PeerPolicy(settings.allowed_networks, settings.trusted_proxies),
+            max_body_bytes=settings.max_body_bytes,
+        )
+        async with _listen(settings, role, Server(receiver, metrics)) as url:
+            gc.collect()
+            gc.freeze()  # what lives as long as the process need not be looked at again and again
+            role.on_listening(url)
+            await stop.wait()
+            logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")
+
+
+@asynccontextmanager
+async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> AsyncIterator[Journal]:
+    """A started journal that is being sealed; at the end everything in it is stored and sealed."""
+    root = settings.data_dir / "journal"
+    journal = Journal(
+        root / str(role.number),
+        new_receiver_id(datetime.now(UTC), secrets.token_bytes(4)),
+        metrics,
+        segment_bytes=settings.seal_bytes,
+        segment_age_s=settings.seal_interval_s,
+    )
+    if role.number == 0:
+        for folder in root.iterdir():
+            if folder.name.isdigit() and int(folder.name) >= role.worker_count:
+                journal.adopt(folder)
+    journal.start()
+    sealer = Sealer(journal, lambda: Landing(settings.landing), metrics, interval_s=settings.seal_interval_s)
+    sealing = asyncio.create_task(sealer.run(), name="sealer")
+    try:
+        yield journal
+    finally:
+        await journal.drain()
+        sealer.stop()
+        await _wait_for_last_seal(sealing)
+        journal.close()
+
+
+async def _wait_for_last_seal(sealing: asyncio.Task[None]) -> None:
+    done, _ = await asyncio.wait([sealing], timeout=LAST_SEAL_TIMEOUT_S)
+    if not done:
+        logger.warning("The landing zone is slow; what is left in the journal lands at the next start")
+
+
+@asynccontextmanager
+async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterator[str]:
+    """The URL that is served; at the end requests under way are answered first."""
+    certificate = _load_certificate(settings)
+    renewal = asyncio.create_task(certificate.keep_fresh()) if certificate else None
+    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner,
+            settings.host,
+            settings.port,
+            backlog=1024,
+            ssl_context=certificate.context if certificate else None,
+            reuse_port=role.worker_count > 1,
+        )
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        scheme = "https" if certificate else "http"
+        yield f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{WEBHOOK_PATH}"
+    finally:
+        await runner.cleanup()
+        if renewal:
+            renewal.cancel()
+
+
+def _load_certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SettingsError("VERBEX_TLS_CERT and VERBEX_TLS_KEY go together: set both or neither.")
+    try:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise SettingsError(
+            f"VERBEX_TLS_CERT={settings.tls_cert} and VERBEX_TLS_KEY={settings.tls_key} can't be loaded "
+            f"as a certificate and its key: {error}"
+        ) from None
+
+
+def _stop_event(role: Role) -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if role.stop_when_readable is not None:
+        loop.add_reader(role.stop_when_readable, stop.set)
+    return stop
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -60,64 +188,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:  # it does not exist for Windows
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-async def _serve(settings: Settings, authenticator: Authenticator) -> None:
-    stop = _stop_event()
-    metrics = Metrics()
-    async with _open_journal(settings) as journal:
-        receiver = Receiver(journal, authenticator, metrics, max_body_bytes=settings.max_body_bytes)
-        async with _listen(settings, receiver) as url:
-            gc.collect()
-            gc.freeze()  # what lives as long as the process need not be looked at again and again
-            _say(f"listening on {url}, {authenticator.describe()}, stores in {settings.data_dir}")
-            await stop.wait()
-            logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")
-
-
-@asynccontextmanager
-async def _open_journal(settings: Settings) -> AsyncIterator[Journal]:
-    """A started journal that is being sealed; at the end everything in it is stored and sealed."""
-    journal = Journal(
-        settings.data_dir / "journal" / "0",
-        new_receiver_id(datetime.now(UTC), secrets.token_bytes(4)),
-        segment_bytes=settings.seal_bytes,
-        segment_age_s=settings.seal_interval_s,
-    )
-    journal.start()
-    sealer = Sealer(journal, lambda: Landing(settings.landing), interval_s=settings.seal_interval_s)
-    sealing = asyncio.create_task(sealer.run(), name="sealer")
-    try:
-        yield journal
-    finally:
-        await journal.drain()
-        sealer.stop()
-        await sealing
-        journal.close()
-
-
-@asynccontextmanager
-async def _listen(settings: Settings, receiver: Receiver) -> AsyncIterator[str]:
-    """The URL that is served; at the end requests under way are answered first."""
-    server = web.Server(
-        receiver.handle, access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_TIMEOUT_S
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{WEBHOOK_PATH}"
-    finally:
-        await runner.cleanup()
-
-
-def _stop_event() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def _say(text: str) -> None:

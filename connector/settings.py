@@ -6,7 +6,7 @@ Names, defaults and checks belong here. What a setting does belongs to the modul
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "VERBEX_"
@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     webhook_token: SecretStr | None = None
     allow_unsigned: bool = False
     signature_tolerance_s: float = Field(259_200, gt=0)
+    allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     max_body_bytes: int = Field(1_048_576, ge=1)
     seal_interval_s: float = Field(5, gt=0)
     seal_bytes: int = Field(67_108_864, ge=1)
@@ -43,7 +45,7 @@ class Settings(BaseSettings):
     api_concurrency: int = Field(8, ge=1)
     pca_give_up_s: float = Field(86_400, gt=0)
 
-    @field_validator("webhook_secrets", mode="before")
+    @field_validator("webhook_secrets", "allowed_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -71,7 +73,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"{ENV_PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("These settings are wrong:\n  " + "\n  ".join(lines)) from None

@@ -4,18 +4,28 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 import pyarrow as pa
+from aiohttp import web
 
+from connector.auth import Authenticator
 from connector.delivery import Delivery
+from connector.http_server import Server
+from connector.journal import Journal
 from connector.landing import EVENTS_ZONE, Landing
+from connector.metrics import Metrics
+from connector.peers import PeerPolicy
+from connector.receiver import WEBHOOK_PATH, Receiver
 from connector.schemas import EVENT_SCHEMA
 from connector.segment import SegmentReader
 
@@ -64,6 +74,59 @@ async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
             await asyncio.sleep(0.01)
 
 
+async def post(url: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Status and document of one delivery over a connection of its own."""
+    given = {"Content-Type": "application/json"} | headers
+    async with aiohttp.ClientSession() as client, client.post(url, data=body, headers=given) as response:
+        return response.status, await response.json(content_type=None)
+
+
+class Serving:
+    """A receiver in this process, on a free port, and what it stored."""
+
+    def __init__(self, journal: Journal, url: str, metrics: Metrics) -> None:
+        self.journal = journal
+        self.url = url
+        self.metrics = metrics
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Every row in the journal."""
+        paths = sorted(self.journal.folder.glob("*.segment"))
+        return [row for path in paths for row in read_segment(path)[0].to_pylist()]
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    *,
+    authenticator: Authenticator = Authenticator((), None, allow_unsigned=True, tolerance_s=300),  # noqa: B008
+    peers: PeerPolicy = PeerPolicy(),  # noqa: B008
+    max_body_bytes: int = 10_000,
+    clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
+    ssl_context: ssl.SSLContext | None = None,
+    **limits: Any,  # noqa: ANN401
+) -> AsyncIterator[Serving]:
+    """Serve at a fixed time of day, unsigned unless told otherwise; `limits` are those of the server."""
+    metrics = Metrics()
+    journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
+    journal.start()
+    receiver = Receiver(
+        journal, authenticator, metrics, peers=peers, max_body_bytes=max_body_bytes, clock_ns=clock_ns
+    )
+    server = Server(receiver, metrics, **limits)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
+    scheme = "https" if ssl_context else "http"
+    running = Serving(journal, f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}", metrics)
+    try:
+        yield running
+    finally:
+        await runner.cleanup()
+        await journal.drain()
+        journal.close()
+
+
 class ReceiverProcess:
     """A receiver in a process of its own, listening on a free port; ended when the block ends."""
 
@@ -104,6 +167,11 @@ class ReceiverProcess:
     def log(self) -> str:
         """Everything it wrote to standard error."""
         return self.log_path.read_text()
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory it has had resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

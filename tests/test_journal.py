@@ -17,6 +17,7 @@ from receiving import make_delivery, read_segment
 from connector import journal as journal_module
 from connector.delivery import Delivery, Group
 from connector.journal import CannotStoreError, Journal, JournalLockedError, new_receiver_id
+from connector.metrics import Metrics
 from connector.segment import Segment
 
 
@@ -25,7 +26,9 @@ async def open_journal(
     folder: Path, receiver_id: str = "r", *, segment_bytes: int = 1 << 26, segment_age_s: float = 3600
 ) -> AsyncIterator[Journal]:
     """A started journal, drained and closed at the end."""
-    journal = Journal(folder, receiver_id, segment_bytes=segment_bytes, segment_age_s=segment_age_s)
+    journal = Journal(
+        folder, receiver_id, Metrics(), segment_bytes=segment_bytes, segment_age_s=segment_age_s
+    )
     journal.start()
     try:
         yield journal
@@ -201,7 +204,7 @@ async def test_a_second_journal_on_a_folder_is_refused_by_name(tmp_path: Path) -
     """The error names the process that holds the folder; once that is gone, the folder is free."""
     async with open_journal(tmp_path):
         with pytest.raises(JournalLockedError, match=str(os.getpid())):
-            Journal(tmp_path, "second", segment_bytes=1, segment_age_s=1)
+            Journal(tmp_path, "second", Metrics(), segment_bytes=1, segment_age_s=1)
     async with open_journal(tmp_path, "third") as journal:
         await journal.append(make_delivery())
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from receiving import SECRET, SEED_BODIES, make_body, read_segment
 
 from connector.auth import Authenticator
+from connector.http_server import Server
 from connector.journal import Journal
 from connector.metrics import Metrics
 from connector.receiver import WEBHOOK_PATH, Receiver
@@ -52,13 +53,14 @@ class Running:
 @asynccontextmanager
 async def running(folder: Path, max_body_bytes: int = 10_000, **settings: Any) -> AsyncIterator[Running]:  # noqa: ANN401
     """Start a receiver at a fixed time of day."""
-    journal = Journal(folder, "r", segment_bytes=1 << 20, segment_age_s=3600)
+    metrics = Metrics()
+    journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
     journal.start()
     authenticator = Authenticator.from_settings(Settings(_env_file=None, **settings))
     receiver = Receiver(
-        journal, authenticator, Metrics(), max_body_bytes=max_body_bytes, clock_ns=lambda: NOW_S * 10**9
+        journal, authenticator, metrics, max_body_bytes=max_body_bytes, clock_ns=lambda: NOW_S * 10**9
     )
-    runner = web.ServerRunner(web.Server(receiver.handle, auto_decompress=False), shutdown_timeout=0.1)
+    runner = web.ServerRunner(Server(receiver, metrics), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:

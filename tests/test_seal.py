@@ -10,6 +10,7 @@ from receiving import NOON_US, landed_rows, make_delivery, until
 from connector.delivery import Group
 from connector.journal import Journal
 from connector.landing import Landing
+from connector.metrics import Metrics
 from connector.seal import Sealer, seal_segment
 from connector.segment import Segment
 
@@ -78,9 +79,9 @@ async def test_the_sealer_catches_up_once_the_landing_is_back(tmp_path: Path) ->
     """While it is away deliveries are acknowledged and kept; then they land, each once, with no restart."""
     obstacle, landing = tmp_path / "landing", Landing(str(tmp_path / "landing"))
     obstacle.write_text("in the way")
-    journal = Journal(tmp_path / "journal", "r", segment_bytes=1, segment_age_s=0)
+    journal = Journal(tmp_path / "journal", "r", Metrics(), segment_bytes=1, segment_age_s=0)
     journal.start()
-    sealer = Sealer(journal, lambda: landing, interval_s=0.01)
+    sealer = Sealer(journal, lambda: landing, Metrics(), interval_s=0.01)
     sealing = asyncio.create_task(sealer.run())
     for number in range(3):
         await journal.append(make_delivery(b"%d" % number))
@@ -100,9 +101,9 @@ async def test_left_over_segments_of_an_earlier_run_are_sealed(tmp_path: Path) -
     """Whatever a killed receiver left in its folder lands at the next start."""
     write_segment(tmp_path, NOON_US, name="earlier-000007")
     landing = Landing(str(tmp_path / "landing"))
-    journal = Journal(tmp_path, "r", segment_bytes=1, segment_age_s=1)
+    journal = Journal(tmp_path, "r", Metrics(), segment_bytes=1, segment_age_s=1)
     journal.start()
-    sealer = Sealer(journal, lambda: landing, interval_s=1)
+    sealer = Sealer(journal, lambda: landing, Metrics(), interval_s=1)
     sealer.stop()
     await sealer.run()
     await journal.drain()

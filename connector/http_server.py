@@ -1,0 +1,108 @@
+"""aiohttp's server with limits: on connections, on header sizes, on patience, on what errors tell.
+
+What holds for every request before it is understood belongs here; answers are `connector.receiver`'s.
+"""
+
+import asyncio
+import logging
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from connector.metrics import Metrics
+from connector.problem import RETRY_AFTER_S, Refused, to_response
+from connector.receiver import Receiver
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 1024
+MAX_HEADER_BYTES = 8190
+MAX_HEADERS = 64
+READ_BUFFER_BYTES = 16_384
+KEEPALIVE_TIMEOUT_S = 75.0
+"""How long a connection may take to send a request's headers; a proxy keeps its own for 60 s, often."""
+
+_FULL = (
+    f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
+
+
+class Server(web.Server):
+    """Serves a receiver; a connection too many is told so and closed."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        metrics: Metrics,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+    ) -> None:
+        super().__init__(receiver.handle)
+        self._metrics = metrics
+        self._max_connections = max_connections
+        self._keepalive_timeout_s = keepalive_timeout_s
+
+    def __call__(self) -> RequestHandler:
+        """The protocol of one new connection."""
+        if len(self._connections) >= self._max_connections:
+            self._metrics.refused.labels("connections").inc()
+            return _TurnedAway()  # type: ignore[return-value]  # the event loop asks for no more
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say none
+            auto_decompress=False,  # the bytes received are the bytes stored, so no bomb can go off
+            keepalive_timeout=self._keepalive_timeout_s,
+            lingering_time=1.0,
+            max_field_size=MAX_HEADER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+
+
+class _TurnedAway(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say that there is no place, and hang up."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is a stream
+        transport.write(_FULL)
+        transport.close()
+
+
+class _Connection(RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - it may be aiohttp's stand-in for no request at all
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the request
+    ) -> web.StreamResponse:
+        """A problem document for what never reached the receiver, or broke it."""
+        kind = type(exc).__name__
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.info("A request was no HTTP", extra={"error": kind, "status": status})
+            refused = Refused(HTTPStatus(status), "no_http", f"The request can't be read as HTTP ({kind}).")
+        else:
+            logger.error("A request broke the receiver", extra={"error": kind, "where": _innermost(exc)})
+            detail = "The receiver failed on this request; its log says where. Try again later."
+            refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+        response = to_response(refused)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: object, **kw: object) -> None:
+        """Name the error's type, since its text may quote the request."""
+        kind = type(kw.get("exc_info")).__name__
+        logger.error("A connection broke", extra={"error": kind, "about": str(args[:1])})
+
+
+def _innermost(error: BaseException | None) -> str:
+    trace = error.__traceback__ if error else None
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
