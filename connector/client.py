@@ -7,6 +7,7 @@ documentation; rate limits are not documented, so the defaults in `connector.set
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,8 +36,9 @@ FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 5.0
 LONGEST_HOLD_S = 60.0
 """A longer `Retry-After` is not waited for: the request fails, and says how long the wait is."""
-TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10, sock_read=30)
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 MAX_PAGE_SIZE = 1000
+_PLAIN_ID = re.compile(r"[\w-]+", re.ASCII)
 
 Clock = Callable[[], datetime]
 
@@ -119,8 +121,8 @@ class VerbexClient:
 
     async def list_calls(
         self, query: Mapping[str, str | Sequence[str]] | None = None
-    ) -> AsyncIterator[Answer]:
-        """The pages of the calls that `query` asks for; each holds `calls`.
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """The pages of the calls that `query` asks for, each a list of calls.
 
         Args:
             query: Parameters as Verbex names them, for example `start_time_after`.
@@ -129,11 +131,11 @@ class VerbexClient:
         seen = set()
         while True:
             page = await self._get("/v1/calls/", wanted)
-            inner = unwrap(page.value)
-            if not isinstance(inner, dict) or not isinstance(inner.get("calls"), list):
+            shown = unwrap(page.value)
+            if not isinstance(shown, dict) or not isinstance(shown.get("calls"), list):
                 raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
-            yield replace(page, value=inner)
-            token = inner.get("next_page_token")
+            yield [call for call in shown["calls"] if isinstance(call, dict)]
+            token = shown.get("next_page_token")
             if not token:
                 return
             if token in seen:
@@ -150,7 +152,7 @@ class VerbexClient:
         if answer.body is None:
             return answer
         body = drop_credentials(answer.body)
-        return answer if body is answer.body else read_answer(f"GET {path}", answer.http_status, body)
+        return answer if body is answer.body else replace(answer, body=body)
 
     async def _ask(
         self,
@@ -184,7 +186,8 @@ class VerbexClient:
             raise ApiUnavailableError(
                 f"{asked} got no answer from {url.host}: {type(error).__name__}; it is asked again later."
             ) from error
-        wait_s = retry_after_s(response.headers.get("Retry-After"), self._clock())
+        told = response.headers.get("Retry-After")
+        wait_s = None if told is None else retry_after_s(told, self._clock())
         return read_answer(asked, response.status, body, retry_after_s=wait_s)
 
     def _backoff_s(self, attempt: int) -> float:
@@ -193,12 +196,7 @@ class VerbexClient:
 
 def _segment(name: str) -> str:
     """An id as one segment of a path, whatever it holds: ids come from outside."""
-    quoted = quote(name, safe="")
+    quoted = name if _PLAIN_ID.fullmatch(name) else quote(name, safe="")
     if quoted.strip(".") == "":
         raise RequestRefusedError(f"{name!r} can't be the id of anything, so nothing was asked.")
     return quoted
-
-
-def calls_in(page: Answer) -> list[dict[str, Any]]:
-    """The calls on a page of `VerbexClient.list_calls`."""
-    return [call for call in page.value["calls"] if isinstance(call, dict)]

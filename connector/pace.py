@@ -42,9 +42,9 @@ def backoff_s(attempts: int, rng: random.Random, *, first_s: float, longest_s: f
     return min(longest_s, doubled) * rng.uniform(0.5, 1.0)
 
 
-def retry_after_s(header: str | None, now: datetime) -> float | None:
+def retry_after_s(header: str, now: datetime) -> float | None:
     """The seconds that a `Retry-After` asks for, given in seconds or as a date; None if it says nothing."""
-    text = (header or "").strip()
+    text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:

@@ -10,13 +10,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from connector.answer import Answer
 from connector.answer_log import AnswerLog, Attempt, answer_log
-from connector.client import Clock, VerbexClient, calls_in, utc_now
+from connector.client import Clock, VerbexClient, utc_now
 from connector.landing import LISTED_ZONE, Landing
 from connector.settings import Settings
 
@@ -74,7 +74,7 @@ async def sweep_calls(
     ):
         for window in windows:
             calls = await _sweep(window, client, log, clock)
-            await log.add(Attempt(clock(), "", None, "swept", 200, body=_describe(window, calls)))
+            await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=_describe(window, calls)))
             summary.windows += 1
             summary.calls += calls
             if progress is not None:
@@ -93,16 +93,16 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
         query["ai_agent_ids[]"] = window.agent_ids
     found = 0
     async for page in client.list_calls(query):
-        for call in _calls_of(page, window):
+        for call in _within(window, page):
             agent_id = str(call["ai_agent_id"]) if call.get("ai_agent_id") else None
             body = msgspec.json.encode(call)
-            await log.add(Attempt(clock(), str(call["_id"]), agent_id, "listed", page.http_status, body=body))
+            await log.add(Attempt(clock(), str(call["_id"]), agent_id, "listed", HTTPStatus.OK, body=body))
             found += 1
     return found
 
 
-def _calls_of(page: Answer, window: Window) -> Iterator[dict[str, Any]]:
-    for call in calls_in(page):
+def _within(window: Window, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for call in page:
         started_at = _time_of(call.get("call_start_time"))
         # A call without a time that can be read is kept: listing it twice does no harm, losing it does.
         if call.get("_id") and (started_at is None or window.since <= started_at < window.until):

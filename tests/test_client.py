@@ -11,7 +11,7 @@ import pytest
 
 from connector import client as client_module
 from connector.answer import ApiUnavailableError, NotAuthorizedError, RequestRefusedError, VerbexError
-from connector.client import VerbexClient, calls_in
+from connector.client import VerbexClient
 from connector.settings import Settings
 from connector.simulator import ApiServer, Faults, World
 from connector.simulator.api import DEFAULT_API_KEY
@@ -78,10 +78,10 @@ async def test_the_list_gives_every_call_once_over_many_pages(api: ApiServer, cl
     """Pages are followed to the end; no call on them has a credential."""
     pages = [page async for page in client.list_calls({"page_size": "7"})]
     assert len(pages) == 5
-    assert [call["_id"] for page in pages for call in calls_in(page)] == [
+    assert [call["_id"] for page in pages for call in page] == [
         call.call_id for call in reversed(api.world.calls)
     ]
-    assert not any(ACCESS_TOKEN_MARK.encode() in (page.body or b"") for page in pages)
+    assert not any("access_token" in call for page in pages for call in page)
 
 
 async def test_the_list_passes_filters_on(api: ApiServer, client: VerbexClient) -> None:
@@ -93,7 +93,7 @@ async def test_the_list_passes_filters_on(api: ApiServer, client: VerbexClient) 
         "ai_agent_ids[]": [agent.agent_id for agent in api.world.agents],
     }
     [page] = [page async for page in client.list_calls(query)]
-    assert {call["_id"] for call in calls_in(page)} == {call.call_id for call in api.world.calls[3:12]}
+    assert {call["_id"] for call in page} == {call.call_id for call in api.world.calls[3:12]}
 
 
 @pytest.mark.usefixtures("is_quick")
