@@ -33,7 +33,10 @@ class LoggedRequest:
 
 
 class ApiServer:
-    """Serves a world's API while its context is open; `faults`, `api_key` and `now_us` may change meanwhile.
+    """Serves a world's API while its context is open.
+
+    `faults`, `api_key` and `now_us` may change meanwhile; `on_request` is called with each request, and
+    `requests` holds them all.
 
     Args:
         world: What to answer from.
@@ -59,6 +62,7 @@ class ApiServer:
         self.api_key = api_key
         self.faults = faults or Faults()
         self.now_us = now_us
+        self.on_request: Callable[[], None] = lambda: None
         self.requests: list[LoggedRequest] = []
         self.in_flight = 0
         self.max_in_flight = 0
@@ -102,6 +106,7 @@ class ApiServer:
         self._seen[request.path] += 1
         fault = self.faults.draw(request.path, nth)
         self.requests.append(LoggedRequest(time.monotonic(), request.method, request.path, fault))
+        self.on_request()
         if request.transport is not None:
             self.peers.add(request.transport.get_extra_info("peername"))
         self.in_flight += 1
