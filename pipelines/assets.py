@@ -53,10 +53,12 @@ def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.As
 
 def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
     """The file that readers open, swapped in once every table is up to date."""
+    # What is read by another table is done before it, so the graph need not say so again.
+    read = {table for model in models for table in model.upstream}
 
     @dg.asset(
         name=PUBLISHED,
-        deps=[model.name for model in models if not model.is_view],
+        deps=[model.name for model in models if not model.is_view and model.table not in read],
         group_name="publish",
         kinds={"duckdb"},
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import click
 from pydantic import SecretStr
-from rich.console import Console
 
 from connector.settings import Settings
 from connector.simulator import ApiServer, SendOptions, World, send
 from connector.simulator.run import recent_start
-from pipelines.show import as_table
+from pipelines.show import print_table
 from pipelines.simulating import progress_bar
 from pipelines.syncing import open_syncer
 from pipelines.warehouse import Warehouse
@@ -148,7 +147,6 @@ select * from (
 
 
 def _show(settings: Settings) -> None:
-    console = Console()
     with Warehouse(settings.data_dir).read() as connection:
         for title, sql in (
             ("Calls by status", _BY_STATUS),
@@ -158,5 +156,5 @@ def _show(settings: Settings) -> None:
         ):
             result = connection.execute(sql)
             names = [name for name, *_ in result.description or ()]
-            console.print(as_table(names, result.fetchall(), title=title))
+            print_table(names, result.fetchall(), title=title)
     click.echo(_NEXT)

@@ -12,8 +12,10 @@ from rich.table import Table
 Format = Literal["table", "json", "csv"]
 Row = Sequence[object]
 
+_NO_LIMIT = 100_000
 
-def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: str | None = None) -> None:
+
+def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: str = "") -> None:
     """Print rows on standard output."""
     if form == "json":
         for row in rows:
@@ -23,13 +25,28 @@ def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: st
         writer.writerow(columns)
         writer.writerows([_text(value) for value in row] for row in rows)
     else:
-        Console().print(as_table(columns, rows, title=title))
+        print_table(columns, rows, title=title)
 
 
-def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str | None = None) -> Table:
+def print_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") -> None:
+    """Print rows as a table, or one below the other where the terminal is too narrow for that."""
+    # what is piped has no width, and folding it would only break it
+    console = Console(width=None if sys.stdout.isatty() else _NO_LIMIT)
+    listed = [list(row) for row in rows]
+    table = as_table(columns, listed, title=title)
+    natural_width = console.measure(table, options=console.options.update(max_width=_NO_LIMIT)).maximum
+    if natural_width <= console.width:
+        console.print(table)
+        return
+    for number, row in enumerate(listed, 1):
+        caption = f"{title} {number}".strip()
+        console.print(as_table(["column", "value"], zip(columns, row, strict=True), title=caption))
+
+
+def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") -> Table:
     """Rows as a table of rich, numbers to the right; titles stand to the left like all text."""
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title or None, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
         is_number = any(isinstance(row[number], int | float) for row in listed)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
