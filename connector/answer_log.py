@@ -6,10 +6,8 @@ Belongs here: the row of an attempt, and when rows become a file. What is fetche
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -23,9 +21,8 @@ FLUSH_INTERVAL_S = 2.0
 Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "swept"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt to fetch something of a call; fields as in `ANSWER_SCHEMA`."""
+class Attempt(NamedTuple):
+    """One attempt to fetch something of a call; fields as in `ANSWER_SCHEMA`, less those that number it."""
 
     attempted_at: datetime
     call_id: str
@@ -59,7 +56,7 @@ class AnswerLog:
         """
         if self._failure is not None:
             raise self._failure
-        self._rows.append((self._fetcher_id, self._sequence, *_values_of(attempt)))
+        self._rows.append((self._fetcher_id, self._sequence, *attempt))
         self._sequence += 1
         self._size_bytes += len(attempt.body or b"")
         if len(self._rows) >= FLUSH_ROWS or self._size_bytes >= FLUSH_BYTES:
@@ -111,9 +108,6 @@ async def _flush_regularly(log: AnswerLog, is_over: asyncio.Event) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(is_over.wait(), FLUSH_INTERVAL_S)
         await log.flush()
-
-
-_values_of = attrgetter(*(name for name in ANSWER_SCHEMA.names if name in Attempt.__slots__))
 
 
 def _build_table(rows: list[tuple[Any, ...]]) -> pa.Table:

@@ -164,10 +164,12 @@ class VerbexClient:
         tries: int = TRIES,
     ) -> Answer:
         url = URL(self._url + path, encoded=True)
+        if query is not None:
+            url = url.with_query(query)
         for attempt in range(1, tries + 1):
             await self._pace.take_turn()
             try:
-                return await self._ask_once(method, url.with_query(query) if query else url, json)
+                return await self._ask_once(f"{method} {path}", method, url, json)
             except ApiUnavailableError as error:
                 wait_s = error.retry_after_s or 0.0
                 if wait_s <= LONGEST_HOLD_S:
@@ -177,8 +179,7 @@ class VerbexClient:
             await asyncio.sleep(self._backoff_s(attempt))
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _ask_once(self, method: str, url: URL, json: object) -> Answer:
-        asked = f"{method} {url.raw_path}"
+    async def _ask_once(self, asked: str, method: str, url: URL, json: object) -> Answer:
         try:
             async with self._session.request(method, url, json=json, allow_redirects=False) as response:
                 body = await response.read()

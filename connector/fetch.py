@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from connector.answer import Answer, NotAuthorizedError, VerbexError
 from connector.answer_log import AnswerLog, Attempt, Outcome, answer_log
 from connector.client import LONGEST_HOLD_S, Clock, VerbexClient, utc_now
-from connector.landing import CALLS_ZONE, PCA_ZONE, Landing
+from connector.landing import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE, Landing
 from connector.pace import backoff_s
 from connector.settings import Settings
 
@@ -30,10 +30,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A call of which something is to be fetched.
+    """A call, or an agent, of which something is to be fetched.
 
     Attributes:
-        call_id: The call.
+        call_id: The call; empty if something of its agent alone is wanted.
         agent_id: Its agent; None if no event told it.
         due_since: When it became due, UTC; giving up counts from here.
         attempts: How many attempts are on record.
@@ -71,7 +71,8 @@ async def fetch_due(
 
     Args:
         due: The calls, taken one by one as there is room.
-        zone: `PCA_ZONE` asks for post-call analyses, `CALLS_ZONE` for call details.
+        zone: `PCA_ZONE` asks for post-call analyses, `CALLS_ZONE` for call details, `AGENTS_ZONE` for the PCA
+            items that agents are configured with (`call_id` is empty there).
         settings: Where the API is, its key, its limits, and when to give up.
         landing: Where attempts land, in `zone`.
         rng: For jitter and for the pass's own name.
@@ -145,11 +146,13 @@ class _Pass:
     async def _ask(self, due: Due) -> Answer:
         if self.zone == CALLS_ZONE:
             return await self.client.get_call(due.call_id)
-        assert self.zone == PCA_ZONE, f"nothing can be fetched for zone {self.zone!r}"  # noqa: S101
         if due.agent_id is None:
             raise VerbexError(
                 f"The PCA of call {due.call_id} can't be asked for: no event has told its agent_id yet."
             )
+        if self.zone == AGENTS_ZONE:
+            return await self.client.get_pca_configuration(due.agent_id)
+        assert self.zone == PCA_ZONE, f"nothing can be fetched for zone {self.zone!r}"  # noqa: S101
         return await self.client.get_pca(due.agent_id, due.call_id)
 
     def _in_vain(

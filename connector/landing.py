@@ -22,6 +22,7 @@ EVENTS_ZONE = ""
 PCA_ZONE = "pca"
 CALLS_ZONE = "calls"
 LISTED_ZONE = "listed"
+AGENTS_ZONE = "agents"
 
 
 @dataclass(frozen=True, order=True)
@@ -81,15 +82,20 @@ class Landing:
                 found.extend(self._list_day(day.path))
         return sorted(found)
 
-    def read(self, file: LandedFile, schema: pa.Schema) -> pa.Table:
-        """One landed file as a table of `schema`.
+    def read(self, file: LandedFile, schema: pa.Schema, *, where: pc.Expression | None = None) -> pa.Table:
+        """One landed file as a table of `schema`, which may name some of its columns only.
+
+        Args:
+            file: What to read.
+            schema: The columns wanted, with their types; no others are read.
+            where: Which rows; row groups that can't hold any are skipped.
 
         Raises:
             FileNotFoundError: It is gone.
             pa.ArrowInvalid: It is no Parquet file, is cut short, or lacks a column of `schema`.
         """
         with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
-            table = pq.read_table(source)
+            table = pq.read_table(source, columns=schema.names, filters=where)
         missing = set(schema.names) - set(table.schema.names)
         if missing:
             raise pa.ArrowInvalid(f"{file.path} lacks the columns {sorted(missing)}")

@@ -15,7 +15,7 @@ from connector import answer_log as answer_log_module
 from connector import client as client_module
 from connector.answer import NotAuthorizedError
 from connector.fetch import Due, FetchSummary, fetch_due
-from connector.landing import CALLS_ZONE, PCA_ZONE, Landing
+from connector.landing import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE, Landing
 from connector.schemas import ANSWER_SCHEMA
 from connector.settings import Settings
 from connector.simulator import ApiServer, Faults, World
@@ -95,6 +95,17 @@ async def test_call_details_land_without_credentials(
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(ACCESS_TOKEN_MARK.encode() in content for content in files)
+
+
+async def test_the_configuration_of_agents_lands(api: ApiServer, landing: Landing) -> None:
+    """An agent is asked for without a call; its row has an empty `call_id`."""
+    agents = api.world.agents
+    await fetch(api, landing, [Due("", agent.agent_id, NOW) for agent in agents], AGENTS_ZONE)
+    rows = rows_of(landing, AGENTS_ZONE)
+    assert {row["agent_id"]: json.loads(row["body"]) for row in rows} == {
+        agent.agent_id: agent.configuration() for agent in agents
+    }
+    assert {row["call_id"] for row in rows} == {""}
 
 
 async def test_an_answer_without_credentials_keeps_its_bytes(api: ApiServer, landing: Landing) -> None:
