@@ -4,12 +4,16 @@ Naming, listing, reading and writing landed files belong here, the same for a lo
 `s3://`. What the rows mean does not. A file appears whole or not at all, and is never edited.
 
 Layout: webhook deliveries in `date=YYYY-MM-DD/`, fetched answers in `<zone>/date=YYYY-MM-DD/`.
+
+`connector.compaction` merges small files. Readers need not know: a file that was merged is listed and
+read under its own path as before, only its rows lie in a merged file now, which says in its metadata
+which rows were whose.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
@@ -17,6 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
+
+from connector.merged import MergedFiles, Part, is_merged
 
 EVENTS_ZONE = ""
 PCA_ZONE = "pca"
@@ -31,6 +37,8 @@ class LandedFile:
 
     path: str
     size_bytes: int
+    merged: Part | None = field(default=None, compare=False)
+    """Where its rows lie, if it has been merged with others."""
 
 
 class Landing:
@@ -42,6 +50,7 @@ class Landing:
             self._fs, self._root = fs.FileSystem.from_uri(url)
         else:
             self._fs, self._root = fs.LocalFileSystem(), str(Path(url).absolute())
+        self._merged = MergedFiles(self._fs, self._root)
 
     def write(self, table: pa.Table, *, zone: str, name: str, time_column: str) -> list[LandedFile]:
         """Land `table` as `name`.parquet, one file for each UTC date found in `time_column`.
@@ -72,15 +81,43 @@ class Landing:
                     asides[path].write_batch(part)
         return [self._show(path) for path in asides]
 
+    def write_file(
+        self,
+        path: str,
+        row_groups: Iterable[pa.Table],
+        schema: pa.Schema,
+        metadata: Callable[[], dict[str, str]],
+    ) -> LandedFile:
+        """Land one file under a path of the caller's choice, its metadata asked for once all rows are in.
+
+        Raises:
+            OSError: The store can't take the file; nothing half-written is visible.
+        """
+        with self._open_aside(path, schema) as writer:
+            for rows in row_groups:
+                writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+            writer.add_key_value_metadata(metadata())
+        return self._show(path)
+
     def list_files(self, zone: str) -> list[LandedFile]:
-        """All landed files of a zone, sorted by path."""
+        """All landed files of a zone, sorted by path, each under the path that it was landed by."""
+        return sorted(file for day in self.list_days(zone) for file in self._list_day(day))
+
+    def list_days(self, zone: str) -> list[str]:
+        """The folders of a zone that hold a day each, relative to the landing root, oldest first."""
         root = f"{self._root}/{zone}" if zone else self._root
-        days = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
-        found: list[LandedFile] = []
-        for day in days:
-            if day.type == fs.FileType.Directory and day.base_name.startswith("date="):
-                found.extend(self._list_day(day.path))
-        return sorted(found)
+        infos = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
+        return sorted(f"{_prefix(zone)}{name}" for name in names if name.startswith("date="))
+
+    def list_stored(self, day: str) -> list[LandedFile]:
+        """The files that are there in a day's folder, merged ones among them, sorted by path."""
+        infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{day}", allow_not_found=True))
+        return sorted(
+            LandedFile(f"{day}/{info.base_name}", info.size)
+            for info in infos
+            if info.type == fs.FileType.File and info.base_name.endswith(".parquet")
+        )
 
     def read(self, file: LandedFile, schema: pa.Schema, *, where: pc.Expression | None = None) -> pa.Table:
         """One landed file as a table of `schema`, which may name some of its columns only.
@@ -94,17 +131,53 @@ class Landing:
             FileNotFoundError: It is gone.
             pa.ArrowInvalid: It is no Parquet file, is cut short, or lacks a column of `schema`.
         """
-        with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
-            table = pq.read_table(source, columns=schema.names, filters=where)
+        table = self._read(file, schema.names, where)
         missing = set(schema.names) - set(table.schema.names)
         if missing:
             raise pa.ArrowInvalid(f"{file.path} lacks the columns {sorted(missing)}")
         return table.select(schema.names).cast(schema)
 
-    def _list_day(self, path: str) -> Iterator[LandedFile]:
-        for info in self._fs.get_file_info(fs.FileSelector(path)):
-            if info.type == fs.FileType.File and info.base_name.endswith(".parquet"):
-                yield LandedFile(info.path.removeprefix(self._root).lstrip("/"), info.size)
+    def remove(self, file: LandedFile) -> None:
+        """Delete a stored file, which only who has merged it may do.
+
+        Raises:
+            OSError: The store can't delete it.
+        """
+        self._fs.delete_file(f"{self._root}/{file.path}")
+
+    def parts_of(self, file: LandedFile) -> list[LandedFile]:
+        """The files that a stored file was merged from; empty if it wasn't.
+
+        Raises:
+            OSError: It can't be read.
+        """
+        if not is_merged(file.path):
+            return []
+        parts = self._merged.parts(file.path)
+        return [LandedFile(part.path, part.size_bytes, merged=part) for part in parts]
+
+    def _list_day(self, day: str) -> Iterable[LandedFile]:
+        stored = self.list_stored(day)
+        files = {file.path: file for file in stored if not is_merged(file.path)}
+        # A file that is there beside the one it was merged into is listed once: its removal is under way.
+        files |= {part.path: part for file in stored for part in self.parts_of(file)}
+        return files.values()
+
+    def _read(self, file: LandedFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
+        if file.merged is None:
+            try:
+                with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
+                    there = [name for name in columns if name in pq.read_schema(source).names]
+                    return pq.read_table(source, columns=there, filters=where)
+            except FileNotFoundError:
+                # It may have been merged since it was listed.
+                day = file.path.rpartition("/")[0]
+                file = next((other for other in self._list_day(day) if other == file), file)
+                if file.merged is None:
+                    raise
+        if where is None:
+            return self._merged.read(file.merged, columns)
+        return self._merged.read(file.merged, None).filter(where)
 
     def _open_aside(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         aside = self._aside(path)
