@@ -1,27 +1,26 @@
 """The journal: deliveries made durable in groups, each acknowledged only after its sync returned.
 
-Group commit, the bounded queue, the lock and the turn from one segment to the next belong here. The
-bytes of a segment are `connector.segment`'s, landing them is `connector.seal`'s.
+Group commit, the bounded queue and the lock belong here. Which segment a group goes into is
+`connector.segment_log`'s, the bytes of one are `connector.segment`'s, landing them is `connector.seal`'s.
 
 While one sync is in flight the next group gathers; there are no timers. Disk work runs on one thread
 of its own, so that segments need no lock.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from connector.delivery import Delivery, Group
+from connector.delivery import Delivery
+from connector.lock import LockHeldError, hold_lock
 from connector.metrics import Metrics
-from connector.segment import SEGMENT_SUFFIX, Segment
+from connector.segment import SEGMENT_SUFFIX
+from connector.segment_log import SegmentLog, Unsealed
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +48,6 @@ def new_receiver_id(now: datetime, random_bytes: bytes) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random_bytes.hex()}"
 
 
-class Unsealed(NamedTuple):
-    """What waits to be landed; `age_s` is how long the oldest segment has not been written to."""
-
-    size_bytes: int
-    age_s: float
-
-
 class Journal:
     """The journal of one receiver process, in a folder of its own."""
 
@@ -77,9 +69,9 @@ class Journal:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = _lock_folder(folder)
+        self._lock = _hold(folder)
         self._metrics = metrics
-        self._log = _SegmentLog(folder, receiver_id, segment_bytes, segment_age_s)
+        self._log = SegmentLog(folder, receiver_id, segment_bytes, segment_age_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._queued: list[tuple[Delivery, asyncio.Future[None]]] = []
         self._queued_bytes = 0
@@ -135,11 +127,9 @@ class Journal:
         A worker that is no longer started, or a host that gave its disk away, would otherwise keep what
         it had not landed yet. Segment names are unique, so moving is enough.
         """
-        with suppress(JournalLockedError):
-            lock = _lock_folder(folder)
+        with suppress(JournalLockedError), _hold(folder):
             for path in folder.glob(f"*{SEGMENT_SUFFIX}"):
                 path.rename(self.folder / path.name)
-            os.close(lock)
 
     async def drain(self) -> None:
         """Take nothing more, store what is queued and end the open segment."""
@@ -152,7 +142,7 @@ class Journal:
     def close(self) -> None:
         """Let go of the folder; call it after `drain`."""
         self._thread.shutdown()
-        os.close(self._lock)
+        self._lock.close()
 
     async def _flush_until_closed(self) -> None:
         while self._queued or not self._is_closing:
@@ -194,77 +184,13 @@ class Journal:
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-class _SegmentLog:
-    """The open segment and its successors; lives on the journal's thread."""
-
-    def __init__(self, folder: Path, receiver_id: str, segment_bytes: int, segment_age_s: float) -> None:
-        self._folder = folder
-        self._receiver_id = receiver_id
-        self._segment_bytes = segment_bytes
-        self._segment_age_s = segment_age_s
-        self._open: Segment | None = None
-        self._opened_at_s = 0.0
-        self._segment_count = 0
-        self._next_sequence = 0
-
-    def append(self, deliveries: Sequence[Delivery]) -> float:
-        """Store a group durably and say how long it took, in seconds; nothing is promised if it raises."""
-        started_at_s = time.monotonic()
-        first_sequence = self._next_sequence
-        # A group that failed may still be on the disk: its numbers are never given again.
-        self._next_sequence += len(deliveries)
-        segment = self._open or self._begin_segment()
-        if not deliveries:
-            return 0.0
-        try:
-            segment.append(Group(first_sequence, deliveries))
-        except BaseException:
-            self.end_segment()
-            raise
-        if segment.size_bytes >= self._segment_bytes:
-            self.end_segment()
-        return time.monotonic() - started_at_s
-
-    def end_segment(self) -> None:
-        """Close the open segment, if there is one; one without a group is removed."""
-        segment, self._open = self._open, None
-        if segment is not None:
-            segment.close()
-            if segment.group_count == 0:
-                segment.path.unlink(missing_ok=True)
-
-    def closed_segments(self) -> list[Path]:
-        if self._open and time.monotonic() - self._opened_at_s >= self._segment_age_s:
-            self.end_segment()
-        open_path = self._open.path if self._open else None
-        return sorted(path for path in self._folder.glob(f"*{SEGMENT_SUFFIX}") if path != open_path)
-
-    def unsealed(self) -> Unsealed:
-        stats = [path.stat() for path in self._folder.glob(f"*{SEGMENT_SUFFIX}")]
-        oldest_at_s = min((stat.st_mtime for stat in stats), default=None)
-        age_s = 0.0 if oldest_at_s is None else max(0.0, time.time() - oldest_at_s)
-        return Unsealed(sum(stat.st_size for stat in stats), age_s)
-
-    def _begin_segment(self) -> Segment:
-        self._segment_count += 1
-        name = f"{self._receiver_id}-{self._segment_count:06d}{SEGMENT_SUFFIX}"
-        self._open = Segment(self._folder / name, self._receiver_id)
-        self._opened_at_s = time.monotonic()
-        return self._open
-
-
-def _lock_folder(folder: Path) -> int:
-    # The lock is the kernel's and dies with the process; the number inside is for people only.
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+def _hold(folder: Path) -> ExitStack:
+    lock = ExitStack()
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
+        lock.enter_context(hold_lock(folder / "lock"))
+    except LockHeldError as error:
         raise JournalLockedError(
-            f"The journal {folder} is held by the receiver with process id {holder}. Stop that one first, "
-            "or give this one another VERBEX_DATA_DIR."
+            f"The journal {folder} is held by the receiver with process id {error.holder}. Stop that one "
+            "first, or give this one another VERBEX_DATA_DIR."
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+    return lock
