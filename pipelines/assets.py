@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from pipelines.audit import AuditError, Finding, assertions
 from pipelines.models import Check, Model
 from pipelines.resources import WarehouseResource
-from pipelines.sync import SOURCES, Update, source_of
+from pipelines.sources import source_of
+from pipelines.sync import Update
 
 PUBLISHED = "published_warehouse"
 READABLE_CHECK = "landed_files_are_readable"
@@ -18,36 +20,42 @@ READABLE_CHECK = "landed_files_are_readable"
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
+_LANDED = (
+    ("landed_events", EVENT_SCHEMA, "Webhook deliveries, as the receiver stored them."),
+    ("landed_pca", ANSWER_SCHEMA, "Attempts to fetch post-call analyses, with their raw answers."),
+    ("landed_calls", ANSWER_SCHEMA, "Attempts to fetch call details, with their raw answers."),
+)
+
+
 def landed_assets() -> list[dg.AssetSpec]:
     """The zones of landing, which the receiver and the fetch write and Dagster only reads."""
     return [
         dg.AssetSpec(
-            source.relation,
+            name,
             group_name="landing",
-            description=source.description,
+            description=description,
             kinds={"parquet"},
             metadata={
                 "dagster/column_schema": dg.TableSchema(
-                    [dg.TableColumn(field.name, str(field.type)) for field in source.schema]
+                    [dg.TableColumn(field.name, str(field.type)) for field in schema]
                 )
             },
         )
-        for source in SOURCES
+        for name, schema, description in _LANDED
     ]
 
 
 def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
     """One asset for each model that is kept as a table."""
-    tables = {model.table: model.name for model in models if not model.is_view}
+    tables = {model.table: model.name for model in models}
     return [
         _model_asset(
             model,
-            upstream=sorted(_upstream_assets(model, models, tables)),
+            upstream=sorted(_upstream_assets(model, tables)),
             checks=[*assertions(model), *(check for check in checks if check.model == model.table)],
-            is_loaded=source_of(model, models) is not None,
+            is_loaded=source_of(model) is not None,
         )
         for model in models
-        if not model.is_view
     ]
 
 
@@ -58,7 +66,7 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=PUBLISHED,
-        deps=[model.name for model in models if not model.is_view and model.table not in read],
+        deps=[model.name for model in models if model.table not in read],
         group_name="publish",
         kinds={"duckdb"},
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
@@ -103,10 +111,10 @@ def _model_asset(
     return table
 
 
-def _upstream_assets(model: Model, models: Sequence[Model], tables: dict[str, str]) -> Iterator[str]:
+def _upstream_assets(model: Model, tables: dict[str, str]) -> Iterator[str]:
     yield from (tables[name] for name in model.upstream if name in tables)
-    if source := source_of(model, models):
-        yield source.relation
+    if source := source_of(model):
+        yield source.asset
 
 
 def _column_schema(model: Model) -> dg.TableSchema:

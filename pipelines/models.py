@@ -54,18 +54,13 @@ class SqlFile:
 
 @dataclass(frozen=True)
 class Model(SqlFile):
-    """A SELECT that is kept as a table, or as a view over the files being loaded."""
+    """A SELECT that is kept as a table."""
 
     @property
     def table(self) -> str:
         """Its name with the schema where that is not `main`, as SQL refers to it."""
         schema = self.fields.get("schema", "main")
         return self.name if schema == "main" else f"{schema}.{self.name}"
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it is only a step in loading, and no table."""
-        return self.fields.get("kind") == "view"
 
     @property
     def grain(self) -> tuple[str, ...]:

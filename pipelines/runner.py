@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipelines.audit import Finding, assertions, run_check
-from pipelines.ledger import Ledger
+from pipelines.ledger import Ledger, columns_of, create_empty, quoted
 from pipelines.models import CHANGED, Check, Model
 
 
@@ -32,8 +32,7 @@ class Runner:
         self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model], checks: Sequence[Check] = ()
     ) -> None:
         self._sql = connection
-        self._models = tuple(model for model in models if not model.is_view)
-        self._views = tuple(model for model in models if model.is_view)
+        self._models = tuple(models)
         self._checks = tuple(checks)
         self.ledger = Ledger(connection)
         self._forget_outdated()
@@ -77,8 +76,6 @@ class Runner:
             AuditError: A blocking check failed; nothing was changed.
         """
         with self._transaction():
-            for view in (view for view in self._views if view.table in model.upstream):
-                self._sql.execute(f"create or replace temp view {view.name} as {view.sql}")
             if not self.stands(model):
                 self.ledger.create(model)
             self._mark_changed(model, model.upstream)
@@ -106,22 +103,26 @@ class Runner:
 
     def _replace_keys(self, model: Model) -> Outcome:
         """Compute the changed keys' rows and put them in the place of those that differ."""
-        columns = [name for name, *_ in self._sql.execute(f"describe {model.table}").fetchall()]
-        listed = ", ".join(columns)
+        columns = columns_of(self._sql, f"from {model.table}")
+        names = [quoted(name) for name, _ in columns]
+        listed = ", ".join(names)
         keys = ", ".join(model.keys)
-        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in columns)
-        self._make("computed", f"from {model.table} limit 0")
-        self._sql.execute(f"insert into computed by name {model.sql}")
+        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
+        create_empty(self._sql, "temp table computed", columns)
+        ((added,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
         self._audit(model, "computed")
-        self._make(
+        existing = self._make(
             "existing",
             f"select rowid as row_id, {listed} from {model.table} semi join {CHANGED} using ({keys})",
         )
+        if not existing:
+            self._sql.execute(f"insert into {model.table} from computed")
+            self._tell_readers(model, "computed")
+            return self._outcome(model, added, 0)
         added = self._make("added", f"select {listed} from computed anti join existing on {same}")
         removed = self._make("removed", f"select row_id, {listed} from existing anti join computed on {same}")
-        if removed:
-            self._sql.execute(f"delete from {model.table} where rowid in (select row_id from removed)")
-        self._sql.execute(f"insert into {model.table} select {listed} from added")
+        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from removed)")
+        self._sql.execute(f"insert into {model.table} from added")
         self._tell_readers(model, f"(from added union all select {listed} from removed)")
         return self._outcome(model, added, removed)
 

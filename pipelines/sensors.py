@@ -12,7 +12,7 @@ import dagster as dg
 from connector.landing import LandedFile
 from pipelines.due import count_due
 from pipelines.resources import WarehouseResource
-from pipelines.sync import SOURCES
+from pipelines.sources import list_landed
 from pipelines.warehouse import NothingPublishedError
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
@@ -84,7 +84,7 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
 
 def list_fresh(warehouse: WarehouseResource) -> list[LandedFile]:
     """The landed files that the published warehouse has not taken in."""
-    landed = [file for source in SOURCES for file in warehouse.landing.list_files(source.zone)]
+    landed = list_landed(warehouse.landing)
     try:
         with warehouse.read() as connection:
             rows = connection.execute("select path from ops.loads").fetchall()

@@ -43,8 +43,8 @@ class DataFolder:
 
     @property
     def models(self) -> list[Model]:
-        """The models that are tables, in their order."""
-        return [model for model in load_models(self.sql) if not model.is_view]
+        """The models, in their order."""
+        return list(load_models(self.sql))
 
     def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
         """Land one file of deliveries, as a receiver that read their envelopes would.

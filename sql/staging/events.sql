@@ -3,7 +3,6 @@
 -- If deliveries of one traceId differ, the one received first is shown; all of them stay in landing.
 --
 -- grain: trace_id
--- changed by deliveries: select trace_id where problem is null
 -- not null: trace_id, event_name, occurred_at, received_at, deliveries, verified_by, body
 -- columns:
 --   trace_id varchar: identity of the event, the same in every redelivery
@@ -20,9 +19,14 @@
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
 --   body json: the body exactly as received
 with delivered as (
-    select trace_id, event_name, received_at, verified_by, text as body, 1 as deliveries
-    from deliveries
-    where problem is null
+    select
+        trace_id,
+        event_name,
+        received_at at time zone 'UTC' as received_at,
+        verified_by,
+        decode(body) as body,
+        1 as deliveries
+    from landed_events
 ),
 
 known as (
@@ -37,29 +41,48 @@ every_delivery as (
     select * from known
 ),
 
--- A total order on what a delivery shows, so that equal receipt times cannot make two loads differ.
-first_delivery as (
-    select
-        trace_id,
-        sum(deliveries) as deliveries,
-        arg_min(
-            struct_pack(event_name, received_at, verified_by, body),
-            struct_pack(received_at, body, verified_by, event_name)
-        ) as seen
+-- Most events are delivered once. Setting the others apart spares carrying every body through a group by.
+repeated as (
+    select trace_id
     from every_delivery
     group by trace_id
+    having count(*) > 1
+),
+
+-- A total order on what a delivery shows, so that equal receipt times cannot make two loads differ.
+first_deliveries as (
+    select
+        arg_min(
+            struct_pack(trace_id, event_name, received_at, verified_by, body),
+            struct_pack(received_at, body, verified_by, event_name)
+        ) as seen,
+        sum(deliveries)::bigint as deliveries
+    from every_delivery
+    semi join repeated using (trace_id)
+    group by trace_id
+),
+
+unique_events as (
+    select trace_id, event_name, received_at, verified_by, body, deliveries
+    from every_delivery
+    anti join repeated using (trace_id)
+
+    union all
+
+    select unnest(seen), deliveries
+    from first_deliveries
 ),
 
 fields as (
     select
         trace_id,
         deliveries,
-        seen.event_name as event_name,
-        seen.received_at as received_at,
-        seen.verified_by as verified_by,
-        seen.body as body,
+        event_name,
+        received_at,
+        verified_by,
+        body,
         json_extract_string(
-            seen.body,
+            body,
             [
                 '$.organizationId',
                 '$.payload.call_id',
@@ -70,7 +93,7 @@ fields as (
                 '$.payload.timestamp'
             ]
         ) as field
-    from first_delivery
+    from unique_events
 )
 
 select

@@ -10,12 +10,11 @@
 --   headers map(varchar, varchar): the headers kept with it
 --   body blob: the bytes received
 select
-    received_at,
+    received_at at time zone 'UTC' as received_at,
     receiver_id,
     sequence,
     problem,
     headers,
     body
-from deliveries
-where problem is not null
+from landed_problems
 order by received_at, receiver_id, sequence
