@@ -5,6 +5,7 @@ again, is `connector.client`'s. That 404 means "not there yet" and that 429 and 
 Verbex documents only 422.
 """
 
+import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -49,7 +50,10 @@ class ApiUnavailableError(VerbexError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why."""
+    """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why.
+
+    The bytes are those received, but for halves of characters, which become question marks.
+    """
 
     http_status: int
     body: bytes | None
@@ -57,8 +61,17 @@ class Answer:
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - any JSON
-        """The JSON of `body`, read anew each time; None if there is nothing."""
-        return None if self.body is None else msgspec.json.decode(self.body)
+        """The JSON of `body`, read anew each time; None if there is nothing.
+
+        Raises:
+            ApiUnavailableError: It holds a number that no machine can.
+        """
+        try:
+            return None if self.body is None else msgspec.json.decode(self.body)
+        except msgspec.ValidationError as error:
+            raise ApiUnavailableError(
+                f"An answer can't be read ({error}); ask again later.", http_status=self.http_status
+            ) from None
 
 
 def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: float | None = None) -> Answer:
@@ -78,9 +91,8 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
     if http_status == HTTPStatus.NO_CONTENT:
         return Answer(http_status, None)
     try:
-        fields = _fields_of(body)
-        body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body, fields = _read_surface(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         _raise_for(asked, http_status, _looks_like(body), retry_after_s)
         raise ApiUnavailableError(
             f"{asked} got {http_status} with {_looks_like(body)} instead of JSON; it is asked again later."
@@ -147,6 +159,18 @@ def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float
             f"{asked} got {status}{said}: asking again won't change that. See if VERBEX_API_URL is right.",
             http_status=status,
         )
+
+
+def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
+    try:
+        body.decode()
+        return body, _fields_of(body)
+    except msgspec.DecodeError:
+        if b"\\ud" not in body.lower():
+            raise
+        # Half of an emoji, as `\ud83d`, can be written in JSON, but no text and no database can hold it.
+        mended = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return mended, _fields_of(mended)
 
 
 def _fields_of(body: bytes | msgspec.Raw) -> _Fields:

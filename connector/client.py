@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from connector.answer import (
@@ -151,7 +152,13 @@ class VerbexClient:
         answer = await self._ask("GET", path, query=query)
         if answer.body is None:
             return answer
-        body = drop_credentials(answer.body)
+        try:
+            body = drop_credentials(answer.body)
+        except (msgspec.ValidationError, ArithmeticError, RecursionError) as error:
+            raise ApiUnavailableError(
+                f"GET {path} got JSON that can't be searched for credentials, and so can't be stored.",
+                http_status=answer.http_status,
+            ) from error
         return answer if body is answer.body else replace(answer, body=body)
 
     async def _ask(

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from connector import client as client_module
 from connector.answer import ApiUnavailableError, NotAuthorizedError, RequestRefusedError, VerbexError
@@ -207,6 +209,25 @@ async def test_connections_are_kept(api: ApiServer, client: VerbexClient) -> Non
     for call in api.world.calls:
         await client.get_call(call.call_id)
     assert len(api.peers) == 1
+
+
+@pytest.mark.usefixtures("is_quick")
+@pytest.mark.parametrize("odd", [b"[" * 700 + b"]" * 700, b"1e99999999999999999999", b"9" * 5000])
+async def test_json_that_can_not_be_searched_is_not_passed_on(odd: bytes) -> None:
+    """A credential could hide in it; the error is a named one, so that it stops no other call."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(
+            body=b'{"_id":"x","secret":1,"odd":' + odd + b"}", content_type="application/json"
+        )
+
+    app = web.Application()
+    app.router.add_get("/v1/calls/x", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        async with VerbexClient(url, "k", rate_per_s=1000, concurrency=1, rng=random.Random(1)) as client:
+            with pytest.raises(ApiUnavailableError, match="searched for credentials"):
+                await client.get_call("x")
 
 
 async def test_a_clock_can_be_given(api: ApiServer) -> None:

@@ -132,6 +132,13 @@ def test_a_pca_may_not_be_there_yet(value: object, reason: str) -> None:
     assert (answer.body, answer.reason) == (None, reason)
 
 
+@pytest.mark.parametrize("escape", [r"\ud83d", r"\uDE00", r"\ud83d\ud83d"])
+def test_half_an_emoji_costs_no_answer(escape: str) -> None:
+    """What a model cut in two is shown as a question mark; all else stays."""
+    answer = read_answer("GET /x", 200, f'{{"items":[{{"result":"so 🍣{escape}!"}}]}}'.encode())
+    assert answer.value["items"][0]["result"].replace("?", "") == "so 🍣!"
+
+
 def test_a_404_means_not_there_yet_unless_a_proxy_says_it() -> None:
     """A JSON 404 is the API's; any other page may come from a wrong address and is a fault."""
     assert read({"detail": "unknown"}, 404).body is None
