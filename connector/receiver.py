@@ -78,9 +78,8 @@ class Receiver:
     async def _receive(self, request: web.BaseRequest) -> web.Response:
         if request.method != "POST":
             raise _wrong_method("POST")
-        if not self._peers.is_allowed(request.remote, request.headers.getall("X-Forwarded-For", [])):
-            detail = "Events are not taken from this network (VERBEX_ALLOWED_NETWORKS)."
-            raise Refused(HTTPStatus.FORBIDDEN, "network", detail)
+        if self._peers.allowed:
+            self._check_peer(request)
         _check_content_type(request.headers.get("Content-Type"))
         body = await self._read_body(request)
         now_ns = self._clock_ns()
@@ -98,14 +97,13 @@ class Receiver:
         return to_response(refused, stored=True, traceId=envelope.trace_id)
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
-        content = request.content
-        if (request.content_length or 0) > self._max_body_bytes:
-            raise self._too_large()
-        if content.is_eof():  # as good as always: the body came with the headers
-            body = content.read_nowait()
+        if request.content.is_eof():  # as good as always: the body came with the headers
+            body = request.content.read_nowait()
             if len(body) > self._max_body_bytes:
                 raise self._too_large()
             return body
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise self._too_large()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 return await self._read_slow_body(request)
@@ -131,6 +129,11 @@ class Receiver:
         finally:
             self._arriving_bytes -= len(body)
         return bytes(body)
+
+    def _check_peer(self, request: web.BaseRequest) -> None:
+        if not self._peers.is_allowed(request.remote, request.headers.getall("X-Forwarded-For", [])):
+            detail = "Events are not taken from this network (VERBEX_ALLOWED_NETWORKS)."
+            raise Refused(HTTPStatus.FORBIDDEN, "network", detail)
 
     def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
         try:

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from pyarrow import fs
 from receiving import ReceiverProcess, landed_rows, make_body, make_delivery, post, until
 
+from connector.compaction import compact
 from connector.delivery import Group, to_batch
 from connector.landing import EVENTS_ZONE, Landing
+from connector.schemas import EVENT_SCHEMA
 
 BUCKET = "verbex-events"
 
@@ -83,6 +86,20 @@ def test_a_landing_in_a_bucket_reads_back_what_was_written() -> None:
     assert landing.list_files(EVENTS_ZONE) == sorted(files)
     assert [file.path for file in sorted(files)] == ["date=1970-01-01/n.parquet", "date=2025-11-09/n.parquet"]
     assert [row["body"] for row in landed_rows(landing)] == [b"b", b"a"]
+
+
+@pytest.mark.usefixtures("store")
+def test_small_files_in_a_bucket_are_compacted_unnoticed() -> None:
+    """The same listing and rows; the day's folder holds one object."""
+    landing = Landing(f"s3://{BUCKET}/landing")
+    for name in "ab":
+        batch = to_batch(name, [Group(0, [make_delivery(name.encode())])])
+        landing.write_batches([batch], zone=EVENTS_ZONE, name=name, time_column="received_at")
+    before = landing.list_files(EVENTS_ZONE)
+    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=date(2025, 11, 10)) == 2
+    assert landing.list_files(EVENTS_ZONE) == before
+    assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
+    assert len(landing.list_stored("date=2025-11-09")) == 1
 
 
 async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:

@@ -8,15 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from pydantic import SecretStr
-from receiving import SECRET, SEED_BODIES, make_body, read_segment
+from receiving import SECRET, SEED_BODIES, Serving, make_body, serving
 
 from connector.auth import Authenticator
-from connector.http_server import Server
-from connector.journal import Journal
-from connector.metrics import Metrics
-from connector.receiver import WEBHOOK_PATH, Receiver
+from connector.receiver import WEBHOOK_PATH
 from connector.settings import Settings, SettingsError
 from connector.signature import SIGNATURE_HEADER, sign
 
@@ -28,8 +24,8 @@ TOKEN = "a bearer token"
 class Running:
     """A receiver on a free port, a client to talk to it, and what it stored."""
 
-    def __init__(self, journal: Journal, client: aiohttp.ClientSession) -> None:
-        self.journal = journal
+    def __init__(self, serving: Serving, client: aiohttp.ClientSession) -> None:
+        self.stored = serving.stored
         self._client = client
 
     async def post(self, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -44,30 +40,16 @@ class Running:
         await response.read()
         return response
 
-    def stored(self) -> list[dict[str, Any]]:
-        """Every row in the journal."""
-        paths = sorted(self.journal.folder.glob("*.segment"))
-        return [row for path in paths for row in read_segment(path)[0].to_pylist()]
-
 
 @asynccontextmanager
-async def running(folder: Path, max_body_bytes: int = 10_000, **settings: Any) -> AsyncIterator[Running]:  # noqa: ANN401
-    """Start a receiver at a fixed time of day."""
-    metrics = Metrics()
-    journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
-    journal.start()
+async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:  # noqa: ANN401
+    """Start a receiver with these settings at a fixed time of day, and a client."""
     authenticator = Authenticator.from_settings(Settings(_env_file=None, **settings))
-    receiver = Receiver(
-        journal, authenticator, metrics, max_body_bytes=max_body_bytes, clock_ns=lambda: NOW_S * 10**9
-    )
-    runner = web.ServerRunner(Server(receiver, metrics), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-        yield Running(journal, client)
-    await runner.cleanup()
-    await journal.drain()
-    journal.close()
+    async with (
+        serving(folder, authenticator=authenticator) as served,
+        aiohttp.ClientSession(served.url.removesuffix(WEBHOOK_PATH)) as client,
+    ):
+        yield Running(served, client)
 
 
 @pytest.fixture
