@@ -24,7 +24,7 @@ from connector.delivery import Group, decode_group, encode_group, to_batch
 SEGMENT_SUFFIX = ".segment"
 
 _FRAME_HEADER = struct.Struct("<II")
-_BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 
 
 class Header(msgspec.Struct, frozen=True):
