@@ -81,27 +81,31 @@ class Receiver:
         if self._peers.allowed:
             self._check_peer(request)
         _check_content_type(request.headers.get("Content-Type"))
-        body = await self._read_body(request)
-        now_ns = self._clock_ns()
-        verified_by = self._authenticate(request, body, now_ns)
-        envelope = read_envelope(body)
-        await self._store(
-            Delivery(
-                now_ns // 1000, *envelope[:2], verified_by, envelope[2], keep_headers(request.headers), body
-            )
-        )
-        self._metrics.count_stored(verified_by, is_event=envelope.problem is None)
-        if envelope.problem is None:
-            return _json({"traceId": envelope.trace_id})
-        refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", envelope.problem)
-        return to_response(refused, stored=True, traceId=envelope.trace_id)
-
-    async def _read_body(self, request: web.BaseRequest) -> bytes:
         if request.content.is_eof():  # as good as always: the body came with the headers
             body = request.content.read_nowait()
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
-            return body
+        else:
+            body = await self._wait_for_body(request)
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        return await self._answer(request, body)
+
+    async def _answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        now_ns = self._clock_ns()
+        verified_by = self._authenticate(request, body, now_ns)
+        trace_id, event_name, problem = read_envelope(body)
+        headers = keep_headers(request.headers)
+        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, body)
+        try:
+            await self._journal.append(delivery)
+        except CannotStoreError as error:
+            raise _unavailable(str(error)) from None
+        self._metrics.count_stored(verified_by, is_event=problem is None)
+        if problem is None:
+            return _json({"traceId": trace_id})
+        refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", problem)
+        return to_response(refused, stored=True, traceId=trace_id)
+
+    async def _wait_for_body(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > self._max_body_bytes:
             raise self._too_large()
         try:
@@ -141,12 +145,6 @@ class Receiver:
         except AuthenticationError as error:
             headers = {"WWW-Authenticate": "Bearer"}
             raise Refused(HTTPStatus.UNAUTHORIZED, error.reason, str(error), headers=headers) from None
-
-    async def _store(self, delivery: Delivery) -> None:
-        try:
-            await self._journal.append(delivery)
-        except CannotStoreError as error:
-            raise _unavailable(str(error)) from None
 
     async def _answer_get(self, request: web.BaseRequest) -> web.Response:
         answer = self._gets.get(request.path)

@@ -92,8 +92,7 @@ async def _receive(settings: Settings, role: Role) -> None:
             max_body_bytes=settings.max_body_bytes,
         )
         async with _listen(settings, role, Server(receiver, metrics)) as url:
-            gc.collect()
-            gc.freeze()  # what lives as long as the process need not be looked at again and again
+            _settle_memory()
             role.on_listening(url)
             await stop.wait()
             logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")
@@ -170,6 +169,14 @@ def _load_certificate(settings: Settings) -> Certificate | None:
             f"VERBEX_TLS_CERT={settings.tls_cert} and VERBEX_TLS_KEY={settings.tls_key} can't be loaded "
             f"as a certificate and its key: {error}"
         ) from None
+
+
+def _settle_memory() -> None:
+    # What lives as long as the process need not be looked at again and again, and the objects of
+    # requests under way are no garbage yet.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
 
 
 def _stop_event(role: Role) -> asyncio.Event:
