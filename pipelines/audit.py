@@ -30,6 +30,7 @@ class AuditError(Exception):
     """A blocking check failed; the table keeps its old rows."""
 
     def __init__(self, model: Model, finding: Finding) -> None:
+        self.model = model
         self.finding = finding
         example = dict(zip(finding.columns, finding.rows[0], strict=True))
         super().__init__(

@@ -6,7 +6,7 @@ wait until a command needs them, so that `serve` carries neither.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -63,6 +63,32 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         click.echo("Stopped.")
+
+
+@main.command()
+@click.option("--rebuild", is_flag=True, required=True, help="Build all tables beside and compare them.")
+@_format
+def verify(*, rebuild: bool, form: "Format") -> None:  # noqa: ARG001 - the flag says which proof is meant
+    """Prove that the published tables are what landing says; exit code 1 if any row differs."""
+    from connector.landing import Landing
+    from pipelines.models import sql_folder
+    from pipelines.rebuilding import compare_with_rebuild
+    from pipelines.show import show
+    from pipelines.warehouse import NothingPublishedError, Warehouse
+
+    settings = _settings()
+    try:
+        found = list(
+            compare_with_rebuild(Warehouse(settings.data_dir), Landing(settings.landing), sql_folder())
+        )
+    except NothingPublishedError as error:
+        _fail(str(error), EXIT_FAILED)
+    columns = ["table", "rows", "published_only", "rebuilt_only", "differing_keys"]
+    rows = [(d.table, d.row_count, d.published_only, d.rebuilt_only, list(d.keys)) for d in found]
+    show(columns, rows, form)
+    if not all(difference.is_equal for difference in found):
+        mend = "`verbex-sync sync --full-refresh` mends them."
+        _fail(f"The published tables are not what landing says. {mend}", EXIT_FAILED)
 
 
 @main.command()
@@ -171,9 +197,8 @@ def _settings(**overrides: object) -> Settings:
         return load_settings(**{name: value for name, value in overrides.items() if value is not None})
     except SettingsError as error:
         _fail(str(error), EXIT_USAGE)
-        raise
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)

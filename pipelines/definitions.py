@@ -46,7 +46,7 @@ def build_definitions(settings: Settings, warehouse: WarehouseResource | None = 
         ],
         jobs=[load, fetch],
         sensors=[
-            landing_sensor(LOAD_JOB),
+            landing_sensor(LOAD_JOB, models),
             due_sensor(FETCH_JOB, has_api_key=settings.api_key is not None),
         ],
         resources={"warehouse": warehouse},

@@ -190,7 +190,7 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
     Raises:
         ModelError: `sql` is not one SELECT that DuckDB can parse.
     """
-    row = _parser().cursor().execute("select json_serialize_sql(?)", [sql]).fetchone()
+    row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree["error"] or len(tree["statements"]) != 1:
         raise ModelError(
@@ -202,11 +202,6 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
         for node in _nodes(tree)
         if node.get("type") == "BASE_TABLE" and (relation := _relation(node)) not in ctes
     )
-
-
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect()
 
 
 def _relation(node: Mapping[str, Any]) -> str:

@@ -70,8 +70,8 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     def publish(self) -> Path:
         """Show readers what the session made of the tables, and end the session; returns what they open."""
         self.sync().publish(datetime.now(UTC))
-        self._close()
-        return self._files.published
+        self.close()
+        return self.published
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """The published warehouse, for reading.
@@ -81,14 +81,32 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         """
         return self._files.read()
 
+    def status(self) -> dict[str, object]:
+        """The one row of the published `pipeline_status`, by column name.
+
+        Raises:
+            NothingPublishedError: No sync has published one yet.
+        """
+        with self.read() as connection:
+            result = connection.execute("from pipeline_status")
+            names = [name for name, *_ in result.description or ()]
+            (row,) = result.fetchall()
+        return dict(zip(names, row, strict=True))
+
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """End the session of a run that published nothing; what it committed stays for the next one."""
-        self._close()
+        self.close()
+
+    def close(self) -> None:
+        """End the session, if one is open; the warehouse is free for other writers then."""
+        self._sync = None
+        self._session.close()
+
+    @property
+    def published(self) -> Path:
+        """What readers open."""
+        return self._files.published
 
     @property
     def _files(self) -> Warehouse:
         return Warehouse(Path(self.data_dir))
-
-    def _close(self) -> None:
-        self._sync = None
-        self._session.close()

@@ -90,6 +90,11 @@ def list_landed(landing: Landing) -> list[LandedFile]:
     return [file for zone in zones for file in landing.list_files(zone)]
 
 
+def zone_of(file: LandedFile) -> str:
+    """The zone that a landed file is in."""
+    return file.path.partition("date=")[0].rstrip("/")
+
+
 def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) -> Chunk:
     """Read files together; one that can't be read is set aside and spoils nothing."""
     tables: list[pa.Table] = []

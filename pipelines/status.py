@@ -15,12 +15,8 @@ def read_status(settings: Settings) -> dict[str, object]:
         NothingPublishedError: No sync has published anything yet.
     """
     warehouse = WarehouseResource.from_settings(settings)
-    with warehouse.read() as connection:
-        result = connection.execute("from pipeline_status")
-        names = [name for name, *_ in result.description or ()]
-        (row,) = result.fetchall()
     return {
-        **dict(zip(names, row, strict=True)),
+        **warehouse.status(),
         "landed_files_to_load": len(list_fresh(warehouse)),
         "journal_bytes": sum(path.stat().st_size for path in _segments(settings.data_dir)),
     }

@@ -4,7 +4,7 @@ The order of things on one warehouse file belongs here. How one table is refresh
 (`pipelines.runner`), nor which file is written (`pipelines.warehouse`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,11 +23,16 @@ _CHUNK_FILES = 2_000
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did to one table, and what it read. `unreadable` maps a landed file to the reason."""
+    """What an update did to one table, and what it read.
+
+    `rows_read` counts the rows of the landed files, `rows_taken` those of them that are this table's;
+    `unreadable` maps a landed file that was set aside to the reason.
+    """
 
     outcome: Outcome
     files_read: int = 0
     rows_read: int = 0
+    rows_taken: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -44,9 +49,12 @@ class Sync:
     def update(self, model: Model) -> Update:
         """Bring one table up to date with what it reads; landing itself is read if that is its source.
 
+        A table that it reads and that is not there, as when its SQL changed, is built first.
+
         Raises:
             AuditError: A blocking check failed; the table is as it was.
         """
+        self._build_missing(model.upstream)
         source = source_of(model)
         if source is None:
             return Update(self._runner.refresh(model))
@@ -56,8 +64,18 @@ class Sync:
             return Update(self._runner.refresh(model))
         return self._load(model, source, files)
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models in the order in which they are brought up to date."""
+        return self._models
+
     def publish(self, published_at: datetime) -> None:
-        """Show this file's tables to readers, dated `published_at`; the sync is over then."""
+        """Show this file's tables to readers, dated `published_at`; the sync is over then.
+
+        Raises:
+            AuditError: A table that was not there yet could not be built; nothing is shown.
+        """
+        self._build_missing({model.table for model in self._models})
         status = read_query(self._folder, "pipeline_status")
         self._file.connection.execute(
             f"create or replace table pipeline_status as {status}",
@@ -78,7 +96,7 @@ class Sync:
         for model in self._models:
             source = source_of(model)
             missing = published.get(model.table, set()) - self._runner.ledger.loaded_paths(model)
-            if source is not None and missing:
+            if source is not None and (missing or not self._runner.stands(model)):
                 files = [file for file in self._landing.list_files(source.zone) if file.path in missing]
                 self._load(model, source, files)
                 is_behind = True
@@ -86,6 +104,11 @@ class Sync:
             for model in self._models:
                 if source_of(model) is None:
                     self._runner.refresh(model)
+
+    def _build_missing(self, tables: Collection[str]) -> None:
+        for model in self._models:
+            if model.table in tables and not self._runner.stands(model):
+                self.update(model)
 
     def _published_paths(self) -> dict[str, set[str]]:
         sql = self._file.connection
@@ -102,7 +125,7 @@ class Sync:
     def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
         total = Update(Outcome(0, 0, 0))
         for group in chunks_of(files, size_bytes=_CHUNK_BYTES, file_count=_CHUNK_FILES):
-            total = _add(total, self._load_group(model, source, group))
+            total = add_updates(total, self._load_group(model, source, group))
         return total
 
     def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
@@ -114,7 +137,7 @@ class Sync:
         finally:
             self._file.connection.unregister(source.relation)
         rows_read = sum(row_count for _, row_count in chunk.counts)
-        return Update(outcome, len(chunk.counts), rows_read, chunk.unreadable)
+        return Update(outcome, len(chunk.counts), rows_read, chunk.rows.num_rows, chunk.unreadable)
 
 
 @contextmanager
@@ -141,7 +164,8 @@ def open_sync(
         yield sync
 
 
-def _add(total: Update, more: Update) -> Update:
+def add_updates(total: Update, more: Update) -> Update:
+    """Two updates of one table as one; what was found is what the later found."""
     outcome = replace(
         more.outcome,
         rows_added=total.outcome.rows_added + more.outcome.rows_added,
@@ -151,5 +175,6 @@ def _add(total: Update, more: Update) -> Update:
         outcome,
         total.files_read + more.files_read,
         total.rows_read + more.rows_read,
+        total.rows_taken + more.rows_taken,
         total.unreadable | more.unreadable,
     )

@@ -1,9 +1,8 @@
-"""`verbex-sync sync`: load, fetch and load again, once or for as long as events land.
+"""`verbex-sync sync`: load, fetch and load again, in Dagster runs that the UI shows.
 
 The order of jobs belongs here. The jobs are Dagster's own (`pipelines.definitions`).
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from connector.settings import Settings
 from pipelines.definitions import build_definitions
 from pipelines.due import count_due
 from pipelines.execution import RunReport, run_fetch, run_load
+from pipelines.following import Follower
 from pipelines.home import ensure_home, open_instance
 from pipelines.resources import WarehouseResource
-from pipelines.sensors import list_fresh
 
 Echo = Callable[[str], None]
-
-_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,18 +47,9 @@ class Syncer:
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def follow(self, echo: Echo) -> None:
-        """Do so whenever something landed or became due; returns only by an exception.
-
-        Raises:
-            RunFailedError: A run failed; what was published before still stands.
-        """
-        while True:
-            if list_fresh(self.warehouse):
-                echo(_loaded(run_load(self.definitions, self.instance)))
-            elif self.settings.api_key is not None and count_due(self.warehouse, datetime.now(UTC)):
-                echo(_fetched(run_fetch(self.definitions, self.instance)))
-            else:
-                time.sleep(_LOOK_EVERY_S)
+        """Load once in a run, then keep up without one each time; returns only by an exception."""
+        self.run(echo)
+        Follower(self.settings, self.warehouse, self.instance, echo).run()
 
 
 @contextmanager

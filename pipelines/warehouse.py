@@ -119,18 +119,23 @@ class WarehouseFile:
         self.connection.close()
 
 
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a warehouse file for writing, in the format and time zone that all of them have."""
+    connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
 def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
     """Open a file for writing; None while a reader holds it."""
     if path.exists():
         path.chmod(0o644)
     try:
-        connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
+        return connect(path)
     except duckdb.IOException as error:
         if "lock" in str(error):
             return None
         raise
-    connection.execute("set TimeZone = 'UTC'")
-    return connection
 
 
 def _sync_folder(folder: Path) -> None:

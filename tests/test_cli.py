@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from oracle import STARTED
 from warehousing import DataFolder, body
@@ -159,3 +160,27 @@ def test_serve_loads_neither_dagster_nor_duckdb() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_verify_rebuild_proves_the_published_tables_from_landing(run: Run, folder: DataFolder) -> None:
+    """Equal tables: exit code 0, and no trace of the rebuild is left."""
+    folder.land([body("a", STARTED, "call", 0)])
+    folder.sync()
+    done = run("verify", "--rebuild", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert {json.loads(line)["published_only"] for line in done.stdout.splitlines()} == {0}
+    assert not list(folder.path.glob("rebuild-*"))
+
+
+def test_verify_rebuild_names_the_rows_that_differ(run: Run, folder: DataFolder) -> None:
+    """A row that somebody changed is told by table and key, with exit code 1."""
+    folder.land([body("a", STARTED, "call", 0)])
+    folder.sync()
+    published = folder.warehouse.published.resolve()
+    published.chmod(0o644)
+    with duckdb.connect(str(published)) as connection:
+        connection.execute("update calls set agent_id = 'somebody else'")
+    done = run("verify", "--rebuild", "--format", "json")
+    assert done.returncode == 1
+    differing = [json.loads(line) for line in done.stdout.splitlines() if '"published_only": 0' not in line]
+    assert [(row["table"], row["differing_keys"]) for row in differing] == [("calls", [["call"]])]

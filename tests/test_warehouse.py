@@ -1,6 +1,7 @@
 """The warehouse files: readers never wait, never see half a sync, and never stop the writer."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from oracle import ENDED, STARTED
 from warehousing import NOON, NOON_US, DataFolder, bodies_of, body
 
 from connector.simulator import World
+from pipelines.models import sql_folder
 from pipelines.sync import open_sync
 from pipelines.warehouse import NothingPublishedError, WarehouseBusyError
 
@@ -193,3 +195,33 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout == f"{OLDEST_READER} 10\n"
     assert duckdb.__version__ != OLDEST_READER
+
+
+def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path) -> None:
+    """A new column in a model migrates an existing warehouse with the next sync, also of another table."""
+    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql)
+    land_call(folder, 0)
+    folder.sync()
+    calls = folder.sql / "core" / "calls.sql"
+    text = calls.read_text()
+    column = "--   updated_at timestamp:"
+    text = text.replace(column, f"--   is_new boolean: added later\n{column}")
+    calls.write_text(
+        text.replace("    lives.event_count,\n", "    lives.event_count,\n    true as is_new,\n")
+    )
+    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
+        sync.update(next(model for model in folder.models if model.name == "quarantine"))
+        sync.publish(NOON)
+    assert folder.query("select is_new from calls") == [(True,)]
+    assert folder.query("select count(*) from calls_enriched") == [(1,)]
+
+
+def test_a_table_whose_sql_is_gone_is_gone(tmp_path: Path) -> None:
+    """Deleting a model's file drops its table with the next sync."""
+    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql)
+    folder.sync()
+    (folder.sql / "marts" / "agent_daily.sql").unlink()
+    folder.sync()
+    assert folder.query("select count(*) from duckdb_tables() where table_name = 'agent_daily'") == [(0,)]

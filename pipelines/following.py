@@ -1,0 +1,139 @@
+"""`verbex-sync sync --follow`: tables that are seconds behind, for as long as it runs.
+
+The loop and its rhythm belong here. Loading does without a Dagster run each time, whose records would cost
+more time and disk than the rows; what was done is reported to Dagster once a minute instead, as
+materialisations and check results of the same assets. Fetching goes on beside it, so that a slow API delays
+no row.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from connector.settings import Settings
+from pipelines.assets import PUBLISHED
+from pipelines.audit import AuditError
+from pipelines.due import count_due
+from pipelines.fetching import ANSWERS, fetch_all
+from pipelines.models import Check, Model, load_checks
+from pipelines.reporting import check_results, checks_of, finding_result, published_metadata, update_metadata
+from pipelines.resources import WarehouseResource
+from pipelines.sensors import list_fresh
+from pipelines.sync import Update, add_updates
+
+Echo = Callable[[str], None]
+
+_LOOK_EVERY_S = 0.2
+_FETCH_EVERY_S = 1.0
+_REPORT_EVERY_S = 60.0
+
+
+@dataclass
+class Follower:
+    """Follows one landing zone into one warehouse, and tells one Dagster instance."""
+
+    settings: Settings
+    warehouse: WarehouseResource
+    instance: dg.DagsterInstance
+    echo: Echo
+    _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
+    _tried: list[object] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Go on until interrupted; what is not reported yet is reported then."""
+        reported_s = fetched_s = time.monotonic()
+        fetch: Future[object] | None = None
+        with ThreadPoolExecutor(1) as fetcher:
+            try:
+                while True:
+                    self._load()
+                    now_s = time.monotonic()
+                    if now_s - fetched_s >= _FETCH_EVERY_S and (fetch is None or fetch.done()):
+                        fetch, fetched_s = self._start_fetch(fetcher, fetch), now_s
+                    if now_s - reported_s >= _REPORT_EVERY_S:
+                        self.report()
+                        reported_s = now_s
+                    time.sleep(_LOOK_EVERY_S)
+            finally:
+                self.report()
+
+    def report(self) -> None:
+        """Tell Dagster what was done since it was told last."""
+        if not self._unreported:
+            return
+        checks = load_checks(self.warehouse.sql)
+        for model, update in self._unreported.values():
+            for event in _events(model, checks, update):
+                self.instance.report_runless_asset_event(event)
+        metadata = published_metadata(self.warehouse.published, self.warehouse.status())
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(PUBLISHED, metadata=metadata))
+        self._unreported.clear()
+
+    def _load(self) -> None:
+        fresh = list_fresh(self.warehouse)
+        if not fresh or fresh == self._tried:
+            return
+        started_s = time.monotonic()
+        try:
+            updates = self._update_tables()
+        except AuditError as error:
+            # Nothing is published; what lands next may mend it, and until then asking again is in vain.
+            self._tried = list(fresh)
+            evaluation = _evaluation(error.model, finding_result(error.finding))
+            self.instance.report_runless_asset_event(evaluation)
+            self.echo(str(error))
+            return
+        # files that could not be read are still fresh; they are tried again when something else lands
+        self._tried = list(list_fresh(self.warehouse))
+        deliveries = updates["events"].rows_read
+        self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
+
+    def _update_tables(self) -> dict[str, Update]:
+        updates = {}
+        try:
+            sync = self.warehouse.sync()
+            for model in sync.models:
+                update = updates[model.name] = sync.update(model)
+                if model.name in self._unreported:
+                    update = add_updates(self._unreported[model.name][1], update)
+                self._unreported[model.name] = (model, update)
+            self.warehouse.publish()
+        finally:
+            self.warehouse.close()
+        return updates
+
+    def _start_fetch(self, fetcher: ThreadPoolExecutor, last: Future[object] | None) -> Future[object] | None:
+        if last is not None and (error := last.exception()) is not None:
+            raise error
+        if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):
+            return None
+        return fetcher.submit(self._fetch)
+
+    def _fetch(self) -> None:
+        outcomes = fetch_all(self.settings, self.warehouse)
+        metadata = {"asked": outcomes.total(), **outcomes}
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(ANSWERS, metadata=metadata))
+        self.echo(f"Asked Verbex {outcomes.total()} times")
+
+
+def _events(
+    model: Model, checks: Sequence[Check], update: Update
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    yield dg.AssetMaterialization(model.name, metadata=update_metadata(model, update))
+    for result in check_results(model, checks_of(model, checks), update):
+        yield _evaluation(model, result)
+
+
+def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert result.check_name is not None  # noqa: S101 - all of ours are named
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(model.name),
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+    )

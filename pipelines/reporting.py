@@ -1,0 +1,105 @@
+"""What Dagster shows of a table: its columns, what an update did to it, and what its checks found.
+
+Only shapes belong here, the same for a run of a job and for what follow mode reports by itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.audit import Finding, assertions
+from pipelines.models import Check, Model
+from pipelines.sources import source_of
+from pipelines.sync import Update
+
+READABLE_CHECK = "landed_files_are_readable"
+
+
+def checks_of(model: Model, checks: Sequence[Check]) -> list[Check]:
+    """The checks that speak of `model`: its header's promises, then those of `sql/checks/`."""
+    return [*assertions(model), *(check for check in checks if check.model == model.table)]
+
+
+def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]:
+    """The checks as Dagster announces them before a run."""
+    specs = [
+        dg.AssetCheckSpec(
+            check.name, asset=model.name, description=check.description, blocking=check.is_blocking
+        )
+        for check in checks
+    ]
+    if source_of(model):
+        text = "Every landed file could be read; one that can't is set aside and tried again."
+        specs.append(dg.AssetCheckSpec(READABLE_CHECK, asset=model.name, description=text))
+    return specs
+
+
+def column_schema(model: Model) -> dg.TableSchema:
+    """The columns as the SQL header describes them."""
+    return dg.TableSchema(
+        [dg.TableColumn(column.name, column.type, column.description) for column in model.columns]
+    )
+
+
+def update_metadata(model: Model, update: Update) -> dict[str, float]:
+    """Counts of one update; numbers, so that Dagster plots them over time."""
+    outcome = update.outcome
+    metadata: dict[str, float] = {
+        "dagster/row_count": outcome.row_count,
+        "rows_added": outcome.rows_added,
+        "rows_replaced": outcome.rows_replaced,
+    }
+    if source_of(model):
+        metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
+        metadata["duplicates_removed"] = update.rows_taken - (outcome.rows_added - outcome.rows_replaced)
+    return metadata
+
+
+def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg.MetadataValue | float | str]:
+    """Where readers find the tables, and the facts of `pipeline_status`."""
+    facts = {
+        name: value if isinstance(value, int | float) else str(value)
+        for name, value in status.items()
+        if value is not None
+    }
+    return {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size, **facts}
+
+
+def check_results(model: Model, checks: Sequence[Check], update: Update) -> Iterator[dg.AssetCheckResult]:
+    """What every check of `model` found; one that was not run had nothing new to look at."""
+    found = {finding.name: finding for finding in update.outcome.findings}
+    for check in checks:
+        nothing = Finding(check.name, check.description, check.is_blocking, 0, (), ())
+        yield finding_result(found.get(check.name, nothing))
+    if source_of(model):
+        yield _readable_result(update)
+
+
+def finding_result(finding: Finding) -> dg.AssetCheckResult:
+    """A finding with a sample of the rows that break the rule."""
+    return dg.AssetCheckResult(
+        passed=finding.row_count == 0,
+        check_name=finding.name,
+        severity=dg.AssetCheckSeverity.ERROR if finding.is_blocking else dg.AssetCheckSeverity.WARN,
+        metadata={"row_count": finding.row_count, "rows": _rows(finding)},
+    )
+
+
+def _readable_result(update: Update) -> dg.AssetCheckResult:
+    listed = "\n".join(f"- `{path}`: {reason}" for path, reason in sorted(update.unreadable.items()))
+    return dg.AssetCheckResult(
+        passed=not update.unreadable,
+        check_name=READABLE_CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"row_count": len(update.unreadable), "files": dg.MetadataValue.md(listed or "none")},
+    )
+
+
+def _rows(finding: Finding) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord({name: str(value) for name, value in zip(finding.columns, row, strict=True)})
+        for row in finding.rows
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in finding.columns or ("none",)])
+    return dg.MetadataValue.table(records, schema)

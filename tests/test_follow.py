@@ -1,0 +1,132 @@
+"""Follow mode and the sensors: rows appear by themselves, and Dagster is told without a run each time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pytest
+from oracle import STARTED
+from receiving import until
+from warehousing import NOON_US, DataFolder, body
+
+from connector.settings import Settings
+from pipelines.definitions import LOAD_JOB, build_definitions
+from pipelines.resources import WarehouseResource
+from pipelines.warehouse import NothingPublishedError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`verbex-sync sync --follow` in a process of its own."""
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def call_ids(folder: DataFolder) -> set[str]:
+    try:
+        return {call_id for (call_id,) in folder.query("select call_id from calls")}
+    except NothingPublishedError:
+        return set()
+
+
+async def test_what_lands_while_following_is_published_and_told_to_dagster(
+    folder: DataFolder, following: "subprocess.Popen[str]"
+) -> None:
+    """Rows appear without a command; at the end Dagster has the materialisations, with counts."""
+    folder.land([body("a", STARTED, "call-a", 0)])
+    await until(lambda: call_ids(folder) == {"call-a"}, timeout_s=40)
+    folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+    await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+    following.send_signal(signal.SIGINT)
+    assert following.wait(30) == 0
+    with dg.DagsterInstance.from_config(str(folder.path / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("calls"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["dagster/row_count"].value == 2
+
+
+class Tick(NamedTuple):
+    """What a sensor said: the runs it asks for, and what it remembers."""
+
+    runs: list[dg.RunRequest]
+    cursor: str | None
+
+
+def tick(folder: DataFolder, instance: dg.DagsterInstance, cursor: str | None = None) -> Tick:
+    settings = Settings(data_dir=folder.path, api_key=None)
+    definitions = build_definitions(settings)
+    resources = {"warehouse": WarehouseResource.from_settings(settings)}
+    with dg.build_sensor_context(
+        instance=instance, definitions=definitions, resources=resources, cursor=cursor
+    ) as context:
+        told = definitions.resolve_sensor_def("new_landed_files").evaluate_tick(context)
+    return Tick(list(told.run_requests or ()), told.cursor)
+
+
+def test_the_sensor_asks_for_a_run_of_what_new_files_reach(folder: DataFolder, tmp_path: Path) -> None:
+    """Webhook files reach events and all that reads them, and leave the fetched transcripts alone."""
+    folder.land([body("a", STARTED, "call", 0)])
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        (request,) = tick(folder, instance).runs
+    reached = {key.to_user_string() for key in request.asset_selection or ()}
+    assert {"events", "quarantine", "calls", "calls_enriched", "published_warehouse"} <= reached
+    assert not {"call_messages", "pca_items"} & reached
+
+
+def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder, tmp_path: Path) -> None:
+    """Also the first one: tables that the run does not name are built before they are read or shown."""
+    folder.land([body("a", STARTED, "call", 0)])
+    definitions = build_definitions(Settings(data_dir=folder.path, api_key=None))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        (request,) = tick(folder, instance).runs
+        job = definitions.resolve_job_def(LOAD_JOB)
+        assert job.execute_in_process(instance=instance, asset_selection=request.asset_selection).success
+    assert folder.query("select count(*) from call_messages") == [(0,)]
+    assert call_ids(folder) == {"call"}
+
+
+def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_path: Path) -> None:
+    """No run without a reason."""
+    folder.land([body("a", STARTED, "call", 0)])
+    folder.sync()
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert not tick(folder, instance).runs
+
+
+def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """A file that can't be read starts one run, not one at every tick."""
+    folder.land([body("a", STARTED, "call", 0)])
+    (broken,) = (folder.path / "landing").rglob("*.parquet")
+    broken.write_bytes(b"PAR1 nothing")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        first = tick(folder, instance)
+        assert len(first.runs) == 1
+        assert not tick(folder, instance, first.cursor).runs
+
+
+def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
+    """What a BI tool shows on top of a dashboard."""
+    folder.land([body("a", STARTED, "call", 0), b"not an event"])
+    folder.sync()
+    (row,) = folder.records("from pipeline_status")
+    assert (row["events"], row["quarantined"], row["calls"]) == (1, 1, 1)
+    assert json.dumps(row, default=str)
