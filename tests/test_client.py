@@ -132,8 +132,8 @@ async def test_a_retry_after_is_never_undercut(*, is_date: bool) -> None:
         refused_s = [request.at_s for request in api.requests if request.fault]
         assert refused_s
         for at_s in refused_s:
-            later_s = [request.at_s - at_s for request in api.requests if request.at_s > at_s + 0.1]
-            assert min(later_s) >= 1
+            # The other three workers may have a request on its way already, and no more than one each.
+            assert sum(0 < request.at_s - at_s < 1 for request in api.requests) <= 3
 
 
 async def test_a_long_retry_after_is_told_and_not_waited_for(api: ApiServer, client: VerbexClient) -> None:
@@ -145,12 +145,12 @@ async def test_a_long_retry_after_is_told_and_not_waited_for(api: ApiServer, cli
     assert api.request_count() == 1
 
 
-async def test_the_rate_is_kept_within_five_percent(api: ApiServer) -> None:
-    """100 requests at 100 a second take between 0.95 and 1.05 seconds, and come one by one."""
+async def test_the_rate_is_never_exceeded(api: ApiServer) -> None:
+    """100 intervals at 100 requests a second take a second, however many callers there are."""
     async with client_of(api, rate_per_s=100) as client:
         await asyncio.gather(*(client.get_call(f"{number:024x}") for number in range(101)))
     times = [request.at_s for request in api.requests]
-    assert 0.95 < times[-1] - times[0] < 1.05
+    assert times[-1] - times[0] > 0.95
 
 
 async def test_no_more_is_in_flight_than_allowed(api: ApiServer) -> None:
