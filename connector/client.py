@@ -75,6 +75,7 @@ class VerbexClient:
         self._rng = rng
         self._clock = clock
         self._pace = Pace(rate_per_s)
+        self._room = asyncio.Semaphore(concurrency)
         self._session: aiohttp.ClientSession
 
     @classmethod
@@ -174,9 +175,11 @@ class VerbexClient:
         if query is not None:
             url = url.with_query(query)
         for attempt in range(1, tries + 1):
-            await self._pace.take_turn()
             try:
-                return await self._ask_once(f"{method} {path}", method, url, json)
+                # Room first, a turn second: whoever has a turn sends at once, or a hold could not stop it.
+                async with self._room:
+                    await self._pace.take_turn()
+                    return await self._ask_once(f"{method} {path}", method, url, json)
             except ApiUnavailableError as error:
                 wait_s = error.retry_after_s or 0.0
                 if wait_s <= LONGEST_HOLD_S:
