@@ -5,6 +5,7 @@ have the seed's shape and length; call ids are ObjectIds, whose first eight digi
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -15,15 +16,32 @@ ROWS_PER_FILE = 1_000_000
 
 # An event is known by its number; three in a row are one call's. Deliveries of a twentieth come twice, and a
 # tenth come up to ten minutes late. hash() stands for chance: the same history every time.
-_ROWS = """
-with numbered as (
-    select range as delivery, case when hash(range) % 21 = 0 then greatest(range - 1, 0) else range end as event
+_HISTORY = """
+    select
+        range as delivery,
+        case when hash(range) % 21 = 0 then greatest(range - 1, 0) else range end as event
     from range($first, $last)
-),
+"""
+
+# All but the last are new; those come again out of the newest of the history before, as many as $reach.
+_INCREMENT = """
+    select
+        range as delivery,
+        case
+            when range >= $last - $repeats then $first - 1 - (hash(range) % $reach)::bigint
+            else range
+        end as event
+    from range($first, $last)
+"""
+
+_ROWS = """
+with numbered as ($numbered),
 
 events as (
     select
         delivery,
+        $start + delivery // 3 / $calls_per_s + 60 as repeated_s,
+        delivery <> event as is_repeated,
         event // 3 as call,
         event % 3 as step,
         md5(event::varchar) as digest
@@ -37,16 +55,22 @@ told as (
         call_start_s + step * 30 + (hash(call, step) % 1000000) / 1e6 as occurred_s,
         substr(digest, 1, 8) || '-' || substr(digest, 9, 4) || '-4' || substr(digest, 13, 3) || '-a'
             || substr(digest, 16, 3) || '-' || substr(digest, 19, 12) as trace_id,
-        ['CallHandler.CallStarted', 'CallHandler.CallEnded', 'callAnalysis.pcaCompleted'][step + 1] as event_name
+        case step
+            when 0 then 'CallHandler.CallStarted'
+            when 1 then 'CallHandler.CallEnded'
+            else 'callAnalysis.pcaCompleted'
+        end as event_name
     from events
 )
 
 select
     $receiver as receiver_id,
     delivery - $first as sequence,
-    make_timestamptz(
-        ((occurred_s + case when hash(delivery, 1) % 10 = 0 then hash(delivery, 2) % 600 else 0.2 end) * 1e6)::bigint
-    ) as received_at,
+    make_timestamptz((1e6 * case
+        when is_repeated then repeated_s
+        when hash(delivery, 1) % 10 = 0 then occurred_s + hash(delivery, 2) % 600
+        else occurred_s + 0.2
+    end)::bigint) as received_at,
     trace_id,
     event_name,
     'signature' as verified_by,
@@ -73,18 +97,20 @@ from told
 """
 
 
-def land_history(landing: Path, *, first: int, count: int, name: str = "history") -> None:
-    """Land deliveries number `first` to `first + count`, in files of a million, partitioned as a receiver does."""
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-        for start in range(first, first + count, ROWS_PER_FILE):
-            stop = min(start + ROWS_PER_FILE, first + count)
-            receiver = f"{name}-{start:012}"
-            rows = _bound(_ROWS, first=start, last=stop, receiver=receiver)
-            folder = landing / f"date={_date_of(start)}"
-            folder.mkdir(parents=True, exist_ok=True)
-            target = folder / f"{receiver}.parquet"
-            connection.execute(f"copy ({rows}) to '{target}' (format parquet, compression zstd)")
+def land_history(landing: Path, *, first: int, count: int) -> None:
+    """Land deliveries number `first` to `first + count`, in files of a million, each under its first date."""
+    for start in range(first, first + count, ROWS_PER_FILE):
+        stop = min(start + ROWS_PER_FILE, first + count)
+        _land(landing, _bound(_HISTORY, first=start, last=stop), first=start, name="history")
+
+
+def land_increment(landing: Path, *, first: int, count: int, repeats: int, reach: int | None = None) -> None:
+    """Land one file of `count` deliveries after a history of `first`, `repeats` of them redeliveries.
+
+    Those are of events out of the newest `reach` of the history; by default out of all of it.
+    """
+    numbered = _INCREMENT.replace("$repeats", str(repeats)).replace("$reach", str(reach or first))
+    _land(landing, _bound(numbered, first=first, last=first + count), first=first, name="increment")
 
 
 def landed_paths(landing: Path) -> Iterator[str]:
@@ -92,17 +118,24 @@ def landed_paths(landing: Path) -> Iterator[str]:
     yield from sorted(str(path) for path in landing.glob("date=*/*.parquet"))
 
 
-def _bound(sql: str, *, first: int, last: int, receiver: str) -> str:
-    """COPY takes no parameters."""
-    values = {"$calls_per_s": CALLS_PER_S, "$first": first, "$last": last, "$start": START_S}
-    for name, value in values.items():
-        sql = sql.replace(name, str(value))
-    return sql.replace("$receiver", f"'{receiver}'")
+def _land(landing: Path, numbered: str, *, first: int, name: str) -> None:
+    """COPY takes no parameters, so that values are written into its SQL."""
+    receiver = f"{name}-{first:012}"
+    rows = _bound(_ROWS.replace("$numbered", numbered).replace("$receiver", f"'{receiver}'"), first=first)
+    folder = landing / f"date={_date_of(first)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    aside, target = folder / f".{receiver}.tmp", folder / f"{receiver}.parquet"
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
+        connection.execute(f"copy ({rows}) to '{aside}' (format parquet, compression zstd)")
+    aside.replace(target)
+
+
+def _bound(sql: str, **values: int) -> str:
+    for name, value in {"calls_per_s": CALLS_PER_S, "start": START_S, **values}.items():
+        sql = sql.replace(f"${name}", str(value))
+    return sql
 
 
 def _date_of(delivery: int) -> str:
-    with duckdb.connect() as connection:
-        ((day,),) = connection.execute(
-            "select make_timestamp(?::bigint * 1000000)::date::varchar", [START_S + delivery // 3 // CALLS_PER_S]
-        ).fetchall()
-    return str(day)
+    return datetime.fromtimestamp(START_S + delivery // 3 // CALLS_PER_S, UTC).date().isoformat()
