@@ -7,6 +7,7 @@ import dagster as dg
 
 from connector.settings import Settings, load_settings
 from pipelines.assets import landed_assets, model_assets, published_asset
+from pipelines.compacting import COMPACT_JOB, COMPACTION, compaction_asset, compaction_schedule
 from pipelines.fetching import ANSWERS, answers_asset
 from pipelines.models import load_checks, load_models
 from pipelines.resources import WarehouseResource
@@ -31,20 +32,24 @@ def build_definitions(settings: Settings, warehouse: WarehouseResource | None = 
     warehouse = warehouse or WarehouseResource.from_settings(settings)
     models, checks = load_models(warehouse.sql), load_checks(warehouse.sql)
     answers = dg.AssetSelection.assets(ANSWERS)
+    compaction = dg.AssetSelection.assets(COMPACTION)
     load = dg.define_asset_job(
         LOAD_JOB,
-        dg.AssetSelection.all() - answers,
+        dg.AssetSelection.all() - answers - compaction,
         description="Brings what landed into every table, and publishes.",
     )
     fetch = dg.define_asset_job(FETCH_JOB, answers, description="Asks Verbex for what is due.")
+    compact = dg.define_asset_job(COMPACT_JOB, compaction, description="Merges closed days' small files.")
     return dg.Definitions(
         assets=[
             *landed_assets(),
             *model_assets(models, checks),
             published_asset(models),
             answers_asset(settings),
+            compaction_asset(),
         ],
-        jobs=[load, fetch],
+        jobs=[load, fetch, compact],
+        schedules=[compaction_schedule()],
         sensors=[
             landing_sensor(LOAD_JOB, models),
             due_sensor(FETCH_JOB, has_api_key=settings.api_key is not None),

@@ -11,6 +11,7 @@ from warehousing import NOON_US, DataFolder, bodies_of, body
 
 from connector.settings import Settings
 from connector.simulator import World
+from pipelines.compacting import COMPACT_JOB
 from pipelines.definitions import LOAD_JOB, build_definitions
 from pipelines.models import sql_folder
 from pipelines.resources import WarehouseResource
@@ -59,6 +60,7 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
         dg.AssetKey("quarantine"),
         dg.AssetKey("pca_attempts"),
         dg.AssetKey("call_attempts"),
+        dg.AssetKey("compacted_landing"),
     }
     assert {key for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys} == roots
     tables = {dg.AssetKey(model.name) for model in folder.models}
@@ -161,3 +163,21 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
     assert folder.query("from busy_agents") == [("agent", 2)]
     graph = definitions_of(folder).resolve_asset_graph()
     assert graph.get(dg.AssetKey("busy_agents")).parent_keys == {dg.AssetKey("calls")}
+
+
+def test_compaction_merges_closed_days_and_changes_no_table(
+    folder: DataFolder, instance: dg.DagsterInstance
+) -> None:
+    """Landing is in fewer files afterwards; what was loaded stays loaded, and a rebuild gives the same."""
+    for number in range(4):
+        folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+    folder.sync()
+    before = folder.tables()
+    job = definitions_of(folder).resolve_job_def(COMPACT_JOB)
+    result = job.execute_in_process(instance=instance)
+    (event,) = result.asset_materializations_for_node("compacted_landing")
+    assert event.metadata["files_merged"].value == 4
+    assert len(list((folder.path / "landing").rglob("*.parquet"))) == 1
+    assert folder.sync()["events"].files_read == 0
+    folder.sync(is_full_refresh=True)
+    assert folder.tables() == before

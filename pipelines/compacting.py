@@ -1,0 +1,53 @@
+"""The asset that keeps landing in few files: closed days' small files become large ones, once a day.
+
+When it runs and what it tells belongs here. How it is safe against readers and kills is
+`connector.compaction`'s.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from connector.compaction import compact
+from connector.landing import CALLS_ZONE, EVENTS_ZONE, PCA_ZONE
+from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
+from pipelines.assets import Result
+from pipelines.resources import WarehouseResource
+
+COMPACTION = "compacted_landing"
+COMPACT_JOB = "compact"
+
+_ZONES = ((EVENTS_ZONE, EVENT_SCHEMA), (PCA_ZONE, ANSWER_SCHEMA), (CALLS_ZONE, ANSWER_SCHEMA))
+# A receiver that was down seals what it held into the day it was received, so a day is left alone at first.
+_REST = timedelta(days=1)
+
+
+def compaction_asset() -> dg.AssetsDefinition:
+    """Landing with its closed days' small files merged."""
+
+    @dg.asset(
+        name=COMPACTION,
+        deps=["landed_events", "landed_pca", "landed_calls"],
+        group_name="landing",
+        kinds={"parquet"},
+        description="Small files of days that are over, merged; readers see the same rows all the while.",
+    )
+    def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
+        before = (datetime.now(UTC) - _REST).date()
+        merged = sum(compact(warehouse.landing, zone, schema, before=before) for zone, schema in _ZONES)
+        yield dg.MaterializeResult(metadata={"files_merged": merged})
+
+    return compacted
+
+
+def compaction_schedule() -> dg.ScheduleDefinition:
+    """Compaction at night, UTC."""
+    return dg.ScheduleDefinition(
+        name="nightly_compaction",
+        job_name=COMPACT_JOB,
+        cron_schedule="17 3 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Merges the small files of days that are over.",
+    )

@@ -1,0 +1,130 @@
+"""From a 2xx to the row in the published `calls`: how long it takes, with everything running for real.
+
+    python tests/benchmarks/freshness.py --rate 100 --duration-s 300 [--dagster-dev]
+
+Starts a receiver and either `verbex-sync sync --follow` or `dagster dev` in a folder of its own, sends call
+starts at a steady rate, and looks at the published file ten times a second. Prints percentiles in seconds,
+and how much Dagster's own storage grew.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from receiving import ReceiverProcess, until  # noqa: E402
+
+from connector.simulator import SendOptions, World, send  # noqa: E402
+
+
+@contextmanager
+def running(command: list[str], folder: Path, log: str) -> Iterator[None]:
+    """A command in a session of its own, ended with all its children."""
+    with (folder / log).open("wb") as out:
+        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, start_new_session=True)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+class Watch:
+    """When each call was first seen in the published file."""
+
+    def __init__(self, published: Path) -> None:
+        self.seen_at_s: dict[str, float] = {}
+        self._published = published
+        self._newest = "1970-01-01"
+
+    async def run(self) -> None:
+        """Look ten times a second."""
+        while True:
+            await asyncio.to_thread(self._look)
+            await asyncio.sleep(0.1)
+
+    def _look(self) -> None:
+        if not self._published.exists():
+            return
+        with duckdb.connect(str(self._published), read_only=True) as connection:
+            rows = connection.execute(
+                "select call_id, updated_at::varchar from calls where updated_at >= ?::timestamp",
+                [self._newest],
+            ).fetchall()
+        now_s = time.time()
+        for call_id, updated_at in rows:
+            self.seen_at_s.setdefault(call_id, now_s)
+            self._newest = max(self._newest, updated_at)
+
+
+async def measure(folder: Path, rate: float, duration_s: float) -> list[float]:
+    """Seconds from each acknowledgement to the row, in the order of sending."""
+    data_dir = folder / "data"
+    world = World.build(calls=int(rate * duration_s))
+    planned = world.deliveries(duplicates=0, disorder=0)
+    deliveries = [delivery for delivery in planned if delivery.event.name.endswith("CallStarted")]
+    watch = Watch(data_dir / "warehouse.duckdb")
+    acked_at_s: dict[str, float] = {}
+    with ReceiverProcess(data_dir, SEAL_INTERVAL_S=os.environ.get("VERBEX_SEAL_INTERVAL_S", "1")) as receiver:
+        task = asyncio.create_task(watch.run())
+
+        def note(done: int, _: int) -> None:
+            acked_at_s[str(deliveries[done - 1].event.call_id)] = time.time()
+
+        await send(deliveries, SendOptions(url=receiver.url, rate_per_s=rate, concurrency=1), note)
+        await until(lambda: watch.seen_at_s.keys() >= acked_at_s.keys(), timeout_s=60)
+        task.cancel()
+    return [watch.seen_at_s[call_id] - at_s for call_id, at_s in acked_at_s.items()]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=100, help="events a second")
+    parser.add_argument("--duration-s", type=float, default=300)
+    parser.add_argument("--dagster-dev", action="store_true", help="only the sensor, no follow mode")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "data" / "dagster").mkdir(parents=True)
+        os.environ["DAGSTER_HOME"] = str(folder / "data" / "dagster")
+        os.environ["VERBEX_DATA_DIR"] = str(folder / "data")
+        follow = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+        dev = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions", "-p", "0"]
+        with running(dev if options.dagster_dev else follow, folder, "log"):
+            time.sleep(20 if options.dagster_dev else 8)
+            before = storage_bytes(folder)
+            lags_s = sorted(asyncio.run(measure(folder, options.rate, options.duration_s)))
+        grown = storage_bytes(folder) - before
+        if not lags_s:
+            print((folder / "log").read_text()[-4000:])
+            raise SystemExit("No row appeared.")
+    cut = statistics.quantiles(lags_s, n=100)
+    figures = " | ".join(f"{value:.2f}" for value in (cut[49], cut[89], cut[98], lags_s[-1]))
+    print("| rows | p50 s | p90 s | p99 s | max s | Dagster storage |\n|---|---|---|---|---|---|")
+    print(f"| {len(lags_s)} | {figures} | {grown / 1e6:.2f} MB |")
+
+
+def storage_bytes(folder: Path) -> int:
+    """What Dagster keeps on disk."""
+    return sum(path.stat().st_size for path in (folder / "data" / "dagster").rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()
