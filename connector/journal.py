@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from connector.delivery import Delivery
+from connector.durable import make_folder
 from connector.lock import LockHeldError, hold_lock
 from connector.metrics import Metrics
 from connector.segment import SEGMENT_SUFFIX
@@ -72,7 +73,7 @@ class Journal:
             JournalLockedError: Another receiver holds the folder.
             OSError: The folder can't be used.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.folder = folder
         self._lock = _hold(folder)
         self._metrics = metrics

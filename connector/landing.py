@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from connector.durable import make_folder, sync_folder
 from connector.merged import MergedFiles, Part, is_merged
 
 EVENTS_ZONE = ""
@@ -182,7 +183,7 @@ class Landing:
     def _open_aside(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         aside = self._aside(path)
         if self._is_local:
-            Path(aside).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(aside).parent)
         return pq.ParquetWriter(
             aside,
             schema,
@@ -198,11 +199,10 @@ class Landing:
         # completed, as a shorter object, when its stream is closed.
         aside, target = self._aside(path), f"{self._root}/{path}"
         if self._is_local:
-            _sync(Path(aside))
+            _sync(aside)
         self._fs.move(aside, target)
         if self._is_local:
-            for folder in (Path(target).parent, Path(target).parent.parent):
-                _sync(folder)
+            sync_folder(Path(target).parent)
         return LandedFile(path, self._fs.get_file_info(target).size)
 
     def _aside(self, path: str) -> str:
@@ -236,8 +236,7 @@ def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[da
         yield day.date(), batch.filter(pc.equal(days, pa.scalar(day, days.type)))
 
 
-def _sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's names, durable."""
+def _sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

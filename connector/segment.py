@@ -20,6 +20,7 @@ import msgspec
 import pyarrow as pa
 
 from connector.delivery import Group, decode_group, encode_group, to_batch
+from connector.durable import sync_folder
 
 SEGMENT_SUFFIX = ".segment"
 
@@ -125,15 +126,6 @@ class SegmentReader:
                     return
                 self.torn_bytes -= len(frame_header) + size
                 yield payload
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync(descriptor: int) -> None:

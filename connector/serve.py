@@ -7,6 +7,7 @@ one port are `connector.workers`'s.
 import asyncio
 import gc
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -121,14 +122,11 @@ async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> Asy
     finally:
         await journal.drain()
         sealer.stop()
-        await _wait_for_last_seal(sealing)
+        done, _ = await asyncio.wait([sealing], timeout=LAST_SEAL_TIMEOUT_S)
         journal.close()
-
-
-async def _wait_for_last_seal(sealing: asyncio.Task[None]) -> None:
-    done, _ = await asyncio.wait([sealing], timeout=LAST_SEAL_TIMEOUT_S)
-    if not done:
-        logger.warning("The landing zone is slow; what is left in the journal lands at the next start")
+        if not done:
+            logger.warning("The landing zone is slow; what is left in the journal lands at the next start")
+            os._exit(EXIT_STOPPED)  # its thread can't be interrupted, and all that was promised is durable
 
 
 @asynccontextmanager

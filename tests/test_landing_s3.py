@@ -135,6 +135,18 @@ async def test_a_store_that_is_away_for_a_minute_is_outlasted(store: ObjectStore
     await outlast(store, tmp_path, 60)
 
 
+@pytest.mark.slow
+async def test_a_store_that_hangs_does_not_keep_the_receiver_from_stopping(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    """It exits well within a bound; what could not be landed is still in the journal."""
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=f"s3://{BUCKET}/landing") as receiver:
+        store.go_away()
+        assert (await post(receiver.url, make_body()))[0] == 200
+        assert await asyncio.to_thread(receiver.stop, 40) == 0
+    assert len(list((tmp_path / "data" / "journal").rglob("*.segment"))) == 1
+
+
 async def test_a_receiver_starts_and_acknowledges_without_its_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
