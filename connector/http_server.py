@@ -8,7 +8,6 @@ import logging
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from connector.metrics import Metrics
 from connector.problem import RETRY_AFTER_S, Refused, to_response
@@ -45,9 +44,9 @@ class Server(web.Server):
         self._max_connections = max_connections
         self._keepalive_timeout_s = keepalive_timeout_s
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> web.RequestHandler:
         """The protocol of one new connection."""
-        if len(self._connections) >= self._max_connections:
+        if len(self.connections) >= self._max_connections:
             self._metrics.refused.labels("connections").inc()
             return _TurnedAway()  # type: ignore[return-value]  # the event loop asks for no more
         return _Connection(
@@ -72,7 +71,7 @@ class _TurnedAway(asyncio.Protocol):
         transport.close()
 
 
-class _Connection(RequestHandler):
+class _Connection(web.RequestHandler):
     __slots__ = ()
 
     def handle_error(
