@@ -6,29 +6,15 @@ wait until a command needs them, so that `serve` carries neither.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from connector.settings import Settings, SettingsError, load_settings
+from pipelines.cli_account import COMMANDS
+from pipelines.cli_common import ENV_FILE, EXIT_FAILED, EXIT_USAGE, fail, format_option, read_settings
 
 if TYPE_CHECKING:
     from pipelines.show import Format
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_BUSY = 3
-
-ENV_FILE = Path(".env")
-
-_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or lines for programs.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +30,7 @@ def serve(host: str | None, port: int | None) -> None:
     """Receive webhooks and keep them durably until stopped by SIGTERM or Ctrl-C."""
     from connector.serve import serve as run
 
-    sys.exit(run(_settings(host=host, port=port)))
+    sys.exit(run(read_settings(host=host, port=port)))
 
 
 @main.command()
@@ -55,19 +41,19 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
     from pipelines import syncing
     from pipelines.execution import RunFailedError
 
-    settings = _settings()
+    settings = read_settings()
     try:
         with syncing.open_syncer(settings, ENV_FILE, is_full_refresh=full_refresh) as syncer:
             syncer.follow(click.echo) if follow else syncer.run(click.echo)
     except RunFailedError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         click.echo("Stopped.")
 
 
 @main.command()
 @click.option("--rebuild", is_flag=True, required=True, help="Build all tables beside and compare them.")
-@_format
+@format_option
 def verify(*, rebuild: bool, form: "Format") -> None:  # noqa: ARG001 - the flag says which proof is meant
     """Prove that the published tables are what landing says; exit code 1 if any row differs."""
     from connector.landing import Landing
@@ -76,24 +62,24 @@ def verify(*, rebuild: bool, form: "Format") -> None:  # noqa: ARG001 - the flag
     from pipelines.show import show
     from pipelines.warehouse import NothingPublishedError, Warehouse
 
-    settings = _settings()
+    settings = read_settings()
     try:
         found = list(
             compare_with_rebuild(Warehouse(settings.data_dir), Landing(settings.landing), sql_folder())
         )
     except NothingPublishedError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
     columns = ["table", "rows", "published_only", "rebuilt_only", "differing_keys"]
     rows = [(d.table, d.row_count, d.published_only, d.rebuilt_only, list(d.keys)) for d in found]
     show(columns, rows, form)
     if not all(difference.is_equal for difference in found):
         mend = "`verbex-sync sync --full-refresh` mends them."
-        _fail(f"The published tables are not what landing says. {mend}", EXIT_FAILED)
+        fail(f"The published tables are not what landing says. {mend}", EXIT_FAILED)
 
 
 @main.command()
 @click.argument("sql")
-@_format
+@format_option
 def query(sql: str, form: "Format") -> None:
     """Run SQL on the published tables; `-` reads it from standard input."""
     import duckdb
@@ -103,17 +89,17 @@ def query(sql: str, form: "Format") -> None:
 
     statement = sys.stdin.read() if sql == "-" else sql
     try:
-        with Warehouse(_settings().data_dir).read() as connection:
+        with Warehouse(read_settings().data_dir).read() as connection:
             result = connection.execute(statement)
             show([name for name, *_ in result.description or ()], result.fetchall(), form)
     except NothingPublishedError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
     except duckdb.Error as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
 
 
 @main.command()
-@_format
+@format_option
 def status(form: "Format") -> None:
     """What the pipeline holds, how far it is, and what waits."""
     from pipelines.show import show
@@ -121,9 +107,9 @@ def status(form: "Format") -> None:
     from pipelines.warehouse import NothingPublishedError
 
     try:
-        facts = read_status(_settings())
+        facts = read_status(read_settings())
     except NothingPublishedError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
     if form == "table":
         show(["fact", "value"], list(facts.items()), form)
     else:
@@ -139,11 +125,11 @@ def demo(calls: int, seed: int) -> None:
     from pipelines.execution import RunFailedError
 
     try:
-        run_demo(_settings(), ENV_FILE, calls=calls, seed=seed)
+        run_demo(read_settings(), ENV_FILE, calls=calls, seed=seed)
     except NotADemoError as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
     except RunFailedError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
 
 
 @main.command()
@@ -181,7 +167,7 @@ def simulate(
 
     run_simulator(
         now_options(
-            send_options(_settings(), url, rate),
+            send_options(read_settings(), url, rate),
             calls=calls,
             seed=seed,
             duplicates=duplicates,
@@ -192,13 +178,5 @@ def simulate(
     )
 
 
-def _settings(**overrides: object) -> Settings:
-    try:
-        return load_settings(**{name: value for name, value in overrides.items() if value is not None})
-    except SettingsError as error:
-        _fail(str(error), EXIT_USAGE)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)
+for _command in COMMANDS:
+    main.add_command(_command)

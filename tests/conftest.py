@@ -1,11 +1,13 @@
 """Fixtures that several test modules share."""
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from commanding import Run
 
 from connector.simulator import ApiServer, World
 
@@ -24,3 +26,19 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
     subprocess.run([*command, "duckdb==1.1.3"], check=True)
     return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Types a command in a folder of its own, with no settings but those given."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
+    }
+
+    def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment | settings, capture_output=True, text=True, check=False
+        )
+
+    return run

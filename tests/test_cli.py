@@ -3,34 +3,15 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
+from commanding import Run
 from oracle import STARTED
 from warehousing import DataFolder, body
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Types a command in a folder of its own, with no settings but those given."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
-    }
-
-    def run(*words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment | settings, capture_output=True, text=True, check=False
-        )
-
-    return run
 
 
 @pytest.fixture
