@@ -6,6 +6,7 @@ Only the play belongs here: who starts when, and what is shown. Everything in it
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -106,12 +107,6 @@ def _claim(settings: Settings) -> None:
     mark.touch()
 
 
-_NEXT = """
-Next, in this folder:
-  verbex-sync query "select * from agent_daily order by day, agent_id"
-  verbex-sync status
-  dagster dev    then open http://127.0.0.1:3000: the same tables, and how they came to be
-"""
 _BY_STATUS = """
 select status, pca_status, count(*) as calls, round(avg(duration_s), 1) as mean_duration_s
 from calls group by all order by calls desc, status, pca_status
@@ -157,4 +152,19 @@ def _show(settings: Settings) -> None:
             result = connection.execute(sql)
             names = [name for name, *_ in result.description or ()]
             print_table(names, result.fetchall(), title=title)
-    click.echo(_NEXT)
+    verbex_sync, dagster = _typed("verbex-sync"), _typed("dagster")
+    where = "" if Path("workspace.yaml").exists() else " -m pipelines.definitions"
+    click.echo(
+        "\nNext, in this folder:\n"
+        f'  {verbex_sync} query "select * from agent_daily order by day, agent_id"\n'
+        f"  {verbex_sync} status\n"
+        f"  {dagster} dev{where}    then open http://127.0.0.1:3000: the same tables, and how they came to be"
+    )
+
+
+def _typed(command: str) -> str:
+    """How to type a command that was installed with this one, also without an activated environment."""
+    beside = Path(sys.argv[0]).absolute().with_name(command)
+    if shutil.which(command) or not beside.exists():
+        return command
+    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)

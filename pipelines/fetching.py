@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,28 +40,42 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
         ],
     )
     def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:
-        outcomes: Counter[str] = Counter()
+        fetched = Fetched()
         if settings.api_key is not None:
             try:
-                outcomes = fetch_all(settings, warehouse)
+                fetched = fetch_all(settings, warehouse)
             except LockHeldError as error:
                 context.log.info("Nothing was asked: %s It asks for the same calls.", error)
             except NotAuthorizedError as error:
                 raise dg.Failure(str(error), allow_retries=False) from None
-        yield dg.MaterializeResult(metadata={"asked": outcomes.total(), **outcomes})
+        yield dg.MaterializeResult(metadata=fetched.metadata)
         yield _key_result(settings)
 
     return answers
 
 
-def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Counter[str]:
-    """Ask once for everything that is due; returns how many attempts had which outcome.
+@dataclass
+class Fetched:
+    """What a fetch came to: how many attempts had which outcome, and why it stopped early if it did."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    stopped_by: str | None = None
+
+    @property
+    def metadata(self) -> dict[str, int | str]:
+        """As Dagster shows it."""
+        stopped = {"stopped_by": self.stopped_by} if self.stopped_by else {}
+        return {"asked": self.outcomes.total(), **self.outcomes, **stopped}
+
+
+def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Fetched:
+    """Ask once for everything that is due.
 
     Raises:
         LockHeldError: Another process is asking already.
         NotAuthorizedError: The key is not accepted; what was answered before is landed.
     """
-    outcomes: Counter[str] = Counter()
+    fetched = Fetched()
     folder = Path(warehouse.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder / "fetch.lock"):
@@ -75,8 +90,10 @@ def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Counter[str]:
                         rng=random.SystemRandom(),
                     )
                 )
-                outcomes.update(summary.outcomes)
-    return outcomes
+                fetched.outcomes.update(summary.outcomes)
+                if summary.stopped_by is not None:
+                    fetched.stopped_by = str(summary.stopped_by)
+    return fetched
 
 
 def _key_result(settings: Settings) -> dg.AssetCheckResult:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from connector.answer import NotAuthorizedError
+from connector.lock import LockHeldError
 from connector.settings import Settings
 from pipelines.assets import PUBLISHED
 from pipelines.audit import AuditError
@@ -30,6 +32,7 @@ Echo = Callable[[str], None]
 _LOOK_EVERY_S = 0.2
 _FETCH_EVERY_S = 1.0
 _REPORT_EVERY_S = 60.0
+_PAUSE_AFTER_FAILURE_S = 60.0
 
 
 @dataclass
@@ -42,18 +45,21 @@ class Follower:
     echo: Echo
     _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
     _tried: list[object] = field(default_factory=list)
+    _fetch_pause_s: float = _FETCH_EVERY_S
 
     def run(self) -> None:
         """Go on until interrupted; what is not reported yet is reported then."""
         reported_s = fetched_s = time.monotonic()
-        fetch: Future[object] | None = None
+        fetch: Future[None] | None = None
         with ThreadPoolExecutor(1) as fetcher:
             try:
                 while True:
                     self._load()
                     now_s = time.monotonic()
-                    if now_s - fetched_s >= _FETCH_EVERY_S and (fetch is None or fetch.done()):
-                        fetch, fetched_s = self._start_fetch(fetcher, fetch), now_s
+                    if now_s - fetched_s >= self._fetch_pause_s and (fetch is None or fetch.done()):
+                        if fetch is not None:
+                            fetch.result()
+                        fetch, fetched_s = fetcher.submit(self._fetch), now_s
                     if now_s - reported_s >= _REPORT_EVERY_S:
                         self.report()
                         reported_s = now_s
@@ -106,18 +112,19 @@ class Follower:
             self.warehouse.close()
         return updates
 
-    def _start_fetch(self, fetcher: ThreadPoolExecutor, last: Future[object] | None) -> Future[object] | None:
-        if last is not None and (error := last.exception()) is not None:
-            raise error
-        if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):
-            return None
-        return fetcher.submit(self._fetch)
-
     def _fetch(self) -> None:
-        outcomes = fetch_all(self.settings, self.warehouse)
-        metadata = {"asked": outcomes.total(), **outcomes}
-        self.instance.report_runless_asset_event(dg.AssetMaterialization(ANSWERS, metadata=metadata))
-        self.echo(f"Asked Verbex {outcomes.total()} times")
+        if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):
+            return
+        try:
+            fetched = fetch_all(self.settings, self.warehouse)
+        except (LockHeldError, NotAuthorizedError, OSError) as error:
+            # Rows keep coming whatever becomes of the asking.
+            self.echo(f"Nothing was asked: {error}")
+            self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S
+            return
+        self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(ANSWERS, metadata=fetched.metadata))
+        self.echo(f"Asked Verbex {fetched.outcomes.total()} times")
 
 
 def _events(

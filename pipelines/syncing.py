@@ -47,8 +47,12 @@ class Syncer:
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def follow(self, echo: Echo) -> None:
-        """Load once in a run, then keep up without one each time; returns only by an exception."""
-        self.run(echo)
+        """Load once in a run, then keep up without one each time; returns only by an exception.
+
+        Raises:
+            RunFailedError: The first load failed; what was published before still stands.
+        """
+        echo(_loaded(run_load(self.definitions, self.instance)))
         Follower(self.settings, self.warehouse, self.instance, echo).run()
 
 

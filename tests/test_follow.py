@@ -1,5 +1,6 @@
 """Follow mode and the sensors: rows appear by themselves, and Dagster is told without a run each time."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,11 +12,12 @@ from typing import NamedTuple
 
 import dagster as dg
 import pytest
-from oracle import STARTED
+from oracle import ANALYSED, ENDED, STARTED
 from receiving import until
 from warehousing import NOON_US, DataFolder, body
 
 from connector.settings import Settings
+from connector.simulator import ApiServer, World
 from pipelines.definitions import LOAD_JOB, build_definitions
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse import NothingPublishedError
@@ -130,3 +132,24 @@ def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
     (row,) = folder.records("from pipeline_status")
     assert (row["events"], row["quarantined"], row["calls"]) == (1, 1, 1)
     assert json.dumps(row, default=str)
+
+
+async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_path: Path) -> None:
+    """401 stops the asking and names the setting; what lands is published all the same."""
+    folder.land([body("end", ENDED, "call-a", 0), body("pca", ANALYSED, "call-a", 1)])
+    async with ApiServer(World.build(calls=7)) as api:
+        command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+        environment = os.environ | {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
+        environment.pop("DAGSTER_HOME", None)
+        log = tmp_path / "log"
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, env=environment, stdout=out, stderr=out
+            )
+        try:
+            await until(lambda: "VERBEX_API_KEY" in log.read_text(), timeout_s=60)
+            folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+            await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+        finally:
+            process.kill()
+            await process.wait()
