@@ -103,14 +103,21 @@ class Follower:
         try:
             sync = self.warehouse.sync()
             for model in sync.models:
-                update = updates[model.name] = sync.update(model)
-                if model.name in self._unreported:
-                    update = add_updates(self._unreported[model.name][1], update)
-                self._unreported[model.name] = (model, update)
+                updates[model.name] = sync.update(model)
+                self._note(model, updates[model.name])
             self.warehouse.publish()
         finally:
             self.warehouse.close()
         return updates
+
+    def _note(self, model: Model, update: Update) -> None:
+        """Remember an update for the next report, unless it did nothing."""
+        outcome = update.outcome
+        if not (update.files_read or update.unreadable or outcome.rows_added or outcome.rows_replaced):
+            return
+        if model.name in self._unreported:
+            update = add_updates(self._unreported[model.name][1], update)
+        self._unreported[model.name] = (model, update)
 
     def _fetch(self) -> None:
         if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 from commanding import Run
@@ -56,7 +57,9 @@ def test_sync_records_its_run_where_the_ui_finds_it(run: Run, folder: DataFolder
     folder.land([body("a", STARTED, "call", 0)])
     run("sync")
     assert (tmp_path / ".env").read_text() == f"DAGSTER_HOME={tmp_path}/data/dagster\n"
-    assert list((tmp_path / "data" / "dagster" / "history" / "runs").glob("*.db"))
+    with dg.DagsterInstance.from_config(str(tmp_path / "data" / "dagster")) as instance:
+        (run_record,) = instance.get_runs()
+    assert run_record.job_name == "load"
 
 
 def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> None:
