@@ -7,6 +7,7 @@ nor how it becomes durable (`connector.journal`), nor the process around it (`co
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -68,28 +69,30 @@ class Receiver:
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer any request."""
         try:
-            if request.raw_path.partition("?")[0] == WEBHOOK_PATH:
-                return await self._receive(request)
-            return await self._answer_get(request)
+            if request.raw_path.partition("?")[0] != WEBHOOK_PATH:
+                return await self._answer_get(request)
+            self._admit(request)
+            if request.content.is_eof():  # as good as always: the body came with the headers
+                body = request.content.read_nowait()
+            else:
+                body = await self._wait_for_body(request)
+            return await self._receive(request, body)
         except Refused as refused:
             self._metrics.refused.labels(refused.reason).inc()
             return to_response(refused)
 
-    async def _receive(self, request: web.BaseRequest) -> web.Response:
+    def _admit(self, request: web.BaseRequest) -> None:
         if request.method != "POST":
             raise _wrong_method("POST")
         if self._peers.allowed:
             self._check_peer(request)
-        _check_content_type(request.headers.get("Content-Type"))
-        if request.content.is_eof():  # as good as always: the body came with the headers
-            body = request.content.read_nowait()
-        else:
-            body = await self._wait_for_body(request)
+        if not _is_json(request.headers.get("Content-Type")):
+            detail = "The content type is not JSON; send Content-Type: application/json."
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
+
+    async def _receive(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if len(body) > self._max_body_bytes:
             raise self._too_large()
-        return await self._answer(request, body)
-
-    async def _answer(self, request: web.BaseRequest, body: bytes) -> web.Response:
         now_ns = self._clock_ns()
         verified_by = self._authenticate(request, body, now_ns)
         trace_id, event_name, problem = read_envelope(body)
@@ -175,12 +178,11 @@ def _json(document: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), headers=_JSON)
 
 
-def _check_content_type(content_type: str | None) -> None:
+@lru_cache(maxsize=256)
+def _is_json(content_type: str | None) -> bool:
     # None says nothing against JSON, and an event is worth more than a header.
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        detail = "The content type is not JSON; send Content-Type: application/json."
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _wrong_method(allowed: str) -> Refused:
