@@ -6,6 +6,7 @@ interpreter that has dlt and nothing of ours, so that nothing of ours is importe
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -182,6 +183,7 @@ def _sync(landing: Path, target: Path, watch: Stopwatch, *, is_full_refresh: boo
 
 
 def _run_dlt(rows: Iterator[object], target: Path, watch: Stopwatch) -> None:
+    os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"  # it warns at every batch that its schema has more hints
     import dlt  # type: ignore[import-not-found, unused-ignore]
 
     target.unlink(missing_ok=True)
