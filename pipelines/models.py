@@ -17,6 +17,8 @@ import duckdb
 
 CHANGED = "changed"
 """The relation that holds the keys a model is to compute anew; the runner makes it."""
+EXISTING = "existing"
+"""The relation that holds the rows that a table has for those keys now; the runner makes it."""
 
 _NO_MODELS = ("checks", "queries")
 _FIELD = re.compile(r"^(?P<name>[a-z][a-z_. ]*):\s*(?P<value>.*)$")
@@ -80,12 +82,12 @@ class Model(SqlFile):
     @property
     def upstream(self) -> frozenset[str]:
         """The relations that feed it."""
-        return self.reads - {CHANGED, self.table}
+        return self.reads - {CHANGED, EXISTING, self.table}
 
     @property
     def is_incremental(self) -> bool:
         """Whether it computes only changed keys; any other model is computed whole."""
-        return CHANGED in self.reads
+        return bool({CHANGED, EXISTING} & self.reads)
 
     def changed_by(self, upstream: str) -> str:
         """The SELECT, its FROM left out, that turns changed rows of `upstream` into keys of this model."""

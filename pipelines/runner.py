@@ -12,7 +12,7 @@ import duckdb
 
 from pipelines.audit import Finding, assertions, run_check
 from pipelines.ledger import Ledger, columns_of, create_empty, quoted
-from pipelines.models import CHANGED, Check, Model
+from pipelines.models import CHANGED, EXISTING, Check, Model
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,14 @@ class Runner:
         listed = ", ".join(names)
         keys = ", ".join(model.keys)
         same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
+        # By rowid, because a join alone would read every column of every row to find these.
+        found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
+        existing = self._make(
+            EXISTING, f"select rowid as row_id, {listed} from {model.table} where rowid in ({found})"
+        )
         create_empty(self._sql, "temp table computed", columns)
         ((added,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
         self._audit(model, "computed")
-        existing = self._make(
-            "existing",
-            f"select rowid as row_id, {listed} from {model.table} semi join {CHANGED} using ({keys})",
-        )
         if not existing:
             self._sql.execute(f"insert into {model.table} from computed")
             self._tell_readers(model, "computed")

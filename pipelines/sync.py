@@ -62,7 +62,7 @@ class Sync:
         files = [file for file in self._landing.list_files(source.zone) if file.path not in known]
         if not files and self._runner.stands(model):
             return Update(self._runner.refresh(model))
-        return self._load(model, source, files)
+        return self._load(self._runner, model, source, files)
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -92,18 +92,20 @@ class Sync:
         if self._file.published is None:
             return
         published = self._published_paths()
+        # What is repeated here was checked before it was published.
+        repeater = Runner(self._file.connection, self._models)
         is_behind = False
         for model in self._models:
             source = source_of(model)
-            missing = published.get(model.table, set()) - self._runner.ledger.loaded_paths(model)
-            if source is not None and (missing or not self._runner.stands(model)):
+            missing = published.get(model.table, set()) - repeater.ledger.loaded_paths(model)
+            if source is not None and (missing or not repeater.stands(model)):
                 files = [file for file in self._landing.list_files(source.zone) if file.path in missing]
-                self._load(model, source, files)
+                self._load(repeater, model, source, files)
                 is_behind = True
         if is_behind:
             for model in self._models:
                 if source_of(model) is None:
-                    self._runner.refresh(model)
+                    repeater.refresh(model)
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
@@ -122,18 +124,20 @@ class Sync:
             paths.setdefault(table, set()).add(path)
         return paths
 
-    def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
+    def _load(self, runner: Runner, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
         total = Update(Outcome(0, 0, 0))
         for group in chunks_of(files, size_bytes=_CHUNK_BYTES, file_count=_CHUNK_FILES):
-            total = add_updates(total, self._load_group(model, source, group))
+            total = add_updates(total, self._load_group(runner, model, source, group))
         return total
 
-    def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
+    def _load_group(
+        self, runner: Runner, model: Model, source: Source, files: Sequence[LandedFile]
+    ) -> Update:
         chunk = read_chunk(source, self._landing, files)
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file stays out of the ledger, so it loads by itself once it can be read.
-            outcome = self._runner.load(model, chunk.counts)
+            outcome = runner.load(model, chunk.counts)
         finally:
             self._file.connection.unregister(source.relation)
         rows_read = sum(row_count for _, row_count in chunk.counts)

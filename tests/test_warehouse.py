@@ -203,17 +203,15 @@ def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path
     shutil.copytree(sql_folder(), folder.sql)
     land_call(folder, 0)
     folder.sync()
-    calls = folder.sql / "core" / "calls.sql"
-    text = calls.read_text()
-    column = "--   updated_at timestamp:"
-    text = text.replace(column, f"--   is_new boolean: added later\n{column}")
-    calls.write_text(
-        text.replace("    lives.event_count,\n", "    lives.event_count,\n    true as is_new,\n")
-    )
+    calls, daily = folder.sql / "core" / "calls.sql", folder.sql / "marts" / "agent_daily.sql"
+    calls.write_text("-- Said in other words.\n" + calls.read_text())
+    text = daily.read_text().replace("    count(*) as calls,\n", "    count(*) as calls,\n    true as is_new,\n")
+    column = "--   completed bigint:"
+    daily.write_text(text.replace(column, f"--   is_new boolean: added later\n{column}"))
     with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
         sync.update(next(model for model in folder.models if model.name == "quarantine"))
         sync.publish(NOON)
-    assert folder.query("select is_new from calls") == [(True,)]
+    assert folder.query("select is_new from agent_daily") == [(True,)]
     assert folder.query("select count(*) from calls_enriched") == [(1,)]
 
 

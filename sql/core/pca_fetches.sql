@@ -22,8 +22,10 @@ with announcements as (
         arg_max(agent_id, struct_pack(received_at, trace_id)) as agent_id,
         max(received_at) as announced_at
     from events
-    semi join changed using (call_id)
-    where event_name = 'callAnalysis.pcaCompleted' and status = 'success'
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from events semi join changed using (call_id))
+        and event_name = 'callAnalysis.pcaCompleted'
+        and status = 'success'
     group by call_id
 ),
 

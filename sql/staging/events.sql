@@ -31,8 +31,7 @@ with delivered as (
 
 known as (
     select trace_id, event_name, received_at, verified_by, body, deliveries
-    from events
-    semi join changed using (trace_id)
+    from existing
 ),
 
 every_delivery as (
