@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 from receiving import ReceiverProcess, landed_rows, make_body, make_delivery, post, until
+from warehousing import DataFolder, bodies_of
 
 from connector.compaction import compact
 from connector.delivery import Group, to_batch
 from connector.landing import EVENTS_ZONE, Landing
 from connector.schemas import EVENT_SCHEMA
+from connector.simulator import World
 
 BUCKET = "verbex-events"
 
@@ -160,3 +162,17 @@ async def test_a_receiver_starts_and_acknowledges_without_its_store(
         await until(lambda: "can't be landed" in receiver.log)
         assert (await post(receiver.url, make_body()))[0] == 200
     assert len(list((tmp_path / "data" / "journal").rglob("*.segment"))) > 0
+
+
+@pytest.mark.usefixtures("store")
+def test_tables_are_made_from_a_bucket_as_from_a_folder(tmp_path: Path) -> None:
+    """The pipeline reads landing in S3 by the same code, and the tables are the same."""
+    bodies = bodies_of(World.build(calls=10))
+    tables = []
+    for url in (f"s3://{BUCKET}/landing", None):
+        folder = DataFolder(tmp_path / f"data-{len(tables)}", landing_url=url)
+        folder.land(bodies)
+        folder.sync()
+        tables.append({name: rows for name, rows in folder.tables().items() if name != "quarantine"})
+    assert tables[0]["events"]
+    assert tables[0] == tables[1]

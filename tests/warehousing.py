@@ -26,15 +26,16 @@ _numbers = count(1)
 
 @dataclass
 class DataFolder:
-    """One data folder with its landing and its warehouse."""
+    """One data folder with its warehouse, and its landing unless that is elsewhere."""
 
     path: Path
     sql: Path = field(default_factory=sql_folder)
+    landing_url: str | None = None
 
     @property
     def landing(self) -> Landing:
         """Its landing zone."""
-        return Landing(str(self.path / "landing"))
+        return Landing(self.landing_url or str(self.path / "landing"))
 
     @property
     def warehouse(self) -> Warehouse:
