@@ -7,7 +7,6 @@ swaps the link by an atomic rename. Readers of the file before go on reading it.
 file takes its turn; nothing waits for them, and nothing is copied again once there are three.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from connector.durable import sync_folder
 from connector.lock import LockHeldError, hold_lock
 
 # BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
@@ -112,7 +112,7 @@ class WarehouseFile:
         aside.unlink(missing_ok=True)
         aside.symlink_to(self.path.relative_to(self._link.parent))
         aside.replace(self._link)
-        _sync_folder(self._link.parent)
+        sync_folder(self._link.parent)
 
     def close(self) -> None:
         """Let go of the file, its write-ahead log folded in; calling it again does nothing."""
@@ -136,11 +136,3 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
         if "lock" in str(error):
             return None
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
