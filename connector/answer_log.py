@@ -18,7 +18,7 @@ FLUSH_ROWS = 1000
 FLUSH_BYTES = 16 * 1024 * 1024
 FLUSH_INTERVAL_S = 2.0
 
-Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "swept"]
+Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "backfilled", "swept"]
 
 
 class Attempt(NamedTuple):

@@ -2,8 +2,9 @@
 
 Belongs here: asking for whole days and landing what is listed, raw. What differs from the webhooks, and what
 becomes of it, is for SQL. The rows have the shape of fetched answers, in a zone of their own: each listed
-call is one row with outcome `listed`, and each window that was read to its end gets one row with outcome
-`swept`, whose body says which window. A window without that row was not read to its end.
+call is one row with outcome `listed` (or `backfilled`, if it is to repair our tables), and each window that
+was read to its end gets one row with outcome `swept`, whose body says which window. A window without that row
+was not read to its end.
 """
 
 import random
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from connector.answer_log import AnswerLog, Attempt, answer_log
+from connector.answer_log import AnswerLog, Attempt, Outcome, answer_log
 from connector.client import Clock, VerbexClient, utc_now
 from connector.landing import LISTED_ZONE, Landing
 from connector.settings import Settings
@@ -56,11 +57,13 @@ async def sweep_calls(
     settings: Settings,
     landing: Landing,
     rng: random.Random,
+    is_backfill: bool = False,
     clock: Clock = utc_now,
     progress: Progress | None = None,
 ) -> SweepSummary:
     """List the calls of each window and land them in `LISTED_ZONE`.
 
+    With `is_backfill` they are marked to become part of our calls, and not only to be compared with them.
     A sweep that was stopped goes on with the windows that have no `swept` row yet.
 
     Raises:
@@ -73,8 +76,10 @@ async def sweep_calls(
         answer_log(landing, LISTED_ZONE, summary.fetcher_id) as log,
     ):
         for window in windows:
-            calls = await _sweep(window, client, log, clock)
-            await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=_describe(window, calls)))
+            outcome: Outcome = "backfilled" if is_backfill else "listed"
+            calls = await _sweep(window, client, log, clock, outcome)
+            body = _describe(window, calls, is_backfill=is_backfill)
+            await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=body))
             summary.windows += 1
             summary.calls += calls
             if progress is not None:
@@ -82,7 +87,7 @@ async def sweep_calls(
     return summary
 
 
-async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Clock) -> int:
+async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Clock, outcome: Outcome) -> int:
     query: dict[str, str | Sequence[str]] = {
         "start_time_after": (window.since - _MARGIN).isoformat(),
         "start_time_before": (window.until + _MARGIN).isoformat(),
@@ -96,7 +101,7 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
         for call in _within(window, page):
             agent_id = str(call["ai_agent_id"]) if call.get("ai_agent_id") else None
             body = msgspec.json.encode(call)
-            await log.add(Attempt(clock(), str(call["_id"]), agent_id, "listed", HTTPStatus.OK, body=body))
+            await log.add(Attempt(clock(), str(call["_id"]), agent_id, outcome, HTTPStatus.OK, body=body))
             found += 1
     return found
 
@@ -117,13 +122,14 @@ def _time_of(text: object) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _describe(window: Window, calls: int) -> bytes:
+def _describe(window: Window, calls: int, *, is_backfill: bool) -> bytes:
     return msgspec.json.encode(
         {
             "since": window.since,
             "until": window.until,
             "agent_ids": window.agent_ids,
             "calls": calls,
+            "is_backfill": is_backfill,
         }
     )
 

@@ -31,6 +31,7 @@ _LANDED = (
     ("landed_events", EVENT_SCHEMA, "Webhook deliveries, as the receiver stored them."),
     ("landed_pca", ANSWER_SCHEMA, "Attempts to fetch post-call analyses, with their raw answers."),
     ("landed_calls", ANSWER_SCHEMA, "Attempts to fetch call details, with their raw answers."),
+    ("landed_listed", ANSWER_SCHEMA, "Calls as Verbex lists them, and the windows read to their ends."),
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli_account import COMMANDS
+from pipelines import cli_account, cli_proof
 from pipelines.cli_common import ENV_FILE, EXIT_FAILED, EXIT_USAGE, fail, format_option, read_settings
 
 if TYPE_CHECKING:
@@ -49,32 +49,6 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
         fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         click.echo("Stopped.")
-
-
-@main.command()
-@click.option("--rebuild", is_flag=True, required=True, help="Build all tables beside and compare them.")
-@format_option
-def verify(*, rebuild: bool, form: "Format") -> None:  # noqa: ARG001 - the flag says which proof is meant
-    """Prove that the published tables are what landing says; exit code 1 if any row differs."""
-    from connector.landing import Landing
-    from pipelines.models import sql_folder
-    from pipelines.rebuilding import compare_with_rebuild
-    from pipelines.show import show
-    from pipelines.warehouse import NothingPublishedError, Warehouse
-
-    settings = read_settings()
-    try:
-        found = list(
-            compare_with_rebuild(Warehouse(settings.data_dir), Landing(settings.landing), sql_folder())
-        )
-    except NothingPublishedError as error:
-        fail(str(error), EXIT_FAILED)
-    columns = ["table", "rows", "published_only", "rebuilt_only", "differing_keys"]
-    rows = [(d.table, d.row_count, d.published_only, d.rebuilt_only, list(d.keys)) for d in found]
-    show(columns, rows, form)
-    if not all(difference.is_equal for difference in found):
-        mend = "`verbex-sync sync --full-refresh` mends them."
-        fail(f"The published tables are not what landing says. {mend}", EXIT_FAILED)
 
 
 @main.command()
@@ -178,5 +152,5 @@ def simulate(
     )
 
 
-for _command in COMMANDS:
+for _command in (*cli_proof.COMMANDS, *cli_account.COMMANDS):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""The commands that ask Verbex about the account itself.
+"""The commands about the subscriptions of an account at Verbex.
 
 As in `pipelines.cli`, what is typed becomes one call and what comes back becomes text; imports wait until a
 command needs them.

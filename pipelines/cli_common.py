@@ -1,6 +1,6 @@
 """What the commands share: settings read, errors told, the choice of format.
 
-No command belongs here; they are in `pipelines.cli` and `pipelines.cli_account`.
+No command belongs here; they are in `pipelines.cli`, `pipelines.cli_proof` and `pipelines.cli_account`.
 """
 
 import sys

@@ -66,6 +66,7 @@ async def test_each_window_read_to_its_end_is_on_record(api: ApiServer, landing:
         "until": "2025-11-11T00:00:00Z",
         "agent_ids": [agent_id],
         "calls": len(expected),
+        "is_backfill": False,
     }
     assert {row["call_id"] for row in rows_of(landing, "listed")} == {call.call_id for call in expected}
     assert swept["sequence"] == len(expected)

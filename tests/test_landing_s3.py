@@ -168,7 +168,7 @@ async def test_a_receiver_starts_and_acknowledges_without_its_store(
 def test_tables_are_made_from_a_bucket_as_from_a_folder(tmp_path: Path) -> None:
     """The pipeline reads landing in S3 by the same code, and the tables are the same."""
     bodies = bodies_of(World.build(calls=10))
-    tables = []
+    tables: list[dict[str, list[tuple[object, ...]]]] = []
     for url in (f"s3://{BUCKET}/landing", None):
         folder = DataFolder(tmp_path / f"data-{len(tables)}", landing_url=url)
         folder.land(bodies)

@@ -205,7 +205,8 @@ def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path
     folder.sync()
     calls, daily = folder.sql / "core" / "calls.sql", folder.sql / "marts" / "agent_daily.sql"
     calls.write_text("-- Said in other words.\n" + calls.read_text())
-    text = daily.read_text().replace("    count(*) as calls,\n", "    count(*) as calls,\n    true as is_new,\n")
+    count = "    count(*) as calls,\n"
+    text = daily.read_text().replace(count, f"{count}    true as is_new,\n")
     column = "--   completed bigint:"
     daily.write_text(text.replace(column, f"--   is_new boolean: added later\n{column}"))
     with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:

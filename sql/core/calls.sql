@@ -1,28 +1,34 @@
 -- One row per call: its life as its events tell it, in whatever order they came.
 --
+-- Starts and ends that no event told come from Verbex's list of calls, once a backfill has taken it in.
+--
 -- grain: call_id
--- not null: call_id, status, pca_status, first_event_at, last_event_at, event_count, updated_at
+-- changed by ops.listed_calls: select call_id where is_backfill
+-- not null: call_id, status, pca_status, event_count, updated_at
 -- columns:
 --   call_id varchar: Verbex's identity of the call
 --   organization_id varchar: the Verbex organization
 --   agent_id varchar: the AI agent that held the call
---   status varchar: completed once CallEnded or pcaCompleted was seen, else in_progress
+--   status varchar: completed once CallEnded or pcaCompleted was seen or a backfill told its end, else in_progress
 --   pca_status varchar: none (not ended), awaiting (ended, not announced), ready (announced, not fetched), failed (announced as failed), fetched, or unavailable (given up)
 --   started_at timestamp: earliest CallStarted, UTC; null if it never came
+--   started_source varchar: where started_at is from: webhook, or api if a backfill told it
 --   ended_at timestamp: latest CallEnded, UTC; null if it never came
+--   ended_source varchar: where ended_at is from: webhook, or api if a backfill told it
 --   duration_s double: from started_at to ended_at [s]
 --   transferred_at timestamp: latest CallTransferred, UTC
 --   transfer_to varchar: where the latest transfer went
 --   pca_completed_at timestamp: latest pcaCompleted, UTC
 --   pca_lag_s double: from ended_at to pca_completed_at [s]
---   first_event_at timestamp: earliest event of any type, UTC
---   last_event_at timestamp: latest event of any type, UTC
+--   first_event_at timestamp: earliest event of any type, UTC; null if only a backfill told the call
+--   last_event_at timestamp: latest event of any type, UTC; null if only a backfill told the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamp: receipt of the newest fact in this row, UTC
 with call_events as (
     select trace_id, event_name, organization_id, call_id, agent_id, status, occurred_at, received_at, body
     from events
-    semi join changed using (call_id)
+    -- by rowid, because a join alone would read the bodies of the whole history
+    where rowid in (select rowid from events semi join changed using (call_id))
 ),
 
 fetches as (
@@ -49,34 +55,82 @@ lives as (
         max(received_at) as received_at
     from call_events
     group by call_id
+),
+
+listings as (
+    select
+        call_id,
+        arg_max(
+            struct_pack(agent_id, started_at, ended_at, listed_at),
+            struct_pack(listed_at, fetcher_id, sequence)
+        ) as listing
+    from ops.listed_calls
+    semi join changed using (call_id)
+    where is_backfill
+    group by call_id
+),
+
+-- what a webhook told wins
+told as (
+    select
+        call_id,
+        lives.organization_id,
+        coalesce(lives.agent_id, listing.agent_id) as agent_id,
+        coalesce(lives.started_at, listing.started_at) as started_at,
+        case
+            when lives.started_at is not null then 'webhook'
+            when listing.started_at is not null then 'api'
+        end as started_source,
+        coalesce(lives.ended_at, listing.ended_at) as ended_at,
+        case
+            when lives.ended_at is not null then 'webhook'
+            when listing.ended_at is not null then 'api'
+        end as ended_source,
+        lives.transferred_at,
+        lives.transfer_to,
+        lives.pca_completed_at,
+        lives.is_pca_announced,
+        lives.first_event_at,
+        lives.last_event_at,
+        coalesce(lives.event_count, 0) as event_count,
+        lives.received_at,
+        listing.listed_at
+    from lives
+    full join listings using (call_id)
 )
 
 select
     call_id,
-    lives.organization_id,
-    lives.agent_id,
+    told.organization_id,
+    told.agent_id,
     case
-        when lives.ended_at is not null or lives.pca_completed_at is not null then 'completed'
+        when told.ended_at is not null or told.pca_completed_at is not null then 'completed'
         else 'in_progress'
     end as status,
     case
         when fetches.state in ('fetched', 'unavailable') then fetches.state
-        when lives.is_pca_announced then 'ready'
-        when lives.pca_completed_at is not null then 'failed'
-        when lives.ended_at is not null then 'awaiting'
+        when told.is_pca_announced then 'ready'
+        when told.pca_completed_at is not null then 'failed'
+        when told.ended_at is not null then 'awaiting'
         else 'none'
     end as pca_status,
-    lives.started_at,
-    lives.ended_at,
-    epoch_us(lives.ended_at - lives.started_at) / 1e6 as duration_s,
-    lives.transferred_at,
-    lives.transfer_to,
-    lives.pca_completed_at,
-    epoch_us(lives.pca_completed_at - lives.ended_at) / 1e6 as pca_lag_s,
-    lives.first_event_at,
-    lives.last_event_at,
-    lives.event_count,
-    greatest(lives.received_at, fetches.last_attempt_at) as updated_at
-from lives
+    told.started_at,
+    told.started_source,
+    told.ended_at,
+    told.ended_source,
+    epoch_us(told.ended_at - told.started_at) / 1e6 as duration_s,
+    told.transferred_at,
+    told.transfer_to,
+    told.pca_completed_at,
+    epoch_us(told.pca_completed_at - told.ended_at) / 1e6 as pca_lag_s,
+    told.first_event_at,
+    told.last_event_at,
+    told.event_count,
+    greatest(
+        told.received_at,
+        fetches.last_attempt_at,
+        case when 'api' in (told.started_source, told.ended_source) or told.event_count = 0 then told.listed_at end
+    ) as updated_at
+from told
 left join fetches using (call_id)
-order by first_event_at, call_id
+order by coalesce(told.first_event_at, told.started_at), call_id

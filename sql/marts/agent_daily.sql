@@ -25,7 +25,7 @@ with days as (
         transferred_at,
         pca_completed_at
     from calls
-    where agent_id is not null
+    where agent_id is not null and coalesce(started_at, first_event_at) is not null
 )
 
 select

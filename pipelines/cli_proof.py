@@ -1,0 +1,127 @@
+"""The commands about what our tables are worth: proven, and repaired.
+
+As in `pipelines.cli`, what is typed becomes one call and what comes back becomes text; imports wait until a
+command needs them.
+"""
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.cli_common import ENV_FILE, EXIT_FAILED, EXIT_USAGE, fail, format_option, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.comparing import Progress, Span
+    from pipelines.show import Format
+    from pipelines.syncing import Syncer
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+_agent_option = click.option("--agent", "agents", multiple=True, help="Calls of this agent only; repeatable.")
+
+
+@click.command()
+@click.option("--rebuild", is_flag=True, help="Compare with all tables built anew from landing instead.")
+@click.option("--since", type=_DAY, help="First UTC day to compare. [default: yesterday]")
+@click.option("--until", type=_DAY, help="Last UTC day to compare. [default: today]")
+@_agent_option
+@format_option
+def verify(
+    *,
+    rebuild: bool,
+    since: datetime | None,
+    until: datetime | None,
+    agents: tuple[str, ...],
+    form: "Format",
+) -> None:
+    """Prove that the tables agree with Verbex's own list of calls; exit code 1 if they don't."""
+    if not rebuild:
+        _verify_with_verbex(_span(since, until, agents), form)
+    elif since or until or agents:
+        fail("--rebuild compares everything: leave --since, --until and --agent out.", EXIT_USAGE)
+    else:
+        _verify_with_rebuild(form)
+
+
+@click.command()
+@click.option("--since", type=_DAY, required=True, help="First UTC day to read.")
+@click.option("--until", type=_DAY, help="Last UTC day to read. [default: today]")
+@_agent_option
+def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]) -> None:
+    """Take calls in from Verbex's own list where webhooks are missing; webhooks win where both tell."""
+    from pipelines.comparing import repair
+
+    span = _span(since, until, agents)
+    with _asking("Reading days") as (syncer, progress):
+        done = repair(syncer, span, progress)
+    left = f" {done.windows_left} days were read before." if done.windows_left else ""
+    click.echo(f"Read {done.calls_listed} calls of {done.windows_read} days.{left}")
+    click.echo("`verbex-sync sync` asks for their analyses and details.")
+
+
+def _verify_with_verbex(span: "Span", form: "Format") -> None:
+    from pipelines.comparing import compare
+    from pipelines.show import show
+
+    with _asking("Listing days") as (syncer, progress):
+        found = compare(syncer, span, progress)
+    show(found.drift.columns, found.drift.rows, form, title="Calls that differ")
+    if form == "table":
+        show(found.completeness.columns, found.completeness.rows, form, title="Completeness by day")
+    if found.settled_count:
+        mend = f"`verbex-sync backfill --since {span.since} --until {span.until}` repairs what can be."
+        fail(f"{found.settled_count} calls differ from what Verbex lists. {mend}", EXIT_FAILED)
+
+
+def _verify_with_rebuild(form: "Format") -> None:
+    from connector.landing import Landing
+    from pipelines.models import sql_folder
+    from pipelines.rebuilding import compare_with_rebuild
+    from pipelines.show import show
+    from pipelines.warehouse import NothingPublishedError, Warehouse
+
+    settings = read_settings()
+    try:
+        found = list(
+            compare_with_rebuild(Warehouse(settings.data_dir), Landing(settings.landing), sql_folder())
+        )
+    except NothingPublishedError as error:
+        fail(str(error), EXIT_FAILED)
+    columns = ["table", "rows", "published_only", "rebuilt_only", "differing_keys"]
+    rows = [(d.table, d.row_count, d.published_only, d.rebuilt_only, list(d.keys)) for d in found]
+    show(columns, rows, form)
+    if not all(difference.is_equal for difference in found):
+        mend = "`verbex-sync sync --full-refresh` mends them."
+        fail(f"The published tables are not what landing says. {mend}", EXIT_FAILED)
+
+
+@contextmanager
+def _asking(text: str) -> "Iterator[tuple[Syncer, Progress]]":
+    """A syncer and a bar; what goes wrong meanwhile ends the command."""
+    from connector.answer import VerbexError
+    from pipelines.execution import RunFailedError
+    from pipelines.simulating import progress_bar
+    from pipelines.syncing import open_syncer
+
+    try:
+        with open_syncer(read_settings(), ENV_FILE) as syncer, progress_bar(text) as progress:
+            yield syncer, progress
+    except (VerbexError, RunFailedError) as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def _span(since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> "Span":
+    from pipelines.comparing import Span
+
+    today = datetime.now(UTC).date()
+    first = since.date() if since else today - timedelta(days=1)
+    last = until.date() if until else today
+    if last < first:
+        fail(f"There is no day from {first} to {last}; --since comes first.", EXIT_USAGE)
+    return Span(first, last, agents)
+
+
+COMMANDS = (verify, backfill)

@@ -1,0 +1,66 @@
+-- One row per call in which our tables and Verbex's own list differ, with what each of them says.
+--
+-- Where several things differ, the kind names the first in this order: missing_here (Verbex lists it, we do
+-- not have it), missing_there (we have it, Verbex does not list it), different_start and different_end (only
+-- one side tells it, or they lie more than a minute apart), pca_missing (it ended, and its analysis is
+-- neither here, nor failed, nor given up).
+--
+-- grain: call_id
+-- not null: call_id, agent_id, day, kind, compared_at, is_in_flight
+-- columns:
+--   call_id varchar: the call
+--   agent_id varchar: the AI agent; empty if nobody told it
+--   day date: UTC day of the call's start by Verbex, or else by our events
+--   kind varchar: missing_here, missing_there, different_start, different_end or pca_missing
+--   our_started_at timestamp: its start in calls, UTC
+--   their_started_at timestamp: its start by Verbex's list, UTC
+--   our_ended_at timestamp: its end in calls, UTC
+--   their_ended_at timestamp: its end by Verbex's list, UTC
+--   pca_status varchar: as in calls
+--   compared_at timestamp: when Verbex listed it, or did not, UTC
+--   is_in_flight boolean: whether it ended less than five minutes before, so that the rest may still come
+with kinds as (
+    select
+        call_id,
+        agent_id,
+        day,
+        case
+            when not is_here then 'missing_here'
+            when not is_there then 'missing_there'
+            when their_started_at is not null
+                and coalesce(abs(epoch_us(our_started_at - their_started_at)) > 60_000_000, true)
+                then 'different_start'
+            when their_ended_at is not null
+                and coalesce(abs(epoch_us(our_ended_at - their_ended_at)) > 60_000_000, true)
+                then 'different_end'
+            when their_ended_at is null and our_ended_at <= compared_at - interval 5 minutes
+                then 'different_end'
+            when their_ended_at is not null and pca_status in ('awaiting', 'ready') then 'pca_missing'
+        end as kind,
+        our_started_at,
+        their_started_at,
+        our_ended_at,
+        their_ended_at,
+        pca_status,
+        compared_at
+    from ops.call_comparisons
+    semi join changed using (call_id)
+)
+
+select
+    call_id,
+    agent_id,
+    day,
+    kind,
+    our_started_at,
+    their_started_at,
+    our_ended_at,
+    their_ended_at,
+    pca_status,
+    compared_at,
+    coalesce(
+        coalesce(their_ended_at, their_started_at, our_started_at) > compared_at - interval 5 minutes, false
+    ) as is_in_flight
+from kinds
+where kind is not null
+order by day, call_id

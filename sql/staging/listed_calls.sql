@@ -1,0 +1,40 @@
+-- One row per call and sweep of Verbex's list of calls: what Verbex knew of it then.
+--
+-- The transcripts that the list tells too stay in landing.
+--
+-- schema: ops
+-- grain: fetcher_id, sequence
+-- not null: fetcher_id, sequence, call_id, listed_at, is_backfill
+-- columns:
+--   fetcher_id varchar: the sweep
+--   sequence bigint: its number within that sweep
+--   call_id varchar: the call
+--   agent_id varchar: the AI agent that held the call
+--   started_at timestamp: start of the call by the API, UTC
+--   ended_at timestamp: end of the call by the API, UTC; null while it goes on
+--   listed_at timestamp: when Verbex listed it, UTC
+--   is_backfill boolean: whether the sweep was to repair our tables, and not only to compare them
+with answers as (
+    select
+        fetcher_id,
+        sequence,
+        call_id,
+        agent_id,
+        attempted_at at time zone 'UTC' as listed_at,
+        outcome = 'backfilled' as is_backfill,
+        case when json_valid(try(decode(body))) then decode(body) end as call
+    from landed_listed
+    where outcome in ('listed', 'backfilled')
+)
+
+select
+    fetcher_id,
+    sequence,
+    call_id,
+    agent_id,
+    try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
+    try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at,
+    listed_at,
+    is_backfill
+from answers
+order by listed_at, fetcher_id, sequence
