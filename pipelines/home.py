@@ -8,6 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
+# Nothing of ours prints; capturing standard output would start four processes for every run and wait for
+# them to end.
 # Runs start at once instead of waiting up to 5 s for the queue's daemon; the warehouse's own lock keeps
 # two writers apart. All runs' events go to one database: a new one for each run, Dagster's default, costs
 # a third of a small load's time.
@@ -19,6 +21,9 @@ telemetry:
 run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 event_log_storage:
   module: dagster._core.storage.event_log
   class: ConsolidatedSqliteEventLogStorage
@@ -43,15 +48,20 @@ def ensure_home(data_dir: Path, env_file: Path) -> Path:
         The home in use.
     """
     home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or data_dir / "dagster")
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_INSTANCE_YAML.format(home=home), encoding="utf-8")
+    make_home(home)
     if _remembered(env_file) is None:
         with env_file.open("a", encoding="utf-8") as file:
             file.write(f"{_VARIABLE}={home}\n")
     os.environ[_VARIABLE] = str(home)
     return home
+
+
+def make_home(home: Path) -> None:
+    """Make a folder a Dagster home, unless it is one."""
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_INSTANCE_YAML.format(home=home), encoding="utf-8")
 
 
 def open_instance() -> dg.DagsterInstance:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from oracle import ENDED, STARTED
-from warehousing import NOON_US, DataFolder, bodies_of, body
+from warehousing import NOON_US, DataFolder, bodies_of, body, dagster_instance
 
 from connector.settings import Settings
 from connector.simulator import World
@@ -32,7 +32,7 @@ def own_sql(folder: DataFolder, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(tmp_path) as instance:
         yield instance
 
 

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from oracle import ANALYSED, ENDED, STARTED
 from receiving import until
-from warehousing import NOON_US, DataFolder, body
+from warehousing import NOON_US, DataFolder, body, dagster_instance
 
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
@@ -85,7 +85,7 @@ def tick(folder: DataFolder, instance: dg.DagsterInstance, cursor: str | None = 
 def test_the_sensor_asks_for_a_run_of_what_new_files_reach(folder: DataFolder, tmp_path: Path) -> None:
     """Webhook files reach events and all that reads them, and leave the fetched transcripts alone."""
     folder.land([body("a", STARTED, "call", 0)])
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(tmp_path) as instance:
         (request,) = tick(folder, instance).runs
     reached = {key.to_user_string() for key in request.asset_selection or ()}
     assert {"events", "quarantine", "calls", "calls_enriched", "published_warehouse"} <= reached
@@ -96,7 +96,7 @@ def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder,
     """Also the first one: tables that the run does not name are built before they are read or shown."""
     folder.land([body("a", STARTED, "call", 0)])
     definitions = build_definitions(Settings(data_dir=folder.path, api_key=None))
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(tmp_path) as instance:
         (request,) = tick(folder, instance).runs
         job = definitions.resolve_job_def(LOAD_JOB)
         assert job.execute_in_process(instance=instance, asset_selection=request.asset_selection).success
@@ -108,7 +108,7 @@ def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_p
     """No run without a reason."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(tmp_path) as instance:
         assert not tick(folder, instance).runs
 
 
@@ -119,7 +119,7 @@ def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
     folder.land([body("a", STARTED, "call", 0)])
     (broken,) = (folder.path / "landing").rglob("*.parquet")
     broken.write_bytes(b"PAR1 nothing")
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(tmp_path) as instance:
         first = tick(folder, instance)
         assert len(first.runs) == 1
         assert not tick(folder, instance, first.cursor).runs

@@ -2,29 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 from pydantic import SecretStr
 from receiving import SECRET, ReceiverProcess
-from warehousing import DataFolder
+from warehousing import DataFolder, dagster_instance
 
 from connector.settings import Settings
 from connector.simulator import ApiServer, SendOptions, Truth, World, send
 from pipelines.definitions import build_definitions
 from pipelines.execution import run_fetch, run_load
-
-
-@contextmanager
-def recorded(home: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance of its own, in a folder."""
-    home.mkdir(parents=True, exist_ok=True)
-    with dg.DagsterInstance.from_ref(dg.DagsterInstance.local_temp(str(home)).get_ref()) as instance:
-        yield instance
 
 
 async def play(world: World, data_dir: Path) -> None:
@@ -42,7 +31,7 @@ async def play(world: World, data_dir: Path) -> None:
 
 def run_jobs(settings: Settings) -> None:
     definitions = build_definitions(settings)
-    with recorded(settings.data_dir / "dagster") as instance:
+    with dagster_instance(settings.data_dir) as instance:
         run_load(definitions, instance)
         run_fetch(definitions, instance)
         run_load(definitions, instance)

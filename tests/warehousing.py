@@ -8,12 +8,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 
 from connector.event import read_envelope
 from connector.landing import EVENTS_ZONE, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from connector.simulator import World
+from pipelines.home import make_home
 from pipelines.models import Model, load_models, sql_folder
 from pipelines.sync import Update, open_sync
 from pipelines.warehouse import Warehouse
@@ -22,6 +24,12 @@ NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp()) * 1_000_000
 
 _numbers = count(1)
+
+
+def dagster_instance(folder: Path) -> dg.DagsterInstance:
+    """A Dagster instance set up like a user's, in a home of its own."""
+    make_home(folder / "dagster_home")
+    return dg.DagsterInstance.from_config(str(folder / "dagster_home"))
 
 
 @dataclass
