@@ -1,9 +1,10 @@
 """The command line: what is typed becomes settings and one call; what comes back becomes text.
 
-Exit codes: 0 done, 1 failed, 2 typed or set wrongly, 3 somebody else is at it. Imports of Dagster and DuckDB
-wait until a command needs them, so that `serve` carries neither.
+Exit codes: 0 done, 1 failed, 2 typed or set wrongly. Imports of Dagster and DuckDB wait until a command needs
+them, so that `serve` carries neither.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
     from pipelines.execution import RunFailedError
 
     settings = read_settings()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # also where a shell or a service manager started us with interrupts ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with syncing.open_syncer(settings, ENV_FILE, is_full_refresh=full_refresh) as syncer:
             syncer.follow(click.echo) if follow else syncer.run(click.echo)

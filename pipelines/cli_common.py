@@ -13,7 +13,6 @@ from connector.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_BUSY = 3
 
 ENV_FILE = Path(".env")
 

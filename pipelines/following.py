@@ -26,6 +26,7 @@ from pipelines.reporting import check_results, checks_of, finding_result, publis
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import list_fresh
 from pipelines.sync import Update, add_updates
+from pipelines.warehouse import WarehouseBusyError
 
 Echo = Callable[[str], None]
 
@@ -86,6 +87,9 @@ class Follower:
         started_s = time.monotonic()
         try:
             updates = self._update_tables()
+        except WarehouseBusyError as error:
+            self.echo(str(error))
+            return
         except AuditError as error:
             # Nothing is published; what lands next may mend it, and until then asking again is in vain.
             self._tried = list(fresh)

@@ -55,7 +55,7 @@ async def test_what_lands_while_following_is_published_and_told_to_dagster(
     await until(lambda: call_ids(folder) == {"call-a"}, timeout_s=40)
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
     await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
-    following.send_signal(signal.SIGINT)
+    following.send_signal(signal.SIGTERM)
     assert following.wait(30) == 0
     with dg.DagsterInstance.from_config(str(folder.path / "dagster")) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("calls"))
