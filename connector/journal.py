@@ -3,12 +3,14 @@
 Group commit, the bounded queue and the lock belong here. Which segment a group goes into is
 `connector.segment_log`'s, the bytes of one are `connector.segment`'s, landing them is `connector.seal`'s.
 
-While one sync is in flight the next group gathers; there are no timers. Disk work runs on one thread
-of its own, so that segments need no lock.
+While one sync is in flight the next group gathers; there are no timers. A sync that is quick is made on
+the event loop, since handing it to a thread and back takes longer than it does; as soon as one was slow,
+the next are made on a thread, until they are quick again.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -32,6 +34,8 @@ MAX_QUEUED_DELIVERIES = 16_384
 # be read, one to wake its connection, one to be handled. Waiting for those at the door doubles a group
 # when many senders are busy, and costs a lone one some microseconds.
 _TURNS_TO_GATHER = 3
+
+_QUICK_SYNC_S = 0.001
 
 _T = TypeVar("_T")
 
@@ -83,6 +87,7 @@ class Journal:
         self._queued_bytes = 0
         self._has_work = asyncio.Event()
         self._is_closing = False
+        self._last_sync_s = 0.0
         self._flusher: asyncio.Task[None] | None = None
         self.failure: str | None = None
         """Why the last group could not be stored; None when it could."""
@@ -176,8 +181,12 @@ class Journal:
 
     async def _store(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            sync_s = await self._on_thread(lambda: self._log.append(deliveries))
+            if self._last_sync_s < _QUICK_SYNC_S:
+                self._last_sync_s = self._log.append(deliveries)
+            else:
+                self._last_sync_s = await self._on_thread(lambda: self._log.append(deliveries))
         except Exception as error:  # whatever it is, those who wait must be told
+            self._last_sync_s = math.inf
             self.failure = f"{type(error).__name__}: {error}"
             self._metrics.sync_failures.inc()
             fields = {"error": self.failure, "deliveries": len(deliveries)}
@@ -185,7 +194,7 @@ class Journal:
             raise CannotStoreError("The receiver's disk does not take deliveries now.") from error
         self.failure = None
         if deliveries:
-            self._metrics.sync_s.observe(sync_s)
+            self._metrics.sync_s.observe(self._last_sync_s)
             self._metrics.group_size.observe(len(deliveries))
 
     def _on_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:

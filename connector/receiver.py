@@ -11,7 +11,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from connector.auth import AuthenticationError, Authenticator, VerifiedBy
 from connector.delivery import Delivery
@@ -27,7 +27,7 @@ BODY_TIMEOUT_S = 30.0
 MAX_ARRIVING_BYTES = 64 * 1024 * 1024
 """How much of bodies that are not complete yet is held at once, over all connections."""
 
-_JSON = {"Content-Type": "application/json"}
+_JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 
 class Receiver:
@@ -86,7 +86,7 @@ class Receiver:
             raise _wrong_method("POST")
         if self._peers.allowed:
             self._check_peer(request)
-        if not _is_json(request.headers.get("Content-Type")):
+        if not _is_json(request.headers.get(hdrs.CONTENT_TYPE)):
             detail = "The content type is not JSON; send Content-Type: application/json."
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
 
@@ -122,7 +122,7 @@ class Receiver:
             raise Refused(HTTPStatus.BAD_REQUEST, "broken_body", detail) from None
 
     async def _read_slow_body(self, request: web.BaseRequest) -> bytes:
-        if request.headers.get("Expect", "").lower() == "100-continue":
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = bytearray()
         try:

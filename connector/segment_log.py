@@ -7,6 +7,7 @@ what is `connector.journal`'s.
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from connector.delivery import Delivery, Group
@@ -21,7 +22,7 @@ class Unsealed(NamedTuple):
 
 
 class SegmentLog:
-    """The open segment and those before it. Not for use by two threads at once."""
+    """The open segment and those before it. One thread appends at a time; any may ask for the others."""
 
     def __init__(self, folder: Path, receiver_id: str, segment_bytes: int, segment_age_s: float) -> None:
         self._folder = folder
@@ -32,39 +33,41 @@ class SegmentLog:
         self._opened_at_s = 0.0
         self._segment_count = 0
         self._next_sequence = 0
+        self._lock = Lock()
 
     def append(self, deliveries: Sequence[Delivery]) -> float:
         """Store a group durably and say how long it took, in seconds; nothing is promised if it raises."""
         started_at_s = time.monotonic()
-        first_sequence = self._next_sequence
-        # A group that failed may still be on the disk: its numbers are never given again.
-        self._next_sequence += len(deliveries)
-        segment = self._open or self._begin_segment()
-        if not deliveries:
-            return 0.0
-        try:
-            segment.append(Group(first_sequence, deliveries))
-        except BaseException:
-            self.end_segment()
-            raise
-        if segment.size_bytes >= self._segment_bytes:
-            self.end_segment()
+        with self._lock:
+            first_sequence = self._next_sequence
+            # A group that failed may still be on the disk: its numbers are never given again.
+            self._next_sequence += len(deliveries)
+            segment = self._open or self._begin_segment()
+            if not deliveries:
+                return 0.0
+            try:
+                segment.append(Group(first_sequence, deliveries))
+            except BaseException:
+                self._end_segment()
+                raise
+            if segment.size_bytes >= self._segment_bytes:
+                self._end_segment()
         return time.monotonic() - started_at_s
 
     def end_segment(self) -> None:
         """Close the open segment, if there is one; one without a group is removed."""
-        segment, self._open = self._open, None
-        if segment is not None:
-            segment.close()
-            if segment.group_count == 0:
-                segment.path.unlink(missing_ok=True)
+        with self._lock:
+            self._end_segment()
 
     def closed_segments(self) -> list[Path]:
         """The segments no one writes to, oldest first; ends the open one if it is old enough."""
-        if self._open and time.monotonic() - self._opened_at_s >= self._segment_age_s:
-            self.end_segment()
-        open_path = self._open.path if self._open else None
-        return sorted(path for path in self._folder.glob(f"*{SEGMENT_SUFFIX}") if path != open_path)
+        # Listed before the lock, so that nobody who appends waits for it: what opens later is not in it.
+        paths = sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}"))
+        with self._lock:
+            if self._open and time.monotonic() - self._opened_at_s >= self._segment_age_s:
+                self._end_segment()
+            open_path = self._open.path if self._open else None
+        return [path for path in paths if path != open_path]
 
     def unsealed(self) -> Unsealed:
         """How much is in the folder."""
@@ -72,6 +75,13 @@ class SegmentLog:
         oldest_at_s = min((stat.st_mtime for stat in stats), default=None)
         age_s = 0.0 if oldest_at_s is None else max(0.0, time.time() - oldest_at_s)
         return Unsealed(sum(stat.st_size for stat in stats), age_s)
+
+    def _end_segment(self) -> None:
+        segment, self._open = self._open, None
+        if segment is not None:
+            segment.close()
+            if segment.group_count == 0:
+                segment.path.unlink(missing_ok=True)
 
     def _begin_segment(self) -> Segment:
         self._segment_count += 1

@@ -39,6 +39,9 @@ EXIT_SETTINGS = 2
 DRAIN_TIMEOUT_S = 10.0
 LAST_SEAL_TIMEOUT_S = 20.0
 
+# Sealing shares the interpreter with senders who wait; by default it may keep it for 5 ms at a time.
+_LONGEST_TURN_S = 0.0005
+
 
 class Role(NamedTuple):
     """Which of how many workers a process is, and what it does once it listens and when it must stop."""
@@ -94,6 +97,7 @@ async def _receive(settings: Settings, role: Role) -> None:
         )
         async with _listen(settings, role, Server(receiver, metrics)) as url:
             _settle_memory()
+            sys.setswitchinterval(_LONGEST_TURN_S)
             role.on_listening(url)
             await stop.wait()
             logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")

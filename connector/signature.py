@@ -71,8 +71,7 @@ def verify(body: bytes, header: str, secrets: Iterable[str], *, now_s: float, to
 
 def _digest(secret: str, stamp: str, body: bytes) -> str:
     code = _keyed(secret).copy()
-    code.update(f"{stamp}.".encode())
-    code.update(body)
+    code.update(b"%b.%b" % (stamp.encode(), body))
     return code.hexdigest()
 
 

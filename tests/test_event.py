@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from receiving import SEED_BODIES, make_body, make_delivery
 
 from connector.delivery import Group, to_batch
@@ -89,8 +90,8 @@ def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() 
     """A row whose problem is gone gets its names; one still bad keeps its problem; others are left alone."""
     good, bad = make_body("readable"), b"no event"
     stale = [
-        make_delivery(good, trace_id=None)._replace(event_name=None, problem="An older reader said so."),
-        make_delivery(bad, trace_id=None)._replace(event_name=None, problem="An older reader said so."),
+        replace(make_delivery(good, trace_id=None), event_name=None, problem="An older reader said so."),
+        replace(make_delivery(bad, trace_id=None), event_name=None, problem="An older reader said so."),
         make_delivery(good, trace_id="as it was"),
     ]
     table = pa.Table.from_batches([to_batch("r", [Group(0, stale)])])

@@ -1,6 +1,7 @@
 """The journal: what it acknowledged reads back byte for byte, whatever happened in between."""
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,7 +79,7 @@ def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.Tem
 
 
 def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp_path: Path) -> None:
-    """Cut anywhere, a segment gives the groups that are whole, and never an error."""
+    """Cut anywhere, zeros behind the cut or not, a segment gives the groups that are whole."""
     segment = Segment(tmp_path / "whole.segment", "r")
     ends = [segment.size_bytes]
     for number in range(3):
@@ -86,23 +87,24 @@ def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp
         ends.append(segment.size_bytes)
     segment.close()
     data, torn = segment.path.read_bytes(), tmp_path / "torn.segment"
-    for length in range(len(data) + 1):
-        torn.write_bytes(data[:length])
+    for length, zeros in itertools.product(range(len(data) + 1), (0, 100)):
+        torn.write_bytes(data[:length] + bytes(zeros))
         table, torn_bytes = read_segment(torn)
+        whole_bytes = max((end for end in ends if end <= length), default=0)
+        assert torn_bytes == len(data[whole_bytes:length].rstrip(b"\0"))
         whole_groups = sum(end <= length for end in ends[1:])
         assert table["body"].to_pylist() == [b"body %d" % number for number in range(whole_groups)]
-        assert torn_bytes == length - max([0, *(end for end in ends if end <= length)])
 
 
-def test_a_tail_of_zeros_is_cut(tmp_path: Path) -> None:
-    """After a loss of power a file can be longer than what was written into it."""
+def test_the_zeros_ahead_of_a_segment_are_neither_events_nor_torn(tmp_path: Path) -> None:
+    """A process that was killed leaves them behind; one that closed the segment does not."""
     segment = Segment(tmp_path / "r.segment", "r")
     segment.append(Group(0, [make_delivery(b"kept")]))
+    assert segment.path.stat().st_size > segment.size_bytes
+    table, torn_bytes = read_segment(segment.path)
+    assert (table["body"].to_pylist(), torn_bytes) == ([b"kept"], 0)
     segment.close()
-    with segment.path.open("ab") as file:
-        file.write(bytes(4096))
-    assert read_segment(segment.path)[0]["body"].to_pylist() == [b"kept"]
-    assert read_segment(segment.path)[1] == 4096
+    assert segment.path.stat().st_size == segment.size_bytes
 
 
 def test_a_group_with_one_flipped_bit_is_not_taken_for_whole(tmp_path: Path) -> None:
