@@ -4,6 +4,7 @@ An asset says what a table is and shows what became of it. What is done to it is
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -93,12 +94,14 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         check_specs=check_specs(model, checks),
     )
     def table(warehouse: WarehouseResource) -> Iterator[Result]:
+        sync = warehouse.sync()
         try:
-            update = warehouse.sync().update(model)
+            update = sync.update(model)
         except AuditError as error:
             yield finding_result(error.finding)
             raise dg.Failure(str(error), allow_retries=False) from None
-        yield dg.MaterializeResult(metadata=update_metadata(model, update))
+        lag_s = sync.lag_s(model, datetime.now(UTC))
+        yield dg.MaterializeResult(metadata=update_metadata(model, update, lag_s))
         yield from check_results(model, checks, update)
 
     return table

@@ -11,7 +11,7 @@ from pipelines.compacting import COMPACT_JOB, COMPACTION, compaction_asset, comp
 from pipelines.fetching import ANSWERS, answers_asset
 from pipelines.models import load_checks, load_models
 from pipelines.resources import WarehouseResource
-from pipelines.sensors import due_sensor, landing_sensor
+from pipelines.sensors import due_sensor, landing_sensor, retention_sensor
 
 LOAD_JOB = "load"
 FETCH_JOB = "fetch"
@@ -53,6 +53,7 @@ def build_definitions(settings: Settings, warehouse: WarehouseResource | None = 
         sensors=[
             landing_sensor(LOAD_JOB, models),
             due_sensor(FETCH_JOB, has_api_key=settings.api_key is not None),
+            retention_sensor(),
         ],
         resources={"warehouse": warehouse},
         # DuckDB has one writing process; parallel steps would only wait for each other's lock.

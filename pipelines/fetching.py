@@ -61,6 +61,10 @@ class Fetched:
     outcomes: Counter[str] = field(default_factory=Counter)
     stopped_by: str | None = None
 
+    def __add__(self, later: "Fetched") -> "Fetched":
+        """Two fetches as one, which stopped as the later did."""
+        return Fetched(self.outcomes + later.outcomes, later.stopped_by)
+
     @property
     def metadata(self) -> dict[str, int | str]:
         """As Dagster shows it."""

@@ -7,7 +7,7 @@ no row.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,10 +20,11 @@ from connector.settings import Settings
 from pipelines.assets import PUBLISHED
 from pipelines.audit import AuditError
 from pipelines.due import count_due
-from pipelines.fetching import ANSWERS, fetch_all
-from pipelines.models import Check, Model, load_checks
+from pipelines.fetching import ANSWERS, Fetched, fetch_all
+from pipelines.models import Model, load_checks
 from pipelines.reporting import check_results, checks_of, finding_result, published_metadata, update_metadata
 from pipelines.resources import WarehouseResource
+from pipelines.retention import forget_old_records
 from pipelines.sensors import list_fresh
 from pipelines.sync import Update, add_updates
 from pipelines.warehouse import WarehouseBusyError
@@ -45,13 +46,15 @@ class Follower:
     instance: dg.DagsterInstance
     echo: Echo
     _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
+    _told: dict[dg.AssetCheckKey, dg.AssetCheckEvaluation] = field(default_factory=dict)
     _tried: list[object] = field(default_factory=list)
+    _fetched: Fetched | None = None
     _fetch_pause_s: float = _FETCH_EVERY_S
 
     def run(self) -> None:
         """Go on until interrupted; what is not reported yet is reported then."""
         reported_s = fetched_s = time.monotonic()
-        fetch: Future[None] | None = None
+        fetch: Future[Fetched | None] | None = None
         with ThreadPoolExecutor(1) as fetcher:
             try:
                 while True:
@@ -59,10 +62,11 @@ class Follower:
                     now_s = time.monotonic()
                     if now_s - fetched_s >= self._fetch_pause_s and (fetch is None or fetch.done()):
                         if fetch is not None:
-                            fetch.result()
+                            self._note_fetch(fetch.result())
                         fetch, fetched_s = fetcher.submit(self._fetch), now_s
                     if now_s - reported_s >= _REPORT_EVERY_S:
                         self.report()
+                        forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
                         reported_s = now_s
                     time.sleep(_LOOK_EVERY_S)
             finally:
@@ -70,15 +74,33 @@ class Follower:
 
     def report(self) -> None:
         """Tell Dagster what was done since it was told last."""
-        if not self._unreported:
-            return
+        if self._fetched is not None:
+            self._tell(dg.AssetMaterialization(ANSWERS, metadata=self._fetched.metadata))
+            self._fetched = None
+        if self._unreported:
+            self._report_tables()
+
+    def _report_tables(self) -> None:
         checks = load_checks(self.warehouse.sql)
+        status = self.warehouse.status()
+        lags_s = self.warehouse.lags_s()
         for model, update in self._unreported.values():
-            for event in _events(model, checks, update):
-                self.instance.report_runless_asset_event(event)
-        metadata = published_metadata(self.warehouse.published, self.warehouse.status())
-        self.instance.report_runless_asset_event(dg.AssetMaterialization(PUBLISHED, metadata=metadata))
+            metadata = update_metadata(model, update, lags_s[model.table])
+            self._tell(dg.AssetMaterialization(model.name, metadata=metadata))
+            for result in check_results(model, checks_of(model, checks), update):
+                self._tell_if_new(_evaluation(model, result))
+        published = published_metadata(self.warehouse.published, status)
+        self._tell(dg.AssetMaterialization(PUBLISHED, metadata=published))
         self._unreported.clear()
+
+    def _tell(self, event: dg.AssetMaterialization | dg.AssetCheckEvaluation) -> None:
+        self.instance.report_runless_asset_event(event)
+
+    def _tell_if_new(self, evaluation: dg.AssetCheckEvaluation) -> None:
+        """Tell a check's result unless it is the one told last: most say the same for years."""
+        if self._told.get(evaluation.asset_check_key) != evaluation:
+            self._told[evaluation.asset_check_key] = evaluation
+            self._tell(evaluation)
 
     def _load(self) -> None:
         fresh = list_fresh(self.warehouse)
@@ -93,8 +115,7 @@ class Follower:
         except AuditError as error:
             # Nothing is published; what lands next may mend it, and until then asking again is in vain.
             self._tried = list(fresh)
-            evaluation = _evaluation(error.model, finding_result(error.finding))
-            self.instance.report_runless_asset_event(evaluation)
+            self._tell_if_new(_evaluation(error.model, finding_result(error.finding)))
             self.echo(str(error))
             return
         # files that could not be read are still fresh; they are tried again when something else lands
@@ -123,27 +144,24 @@ class Follower:
             update = add_updates(self._unreported[model.name][1], update)
         self._unreported[model.name] = (model, update)
 
-    def _fetch(self) -> None:
+    def _note_fetch(self, fetched: Fetched | None) -> None:
+        """Remember what a fetch came to for the next report, if it asked anything."""
+        if fetched is not None:
+            self._fetched = self._fetched + fetched if self._fetched else fetched
+
+    def _fetch(self) -> Fetched | None:
         if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):
-            return
+            return None
         try:
             fetched = fetch_all(self.settings, self.warehouse)
         except (LockHeldError, NotAuthorizedError, OSError) as error:
             # Rows keep coming whatever becomes of the asking.
             self.echo(f"Nothing was asked: {error}")
             self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S
-            return
+            return None
         self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S
-        self.instance.report_runless_asset_event(dg.AssetMaterialization(ANSWERS, metadata=fetched.metadata))
         self.echo(f"Asked Verbex {fetched.outcomes.total()} times")
-
-
-def _events(
-    model: Model, checks: Sequence[Check], update: Update
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    yield dg.AssetMaterialization(model.name, metadata=update_metadata(model, update))
-    for result in check_results(model, checks_of(model, checks), update):
-        yield _evaluation(model, result)
+        return fetched
 
 
 def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

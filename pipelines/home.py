@@ -34,9 +34,17 @@ retention:
     purge_after_days:
       skipped: 1
       failure: 7
-      success: 7
+      success: 1
 """
 _VARIABLE = "DAGSTER_HOME"
+
+EVENT_LOG = Path("events") / "event_log.db"
+"""Where, in a home that we made, Dagster keeps all runs' events."""
+
+
+def own_home(data_dir: Path) -> Path:
+    """The home that is made where none is set."""
+    return data_dir / "dagster"
 
 
 def ensure_home(data_dir: Path, env_file: Path) -> Path:
@@ -47,7 +55,7 @@ def ensure_home(data_dir: Path, env_file: Path) -> Path:
     Returns:
         The home in use.
     """
-    home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or data_dir / "dagster")
+    home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or own_home(data_dir))
     make_home(home)
     if _remembered(env_file) is None:
         with env_file.open("a", encoding="utf-8") as file:

@@ -74,6 +74,11 @@ class Model(SqlFile):
         """The columns by which rows are replaced: the grain, or fewer where `keys:` says so."""
         return self.listed("keys") or self.grain
 
+    @property
+    def received_column(self) -> str:
+        """In a table that loads from landing, the column that says when a row was received."""
+        return self.fields.get("received", "received_at")
+
     @cached_property
     def reads(self) -> frozenset[str]:
         """Every relation the SELECT reads, itself and `changed` included, CTEs not."""

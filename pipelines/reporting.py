@@ -42,14 +42,16 @@ def column_schema(model: Model) -> dg.TableSchema:
     )
 
 
-def update_metadata(model: Model, update: Update) -> dict[str, float]:
-    """Counts of one update; numbers, so that Dagster plots them over time."""
+def update_metadata(model: Model, update: Update, lag_s: float | None) -> dict[str, float]:
+    """Counts of one update and how far the table is behind; numbers, so that Dagster plots them over time."""
     outcome = update.outcome
     metadata: dict[str, float] = {
         "dagster/row_count": outcome.row_count,
         "rows_added": outcome.rows_added,
         "rows_replaced": outcome.rows_replaced,
     }
+    if lag_s is not None:
+        metadata["lag_s"] = lag_s
     if source_of(model):
         metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
         metadata["duplicates_removed"] = update.rows_taken - (outcome.rows_added - outcome.rows_replaced)
@@ -77,22 +79,24 @@ def check_results(model: Model, checks: Sequence[Check], update: Update) -> Iter
 
 
 def finding_result(finding: Finding) -> dg.AssetCheckResult:
-    """A finding with a sample of the rows that break the rule."""
+    """A finding with a sample of the rows that break the rule, if any do."""
+    sample = {"rows": _rows(finding)} if finding.rows else {}
     return dg.AssetCheckResult(
         passed=finding.row_count == 0,
         check_name=finding.name,
         severity=dg.AssetCheckSeverity.ERROR if finding.is_blocking else dg.AssetCheckSeverity.WARN,
-        metadata={"row_count": finding.row_count, "rows": _rows(finding)},
+        metadata={"row_count": finding.row_count, **sample},
     )
 
 
 def _readable_result(update: Update) -> dg.AssetCheckResult:
     listed = "\n".join(f"- `{path}`: {reason}" for path, reason in sorted(update.unreadable.items()))
+    files = {"files": dg.MetadataValue.md(listed)} if listed else {}
     return dg.AssetCheckResult(
         passed=not update.unreadable,
         check_name=READABLE_CHECK,
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"row_count": len(update.unreadable), "files": dg.MetadataValue.md(listed or "none")},
+        metadata={"file_count": len(update.unreadable), **files},
     )
 
 
@@ -101,5 +105,5 @@ def _rows(finding: Finding) -> dg.TableMetadataValue:
         dg.TableRecord({name: str(value) for name, value in zip(finding.columns, row, strict=True)})
         for row in finding.rows
     ]
-    schema = dg.TableSchema([dg.TableColumn(name) for name in finding.columns or ("none",)])
+    schema = dg.TableSchema([dg.TableColumn(name) for name in finding.columns])
     return dg.MetadataValue.table(records, schema)

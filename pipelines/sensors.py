@@ -7,6 +7,7 @@ seconds. Doing it is the jobs'.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import dagster as dg
 
@@ -15,11 +16,14 @@ from pipelines.assets import PUBLISHED
 from pipelines.due import count_due
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
+from pipelines.retention import forget_old_records
 from pipelines.sources import list_landed, source_of, zone_of
 from pipelines.warehouse import NothingPublishedError
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
+
+_FORGET_EVERY_S = 300
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -88,6 +92,22 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
         return dg.RunRequest(tags={"due": str(due)})
 
     return due_answers
+
+
+def retention_sensor() -> dg.SensorDefinition:
+    """Keeps Dagster's own records within bounds; it starts no run, which would be one more record."""
+
+    @dg.sensor(
+        name="old_records",
+        minimum_interval_seconds=_FORGET_EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Removes old runs and reports from Dagster's storage.",
+    )
+    def old_records(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SkipReason:
+        gone = forget_old_records(context.instance, Path(warehouse.data_dir), datetime.now(UTC))
+        return dg.SkipReason(f"Removed {gone} old runs and reports.")
+
+    return old_records
 
 
 def list_fresh(warehouse: WarehouseResource) -> list[LandedFile]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connector.landing import LandedFile, Landing
+from pipelines.lag import lag_s
 from pipelines.models import Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
 from pipelines.sources import Source, chunks_of, read_chunk, source_of
@@ -63,6 +64,10 @@ class Sync:
         if not files and self._runner.stands(model):
             return Update(self._runner.refresh(model))
         return self._load(self._runner, model, source, files)
+
+    def lag_s(self, model: Model, as_of: datetime) -> float | None:
+        """Seconds from the newest receipt that a table holds to `as_of`; None if it holds none."""
+        return lag_s(self._file.connection, model, self._models, as_of)
 
     @property
     def models(self) -> tuple[Model, ...]:

@@ -18,6 +18,7 @@ from pipelines.execution import RunReport, run_fetch, run_load
 from pipelines.following import Follower
 from pipelines.home import ensure_home, open_instance
 from pipelines.resources import WarehouseResource
+from pipelines.retention import forget_old_records
 
 Echo = Callable[[str], None]
 
@@ -37,6 +38,7 @@ class Syncer:
         Raises:
             RunFailedError: A run failed; what was published before still stands.
         """
+        forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
         echo(_loaded(run_load(self.definitions, self.instance)))
         if not count_due(self.warehouse, datetime.now(UTC)):
             return

@@ -4,6 +4,7 @@
 --
 -- schema: ops
 -- grain: fetcher_id, sequence
+-- received: listed_at
 -- not null: fetcher_id, sequence, call_id, listed_at, is_backfill
 -- columns:
 --   fetcher_id varchar: the sweep

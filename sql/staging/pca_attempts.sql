@@ -2,6 +2,7 @@
 --
 -- schema: ops
 -- grain: fetcher_id, sequence
+-- received: attempted_at
 -- not null: fetcher_id, sequence, call_id, attempted_at, outcome
 -- columns:
 --   fetcher_id varchar: the fetching process

@@ -2,6 +2,7 @@
 --
 -- schema: ops
 -- grain: fetcher_id, sequence
+-- received: swept_at
 -- not null: fetcher_id, sequence, since, until, agent_ids, swept_at, is_backfill
 -- columns:
 --   fetcher_id varchar: the sweep
