@@ -8,6 +8,7 @@ somebody set may hold other projects' runs.
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,12 +60,8 @@ def forget_old_records(instance: dg.DagsterInstance, data_dir: Path, now: dateti
     if Path(instance.root_directory).resolve() != home.resolve():
         return 0
     before = (now - REPORTS_KEPT).astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
-    with sqlite3.connect(home / EVENT_LOG, timeout=60) as events:
-        try:
-            return _forget_runs(instance, events) + _forget_reports(events, before)
-        finally:
-            events.commit()
-            events.close()
+    with closing(sqlite3.connect(home / EVENT_LOG, timeout=60)) as events:
+        return _forget_runs(instance, events) + _forget_reports(events, before)
 
 
 def _forget_runs(instance: dg.DagsterInstance, events: sqlite3.Connection) -> int:
@@ -96,6 +93,7 @@ def _forget_reports(events: sqlite3.Connection, before: str) -> int:
     _delete(events, "event_logs", "id", reports)
     _delete(events, "asset_event_tags", "event_id", reports)
     _delete(events, "asset_check_executions", "id", results)
+    events.commit()
     return len(reports)
 
 
