@@ -6,6 +6,7 @@
 --   last_occurred_at timestamp: the newest event they hold, by Verbex's clock, UTC
 --   lag_s double: from last_received_at to published_at [s]
 --   last_pca_at timestamp: when the newest post-call analysis was fetched, UTC
+--   last_listed_at timestamp: when Verbex's own list of calls was read last, UTC; null if it never was
 --   events bigint: distinct events [count]
 --   duplicates bigint: deliveries beyond the first of an event [count]
 --   quarantined bigint: stored bodies that are no event [count]
@@ -37,6 +38,10 @@ pca_totals as (
     select max(fetched_at) as last_pca_at from pca
 ),
 
+listed_totals as (
+    select max(swept_at) as last_listed_at from ops.swept_windows
+),
+
 received as (
     select greatest(event_totals.last_received_at, quarantine_totals.last_received_at) as last_received_at
     from event_totals, quarantine_totals
@@ -48,10 +53,11 @@ select
     event_totals.last_occurred_at,
     epoch_us($published_at::timestamp - received.last_received_at) / 1e6 as lag_s,
     pca_totals.last_pca_at,
+    listed_totals.last_listed_at,
     event_totals.events,
     event_totals.duplicates,
     quarantine_totals.quarantined,
     call_totals.calls,
     call_totals.pca_awaiting,
     call_totals.pca_ready
-from received, event_totals, quarantine_totals, call_totals, pca_totals
+from received, event_totals, quarantine_totals, call_totals, pca_totals, listed_totals
