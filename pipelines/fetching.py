@@ -16,7 +16,7 @@ import dagster as dg
 
 from connector.answer import NotAuthorizedError
 from connector.fetch import fetch_due
-from connector.lock import LockHeldError, hold_lock
+from connector.lock import LockHeldError, hold_lock, is_held
 from connector.settings import Settings
 from pipelines.assets import PUBLISHED, Result
 from pipelines.due import ZONES, list_due
@@ -80,9 +80,8 @@ def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Fetched:
         NotAuthorizedError: The key is not accepted; what was answered before is landed.
     """
     fetched = Fetched()
-    folder = Path(warehouse.data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold_lock(folder / "fetch.lock"):
+    Path(warehouse.data_dir).mkdir(parents=True, exist_ok=True)
+    with hold_lock(_lock_of(warehouse)):
         for zone in ZONES:
             if due := list_due(warehouse, zone, datetime.now(UTC)):
                 summary = asyncio.run(
@@ -98,6 +97,15 @@ def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Fetched:
                 if summary.stopped_by is not None:
                     fetched.stopped_by = str(summary.stopped_by)
     return fetched
+
+
+def is_fetching(warehouse: WarehouseResource) -> bool:
+    """Whether a process is asking Verbex at this moment."""
+    return is_held(_lock_of(warehouse))
+
+
+def _lock_of(warehouse: WarehouseResource) -> Path:
+    return Path(warehouse.data_dir) / "fetch.lock"
 
 
 def _key_result(settings: Settings) -> dg.AssetCheckResult:

@@ -74,6 +74,10 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         self.close()
         return self.published
 
+    def is_being_written(self) -> bool:
+        """Whether a process is writing the warehouse at this moment."""
+        return self._files.is_being_written()
+
     def read(self) -> duckdb.DuckDBPyConnection:
         """The published warehouse, for reading.
 

@@ -18,9 +18,9 @@ from pipelines.home import EVENT_LOG, own_home
 
 RUNS_KEPT = {
     (dg.DagsterRunStatus.SUCCESS,): 500,
-    (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED): 100,
+    tuple(status for status in dg.DagsterRunStatus if status is not dg.DagsterRunStatus.SUCCESS): 100,
 }
-"""How many of the newest runs are kept, by how they ended."""
+"""How many of the newest runs are kept, by how they ended; one that was killed is unfinished for ever."""
 REPORTS_KEPT = timedelta(days=7)
 """How long the materialisations and check results that follow mode reports are kept."""
 

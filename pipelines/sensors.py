@@ -14,6 +14,7 @@ import dagster as dg
 from connector.landing import LandedFile
 from pipelines.assets import PUBLISHED
 from pipelines.due import count_due
+from pipelines.fetching import is_fetching
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
@@ -23,6 +24,7 @@ from pipelines.warehouse import NothingPublishedError
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
+_START_TIMEOUT = timedelta(minutes=1)
 _FORGET_EVERY_S = 300
 
 _UNFINISHED = [
@@ -54,7 +56,7 @@ def landing_sensor(job_name: str, models: Sequence[Model]) -> dg.SensorDefinitio
         fresh = list_fresh(warehouse)
         if not fresh:
             return dg.SkipReason("Nothing landed that is not published.")
-        if _is_running(context.instance, job_name):
+        if warehouse.is_being_written() or _is_starting(context.instance, job_name):
             return dg.SkipReason("A load is running; what landed since comes with the next one.")
         fingerprint = sha256(repr(fresh).encode()).hexdigest()
         if fingerprint == context.cursor:
@@ -85,7 +87,7 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
         due = count_due(warehouse, now)
         if not due:
             return dg.SkipReason("Nothing is due.")
-        if _is_running(context.instance, job_name):
+        if is_fetching(warehouse) or _is_starting(context.instance, job_name):
             return dg.SkipReason("A fetch is running; what became due since comes with the next one.")
         if _failed_since(context.instance, job_name, now - _PAUSE_AFTER_FAILURE):
             return dg.SkipReason("The last fetch failed less than a minute ago; its run says why.")
@@ -133,8 +135,14 @@ def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[st
     return [model.name for model in models if model.table in reached]
 
 
-def _is_running(instance: dg.DagsterInstance, job_name: str) -> bool:
-    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED), limit=1))
+def _is_starting(instance: dg.DagsterInstance, job_name: str) -> bool:
+    """Whether a run was asked for that may not hold its lock yet.
+
+    The lock says what is running: a run whose process was killed is unfinished for ever.
+    """
+    since = datetime.now(UTC) - _START_TIMEOUT
+    starting = dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=since)
+    return bool(instance.get_runs(starting, limit=1))
 
 
 def _failed_since(instance: dg.DagsterInstance, job_name: str, since: datetime) -> bool:

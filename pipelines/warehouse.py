@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from connector.durable import sync_folder
-from connector.lock import LockHeldError, hold_lock
+from connector.lock import LockHeldError, hold_lock, is_held
 
 # BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
 _STORAGE_VERSION = "v1.0.0"
@@ -36,6 +36,7 @@ class Warehouse:
     def __init__(self, data_dir: Path) -> None:
         self.published = data_dir / "warehouse.duckdb"
         self._folder = data_dir / "warehouse"
+        self._lock = self._folder / "writer.lock"
 
     @contextmanager
     def write(self, *, wait_s: float = 60.0) -> Iterator["WarehouseFile"]:
@@ -47,7 +48,7 @@ class Warehouse:
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(hold_lock(self._folder / "writer.lock", wait_s=wait_s))
+                stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
             except LockHeldError as error:
                 raise WarehouseBusyError(
                     f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s; "
@@ -56,6 +57,10 @@ class Warehouse:
             file = self._next_file()
             stack.callback(file.close)
             yield file
+
+    def is_being_written(self) -> bool:
+        """Whether a process is writing at this moment."""
+        return is_held(self._lock)
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """Open the published file for reading.

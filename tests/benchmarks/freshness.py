@@ -22,21 +22,27 @@ from pathlib import Path
 
 import duckdb
 
+LOG = "log"
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from receiving import ReceiverProcess, until  # noqa: E402
 
 from connector.simulator import SendOptions, World, send  # noqa: E402
+from pipelines.home import make_home, own_home  # noqa: E402
+
+
+class EndedError(Exception):
+    """What is measured has ended by itself."""
 
 
 @contextmanager
-def running(command: list[str], folder: Path, log: str) -> Iterator[None]:
+def running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A command in a session of its own, ended with all its children."""
-    with (folder / log).open("wb") as out:
+    with (folder / LOG).open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, start_new_session=True)
         try:
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -73,8 +79,14 @@ class Watch:
             self._newest = max(self._newest, updated_at)
 
 
-async def measure(folder: Path, rate: float, duration_s: float) -> list[float]:
-    """Seconds from each acknowledgement to the row, in the order of sending."""
+async def measure(
+    folder: Path, process: "subprocess.Popen[bytes]", rate: float, duration_s: float
+) -> list[float]:
+    """Seconds from each acknowledgement to the row, in the order of sending.
+
+    Raises:
+        EndedError: What keeps the tables fresh has ended, so that no row would ever come.
+    """
     data_dir = folder / "data"
     world = World.build(calls=int(rate * duration_s))
     planned = world.deliveries(duplicates=0, disorder=0)
@@ -86,10 +98,17 @@ async def measure(folder: Path, rate: float, duration_s: float) -> list[float]:
 
         def note(done: int, _: int) -> None:
             acked_at_s[str(deliveries[done - 1].event.call_id)] = time.time()
+            if process.poll() is not None:
+                raise EndedError
+
+        def is_seen() -> bool:
+            return process.poll() is not None or watch.seen_at_s.keys() >= acked_at_s.keys()
 
         await send(deliveries, SendOptions(url=receiver.url, rate_per_s=rate, concurrency=1), note)
-        await until(lambda: watch.seen_at_s.keys() >= acked_at_s.keys(), timeout_s=60)
+        await until(is_seen, timeout_s=60)
         task.cancel()
+    if process.poll() is not None:
+        raise EndedError
     return [watch.seen_at_s[call_id] - at_s for call_id, at_s in acked_at_s.items()]
 
 
@@ -102,28 +121,30 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "data" / "dagster").mkdir(parents=True)
-        os.environ["DAGSTER_HOME"] = str(folder / "data" / "dagster")
-        os.environ["VERBEX_DATA_DIR"] = str(folder / "data")
+        home = own_home(folder / "data")
+        make_home(home)
+        os.environ |= {"DAGSTER_HOME": str(home), "VERBEX_DATA_DIR": str(folder / "data")}
         follow = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
         dev = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions", "-p", "0"]
-        with running(dev if options.dagster_dev else follow, folder, "log"):
+        with running(dev if options.dagster_dev else follow, folder) as process:
             time.sleep(20 if options.dagster_dev else 8)
-            before = storage_bytes(folder)
-            lags_s = sorted(asyncio.run(measure(folder, options.rate, options.duration_s)))
-        grown = storage_bytes(folder) - before
-        if not lags_s:
-            print((folder / "log").read_text()[-4000:])
-            raise SystemExit("No row appeared.")
+            before = storage_bytes(home)
+            try:
+                measured = asyncio.run(measure(folder, process, options.rate, options.duration_s))
+            except (EndedError, TimeoutError):
+                print((folder / LOG).read_text()[-4000:])
+                raise SystemExit("The rows did not all appear; above is the end of the log.") from None
+        grown = storage_bytes(home) - before
+        lags_s = sorted(measured)
     cut = statistics.quantiles(lags_s, n=100)
     figures = " | ".join(f"{value:.2f}" for value in (cut[49], cut[89], cut[98], lags_s[-1]))
     print("| rows | p50 s | p90 s | p99 s | max s | Dagster storage |\n|---|---|---|---|---|---|")
     print(f"| {len(lags_s)} | {figures} | {grown / 1e6:.2f} MB |")
 
 
-def storage_bytes(folder: Path) -> int:
+def storage_bytes(home: Path) -> int:
     """What Dagster keeps on disk."""
-    return sum(path.stat().st_size for path in (folder / "data" / "dagster").rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":
