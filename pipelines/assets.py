@@ -25,6 +25,8 @@ from pipelines.sources import source_of
 
 PUBLISHED = "published_warehouse"
 
+_NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...`, and it is said here and in the database."
+
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
@@ -88,9 +90,12 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         deps=upstream,
         group_name=model.folder,
         kinds={"duckdb", "sql"},
-        description=model.description or None,
+        description=model.description or _NO_DESCRIPTION.format(model.folder, model.name),
         code_version=model.fingerprint,
-        metadata={"dagster/column_schema": column_schema(model), "dagster/relation_identifier": model.table},
+        metadata={
+            "dagster/column_schema": column_schema(model.columns),
+            "dagster/relation_identifier": model.table,
+        },
         check_specs=check_specs(model, checks),
     )
     def table(warehouse: WarehouseResource) -> Iterator[Result]:
@@ -100,8 +105,8 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         except AuditError as error:
             yield finding_result(error.finding)
             raise dg.Failure(str(error), allow_retries=False) from None
-        lag_s = sync.lag_s(model, datetime.now(UTC))
-        yield dg.MaterializeResult(metadata=update_metadata(model, update, lag_s))
+        facts = sync.facts(model, datetime.now(UTC))
+        yield dg.MaterializeResult(metadata=update_metadata(model, update, facts))
         yield from check_results(model, checks, update)
 
     return table

@@ -83,9 +83,9 @@ class Follower:
     def _report_tables(self) -> None:
         checks = load_checks(self.warehouse.sql)
         status = self.warehouse.status()
-        lags_s = self.warehouse.lags_s()
+        facts = self.warehouse.facts()
         for model, update in self._unreported.values():
-            metadata = update_metadata(model, update, lags_s[model.table])
+            metadata = update_metadata(model, update, facts[model.table])
             self._tell(dg.AssetMaterialization(model.name, metadata=metadata))
             for result in check_results(model, checks_of(model, checks), update):
                 self._tell_if_new(_evaluation(model, result))

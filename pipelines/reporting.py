@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.audit import Finding, assertions
-from pipelines.models import Check, Model
+from pipelines.facts import TableFacts
+from pipelines.models import Check, Column, Model
 from pipelines.sources import source_of
 from pipelines.sync import Update
 
@@ -35,23 +36,28 @@ def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec
     return specs
 
 
-def column_schema(model: Model) -> dg.TableSchema:
-    """The columns as the SQL header describes them."""
+def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """Columns as Dagster shows them."""
     return dg.TableSchema(
-        [dg.TableColumn(column.name, column.type, column.description) for column in model.columns]
+        [dg.TableColumn(column.name, column.type, column.description) for column in columns]
     )
 
 
-def update_metadata(model: Model, update: Update, lag_s: float | None) -> dict[str, float]:
-    """Counts of one update and how far the table is behind; numbers, so that Dagster plots them over time."""
+def update_metadata(model: Model, update: Update, facts: TableFacts) -> dict[str, float | dg.TableSchema]:
+    """Counts of one update and how far the table is behind: numbers, so that Dagster plots them over time.
+
+    The columns too, where no header could tell them before.
+    """
     outcome = update.outcome
-    metadata: dict[str, float] = {
+    metadata: dict[str, float | dg.TableSchema] = {
         "dagster/row_count": outcome.row_count,
         "rows_added": outcome.rows_added,
         "rows_replaced": outcome.rows_replaced,
     }
-    if lag_s is not None:
-        metadata["lag_s"] = lag_s
+    if facts.lag_s is not None:
+        metadata["lag_s"] = facts.lag_s
+    if not model.columns:
+        metadata["dagster/column_schema"] = column_schema(facts.columns)
     if source_of(model):
         metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
         metadata["duplicates_removed"] = update.rows_taken - (outcome.rows_added - outcome.rows_replaced)

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 
 from connector.landing import Landing
 from connector.settings import Settings
-from pipelines.lag import lag_s
+from pipelines.facts import TableFacts, look_up
 from pipelines.models import load_models, sql_folder
 from pipelines.sync import Sync, open_sync
 from pipelines.warehouse import Warehouse
@@ -98,8 +98,8 @@ class WarehouseResource(dg.ConfigurableResource[object]):
             (row,) = result.fetchall()
         return dict(zip(names, row, strict=True))
 
-    def lags_s(self) -> dict[str, float | None]:
-        """How far each published table was behind when it was published, by table.
+    def facts(self) -> dict[str, TableFacts]:
+        """What each published table tells of itself as of its publishing, by table.
 
         Raises:
             NothingPublishedError: No sync has published one yet.
@@ -108,7 +108,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         with self.read() as connection:
             ((published_at,),) = connection.execute("select published_at from pipeline_status").fetchall()
             as_of = published_at.replace(tzinfo=UTC)
-            return {model.table: lag_s(connection, model, models, as_of) for model in models}
+            return {model.table: look_up(connection, model, models, as_of) for model in models}
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """End the session of a run that published nothing; what it committed stays for the next one."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connector.landing import LandedFile, Landing
-from pipelines.lag import lag_s
+from pipelines.facts import TableFacts, look_up
 from pipelines.models import Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
 from pipelines.sources import Source, chunks_of, read_chunk, source_of
@@ -65,9 +65,9 @@ class Sync:
             return Update(self._runner.refresh(model))
         return self._load(self._runner, model, source, files)
 
-    def lag_s(self, model: Model, as_of: datetime) -> float | None:
-        """Seconds from the newest receipt that a table holds to `as_of`; None if it holds none."""
-        return lag_s(self._file.connection, model, self._models, as_of)
+    def facts(self, model: Model, as_of: datetime) -> TableFacts:
+        """What the table of `model` tells of itself as of `as_of`."""
+        return look_up(self._file.connection, model, self._models, as_of)
 
     @property
     def models(self) -> tuple[Model, ...]:
