@@ -2,13 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from oracle import ENDED, STARTED
-from warehousing import NOON_US, DataFolder, bodies_of, body, dagster_instance
+from warehousing import NOON, NOON_US, DataFolder, bodies_of, body, dagster_instance
 
+from connector.landing import PCA_ZONE
 from connector.settings import Settings
 from connector.simulator import World
 from pipelines.compacting import COMPACT_JOB
@@ -96,6 +98,20 @@ def test_materialising_everything_reports_rows_read_added_and_kept(
     assert not check_results(result)["api_key_is_set"].passed
 
 
+def test_every_table_tells_how_far_it_is_behind(folder: DataFolder, instance: dg.DagsterInstance) -> None:
+    """Seconds from the newest receipt it was made from, whether it loads from landing or reads tables."""
+    folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US - 60_000_000)
+    folder.land_answers(PCA_ZONE, [{"call_id": "call", "attempted_at": NOON - timedelta(seconds=10)}])
+    folder.sync()
+    facts = WarehouseResource.from_settings(Settings(data_dir=folder.path)).facts()
+    lags_s = {table: fact.lag_s for table, fact in facts.items()}
+    assert (lags_s["events"], lags_s["quarantine"], lags_s["ops.pca_attempts"]) == (60, None, 10)
+    assert lags_s["calls"] == lags_s["agent_daily"] == lags_s["pca_items"] == 10
+    result = load(folder, instance)
+    (event,) = result.asset_materializations_for_node("calls")
+    assert event.metadata["lag_s"].value == pytest.approx((datetime.now(UTC) - NOON).total_seconds(), abs=90)
+
+
 def test_a_file_that_cannot_be_read_is_named_and_everything_else_goes_on(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
@@ -165,6 +181,12 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
     load(folder, instance)
     assert folder.query("from busy_agents") == [("agent", 2)]
+    event = instance.get_latest_materialization_event(dg.AssetKey("busy_agents"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    schema = event.asset_materialization.metadata["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert [(one.name, one.type) for one in schema.columns] == [("agent_id", "varchar"), ("calls", "bigint")]
     graph = definitions_of(folder).resolve_asset_graph()
     assert graph.get(dg.AssetKey("busy_agents")).parent_keys == {dg.AssetKey("calls")}
 
