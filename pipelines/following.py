@@ -136,9 +136,9 @@ class Follower:
         return updates
 
     def _note(self, model: Model, update: Update) -> None:
-        """Remember an update for the next report, unless it did nothing."""
+        """Remember an update for the next report, unless it changed nothing."""
         outcome = update.outcome
-        if not (update.files_read or update.unreadable or outcome.rows_added or outcome.rows_replaced):
+        if not (update.unreadable or outcome.rows_added or outcome.rows_replaced):
             return
         if model.name in self._unreported:
             update = add_updates(self._unreported[model.name][1], update)
