@@ -108,7 +108,12 @@ def _readable_result(update: Update) -> dg.AssetCheckResult:
 
 def _rows(finding: Finding) -> dg.TableMetadataValue:
     records = [
-        dg.TableRecord({name: str(value) for name, value in zip(finding.columns, row, strict=True)})
+        dg.TableRecord(
+            {
+                name: "null" if value is None else str(value)
+                for name, value in zip(finding.columns, row, strict=True)
+            }
+        )
         for row in finding.rows
     ]
     schema = dg.TableSchema([dg.TableColumn(name) for name in finding.columns])

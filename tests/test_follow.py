@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,6 +112,22 @@ def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_p
     folder.sync()
     with dagster_instance(tmp_path) as instance:
         assert not tick(folder, instance).runs
+
+
+def test_the_sensor_waits_for_a_run_that_starts_and_not_for_one_that_was_killed(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """What was killed stays unfinished in Dagster's records; only a lock says that a process still works."""
+    folder.land([body("a", STARTED, "call", 0)])
+    with dagster_instance(tmp_path) as instance:
+        instance.add_run(dg.DagsterRun(LOAD_JOB, status=dg.DagsterRunStatus.STARTED))
+        assert not tick(folder, instance).runs
+        with closing(sqlite3.connect(tmp_path / "dagster_home" / "history" / "runs.db")) as runs:
+            runs.execute("update runs set create_timestamp = datetime(create_timestamp, '-2 minutes')")
+            runs.commit()
+        with folder.warehouse.write():
+            assert not tick(folder, instance).runs
+        assert len(tick(folder, instance).runs) == 1
 
 
 def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
