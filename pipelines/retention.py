@@ -25,7 +25,7 @@ REPORTS_KEPT = timedelta(days=7)
 """How long the materialisations and check results that follow mode reports are kept."""
 
 # Bounds the time of one call; what is left goes with the next.
-_RUNS_AT_ONCE = 200
+_RUNS_AT_ONCE = 50
 _REPORTS_AT_ONCE = 2_000
 
 _OLD_REPORTS = """

@@ -25,7 +25,7 @@ from pipelines.warehouse import NothingPublishedError
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
 _START_TIMEOUT = timedelta(minutes=1)
-_FORGET_EVERY_S = 300
+_FORGET_EVERY_S = 60
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
