@@ -107,7 +107,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
             raise dg.Failure(str(error), allow_retries=False) from None
         facts = sync.facts(model, datetime.now(UTC))
         yield dg.MaterializeResult(metadata=update_metadata(model, update, facts))
-        yield from check_results(model, checks, update)
+        yield from check_results(model, checks, update, sync.inspect(model, checks))
 
     return table
 

@@ -4,7 +4,7 @@ Running a check and telling what it found belongs here. What a failure means for
 `pipelines.runner`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -70,6 +70,20 @@ def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check)
     if finding.row_count and finding.is_blocking:
         raise AuditError(model, finding)
     return finding
+
+
+def inspect(
+    connection: duckdb.DuckDBPyConnection, model: Model, checks: Sequence[Check]
+) -> tuple[Finding, ...]:
+    """Run those checks of `model` that keep nothing from being published.
+
+    They may look at a whole history, so they are run when somebody is told, and not at every refresh.
+    """
+    return tuple(
+        run_check(connection, model, check)
+        for check in checks
+        if check.model == model.table and not check.is_blocking
+    )
 
 
 def _promises(model: Model, rows: str) -> Iterator[tuple[str, str, str]]:

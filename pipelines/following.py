@@ -26,7 +26,7 @@ from pipelines.reporting import check_results, checks_of, finding_result, publis
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
 from pipelines.sensors import list_fresh
-from pipelines.sync import Update, add_updates
+from pipelines.sync import Update
 from pipelines.warehouse import WarehouseBusyError
 
 Echo = Callable[[str], None]
@@ -84,10 +84,11 @@ class Follower:
         checks = load_checks(self.warehouse.sql)
         status = self.warehouse.status()
         facts = self.warehouse.facts()
+        findings = self.warehouse.inspect([model for model, _ in self._unreported.values()], checks)
         for model, update in self._unreported.values():
             metadata = update_metadata(model, update, facts[model.table])
             self._tell(dg.AssetMaterialization(model.name, metadata=metadata))
-            for result in check_results(model, checks_of(model, checks), update):
+            for result in check_results(model, checks_of(model, checks), update, findings[model.table]):
                 self._tell_if_new(_evaluation(model, result))
         published = published_metadata(self.warehouse.published, status)
         self._tell(dg.AssetMaterialization(PUBLISHED, metadata=published))
@@ -137,11 +138,10 @@ class Follower:
 
     def _note(self, model: Model, update: Update) -> None:
         """Remember an update for the next report, unless it changed nothing."""
-        outcome = update.outcome
-        if not (update.unreadable or outcome.rows_added or outcome.rows_replaced):
+        if not (update.unreadable or update.has_changed):
             return
         if model.name in self._unreported:
-            update = add_updates(self._unreported[model.name][1], update)
+            update = self._unreported[model.name][1] + update
         self._unreported[model.name] = (model, update)
 
     def _note_fetch(self, fetched: Fetched | None) -> None:

@@ -10,11 +10,21 @@ wait to be computed anew: what a refresh needs to know, and nothing of how it co
   failed or was never run catches up by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 
 from pipelines.models import CHANGED, Model
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What another warehouse file holds: the rows of each table, and the landed files that only it has."""
+
+    row_counts: Mapping[str, int] = field(default_factory=dict)
+    paths: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -83,6 +93,27 @@ class Ledger:
         for subject, text in comments:
             quoted = text.replace("'", "''")
             self._sql.execute(f"comment on {subject} is '{quoted}'")
+
+
+def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
+    """What the warehouse file `path` holds beside or beyond the one that is open."""
+    connection.execute(f"attach '{path}' as other (read_only)")
+    try:
+        tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]
+        counts = [f"select '{table}', count(*) from other.{qualified(table)}" for table in tables]
+        row_counts = connection.execute(" union all ".join(counts)).fetchall() if counts else []
+        paths = connection.execute(
+            "select model, list(path) from other.ops.loads anti join ops.loads using (model, path)"
+            " group by model"
+        ).fetchall()
+    finally:
+        connection.execute("detach other")
+    return Lead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})
+
+
+def qualified(table: str) -> str:
+    """A table's name with its schema, to which the name of an attached file can be added."""
+    return table if "." in table else f"main.{table}"
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:

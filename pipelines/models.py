@@ -100,8 +100,9 @@ class Model(SqlFile):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the file does, which rebuilds the table."""
-        content = json.dumps([dict(self.fields), [vars(column) for column in self.columns], self.sql])
+        """Changes whenever the file does, or DuckDB, whose `hash()` may; either rebuilds the table."""
+        columns = [vars(column) for column in self.columns]
+        content = json.dumps([dict(self.fields), columns, self.sql, duckdb.__version__])
         return sha256(content.encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from connector.landing import Landing
-from pipelines.ledger import columns_of, quoted
+from pipelines.ledger import columns_of, qualified, quoted
 from pipelines.models import Model
 from pipelines.sync import Sync
 from pipelines.warehouse import Warehouse, WarehouseFile, connect
@@ -58,7 +58,10 @@ def compare_with_rebuild(warehouse: Warehouse, landing: Landing, folder: Path) -
 
 def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
     listed = ", ".join(quoted(name) for name, _ in columns_of(connection, f"from {model.table}"))
-    ours, theirs = f"select {listed} from {model.table}", f"select {listed} from published.{_full(model)}"
+    ours, theirs = (
+        f"select {listed} from {model.table}",
+        f"select {listed} from published.{qualified(model.table)}",
+    )
     ((row_count,),) = connection.execute(f"select count(*) from {model.table}").fetchall()
     if connection.execute(_digest(ours)).fetchall() == connection.execute(_digest(theirs)).fetchall():
         return Difference(model.table, row_count, 0, 0, ())
@@ -71,10 +74,6 @@ def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
     differing = f"(from published_only union all from rebuilt_only) select distinct {keys} order by all"
     sample = connection.execute(f"from {differing} limit {_SAMPLE_ROWS}").fetchall()
     return Difference(model.table, row_count, counts[0], counts[1], tuple(sample))
-
-
-def _full(model: Model) -> str:
-    return model.table if "." in model.table else f"main.{model.table}"
 
 
 def _digest(rows: str) -> str:

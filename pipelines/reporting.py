@@ -48,11 +48,9 @@ def update_metadata(model: Model, update: Update, facts: TableFacts) -> dict[str
 
     The columns too, where no header could tell them before.
     """
-    outcome = update.outcome
     metadata: dict[str, float | dg.TableSchema] = {
-        "dagster/row_count": outcome.row_count,
-        "rows_added": outcome.rows_added,
-        "rows_replaced": outcome.rows_replaced,
+        "dagster/row_count": update.row_count,
+        "rows_added": update.rows_added,
     }
     if facts.lag_s is not None:
         metadata["lag_s"] = facts.lag_s
@@ -60,7 +58,7 @@ def update_metadata(model: Model, update: Update, facts: TableFacts) -> dict[str
         metadata["dagster/column_schema"] = column_schema(facts.columns)
     if source_of(model):
         metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
-        metadata["duplicates_removed"] = update.rows_taken - (outcome.rows_added - outcome.rows_replaced)
+        metadata["duplicates_removed"] = update.rows_taken - update.rows_added
     return metadata
 
 
@@ -74,9 +72,11 @@ def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg
     return {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size, **facts}
 
 
-def check_results(model: Model, checks: Sequence[Check], update: Update) -> Iterator[dg.AssetCheckResult]:
-    """What every check of `model` found; one that was not run had nothing new to look at."""
-    found = {finding.name: finding for finding in update.outcome.findings}
+def check_results(
+    model: Model, checks: Sequence[Check], update: Update, findings: Sequence[Finding]
+) -> Iterator[dg.AssetCheckResult]:
+    """What every check of `model` found; without a finding it was blocking and did not fail."""
+    found = {finding.name: finding for finding in findings}
     for check in checks:
         nothing = Finding(check.name, check.description, check.is_blocking, 0, (), ())
         yield finding_result(found.get(check.name, nothing))

@@ -3,6 +3,7 @@
 Opening and closing belongs here, so that assets stay thin and tests can hand in other folders.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from pydantic import PrivateAttr
 
 from connector.landing import Landing
 from connector.settings import Settings
+from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
-from pipelines.models import load_models, sql_folder
+from pipelines.models import Check, Model, load_models, sql_folder
 from pipelines.sync import Sync, open_sync
 from pipelines.warehouse import Warehouse
 
@@ -97,6 +99,15 @@ class WarehouseResource(dg.ConfigurableResource[object]):
             names = [name for name, *_ in result.description or ()]
             (row,) = result.fetchall()
         return dict(zip(names, row, strict=True))
+
+    def inspect(self, models: Sequence[Model], checks: Sequence[Check]) -> dict[str, tuple[Finding, ...]]:
+        """What those of `checks` that keep nothing from being published find in published tables, by table.
+
+        Raises:
+            NothingPublishedError: No sync has published one yet.
+        """
+        with self.read() as connection:
+            return {model.table: inspect(connection, model, checks) for model in models}
 
     def facts(self) -> dict[str, TableFacts]:
         """What each published table tells of itself as of its publishing, by table.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.audit import Finding, assertions, run_check
+from pipelines.audit import assertions, run_check
 from pipelines.ledger import Ledger, columns_of, create_empty, quoted
 from pipelines.models import CHANGED, EXISTING, Check, Model
 
@@ -22,7 +22,6 @@ class Outcome:
     rows_added: int
     rows_replaced: int
     row_count: int
-    findings: tuple[Finding, ...] = ()
 
 
 class Runner:
@@ -33,7 +32,7 @@ class Runner:
     ) -> None:
         self._sql = connection
         self._models = tuple(models)
-        self._checks = tuple(checks)
+        self._checks = tuple(check for check in checks if check.is_blocking)
         self.ledger = Ledger(connection)
         self._forget_outdated()
 
@@ -141,10 +140,10 @@ class Runner:
             run_check(self._sql, model, check)
 
     def _outcome(self, model: Model, added: int, replaced: int) -> Outcome:
-        findings = tuple(
-            run_check(self._sql, model, check) for check in self._checks if check.model == model.table
-        )
-        return Outcome(added, replaced, self._count(model.table), findings)
+        for check in self._checks:
+            if check.model == model.table:
+                run_check(self._sql, model, check)
+        return Outcome(added, replaced, self._count(model.table))
 
     def _forget_outdated(self) -> None:
         """Drop tables whose file is gone, and reset those whose file changed since they were built."""

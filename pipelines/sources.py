@@ -72,11 +72,20 @@ SOURCES = (
 
 
 @dataclass(frozen=True)
+class FileCount:
+    """How many rows a landed file has, and how many of them the source takes."""
+
+    path: str
+    rows_read: int
+    rows_taken: int
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """Rows of some landed files; `counts` has path and rows of each, `unreadable` why any is left out."""
+    """Rows of some landed files, each file counted; `unreadable` says why any is left out."""
 
     rows: pa.Table
-    counts: tuple[tuple[str, int], ...]
+    files: tuple[FileCount, ...]
     unreadable: dict[str, str]
 
 
@@ -99,7 +108,7 @@ def zone_of(file: LandedFile) -> str:
 def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) -> Chunk:
     """Read files together; one that can't be read is set aside and spoils nothing."""
     tables: list[pa.Table] = []
-    counts: list[tuple[str, int]] = []
+    counts: list[FileCount] = []
     unreadable: dict[str, str] = {}
     for file in files:
         try:
@@ -107,10 +116,11 @@ def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) ->
         except (pa.ArrowException, ValueError, OSError) as error:
             unreadable[file.path] = str(error)
             continue
-        tables.append(table)
-        counts.append((file.path, table.num_rows))
+        taken = source.refine(table)
+        tables.append(taken)
+        counts.append(FileCount(file.path, table.num_rows, taken.num_rows))
     rows = pa.concat_tables(tables) if tables else source.schema.empty_table()
-    return Chunk(source.refine(rows), tuple(counts), unreadable)
+    return Chunk(rows, tuple(counts), unreadable)
 
 
 def chunks_of(files: Sequence[LandedFile], *, size_bytes: int, file_count: int) -> list[list[LandedFile]]:

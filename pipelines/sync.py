@@ -6,15 +6,17 @@ The order of things on one warehouse file belongs here. How one table is refresh
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connector.landing import LandedFile, Landing
+from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
-from pipelines.models import Model, load_checks, load_models, read_query
+from pipelines.ledger import Lead, lead_of
+from pipelines.models import Check, Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
-from pipelines.sources import Source, chunks_of, read_chunk, source_of
+from pipelines.sources import FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse import Warehouse, WarehouseFile
 
 # Bounds the memory of a load: landed files hold about five times their size in raw bytes.
@@ -24,21 +26,40 @@ _CHUNK_FILES = 2_000
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did to one table, and what it read.
+    """What an update did to one table, and what it read, beyond what was published before.
 
+    `rows_added` is how many more rows the table has; `has_changed` whether any row was written or removed.
     `rows_read` counts the rows of the landed files, `rows_taken` those of them that are this table's;
     `unreadable` maps a landed file that was set aside to the reason.
     """
 
-    outcome: Outcome
+    rows_added: int = 0
+    row_count: int = 0
+    has_changed: bool = False
     files_read: int = 0
     rows_read: int = 0
     rows_taken: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
 
+    def __add__(self, later: "Update") -> "Update":
+        """This update and a later one of the same table as one."""
+        return Update(
+            self.rows_added + later.rows_added,
+            later.row_count,
+            self.has_changed or later.has_changed,
+            self.files_read + later.files_read,
+            self.rows_read + later.rows_read,
+            self.rows_taken + later.rows_taken,
+            self.unreadable | later.unreadable,
+        )
+
 
 class Sync:
-    """One writer's work on the warehouse file whose turn it is."""
+    """One writer's work on the warehouse file whose turn it is.
+
+    That file may lack what others took in since its last turn: landed files are what a table is brought up
+    to date with, whoever has read them before, so what was missed and what is new are one load.
+    """
 
     def __init__(self, file: WarehouseFile, landing: Landing, folder: Path) -> None:
         self._file = file
@@ -46,6 +67,10 @@ class Sync:
         self._folder = folder
         self._models = load_models(folder)
         self._runner = Runner(file.connection, self._models, load_checks(folder))
+        self._published = self._look_at_published()
+        self._row_counts = dict(self._published.row_counts)
+        self._told_paths = self._published.paths
+        self._updated: set[str] = set()
 
     def update(self, model: Model) -> Update:
         """Bring one table up to date with what it reads; landing itself is read if that is its source.
@@ -56,14 +81,17 @@ class Sync:
             AuditError: A blocking check failed; the table is as it was.
         """
         self._build_missing(model.upstream)
+        self._updated.add(model.table)
         source = source_of(model)
         if source is None:
-            return Update(self._runner.refresh(model))
+            return self._tell(model, self._runner.refresh(model))
         known = self._runner.ledger.loaded_paths(model)
         files = [file for file in self._landing.list_files(source.zone) if file.path not in known]
-        if not files and self._runner.stands(model):
-            return Update(self._runner.refresh(model))
-        return self._load(self._runner, model, source, files)
+        return self._load(model, source, files)
+
+    def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
+        """What those of `checks` that keep nothing from being published find in the table of `model`."""
+        return inspect(self._file.connection, model, checks)
 
     def facts(self, model: Model, as_of: datetime) -> TableFacts:
         """What the table of `model` tells of itself as of `as_of`."""
@@ -80,6 +108,8 @@ class Sync:
         Raises:
             AuditError: A table that was not there yet could not be built; nothing is shown.
         """
+        if self._published.paths:
+            self.follow_published()
         self._build_missing({model.table for model in self._models})
         status = read_query(self._folder, "pipeline_status")
         self._file.connection.execute(
@@ -91,69 +121,74 @@ class Sync:
     def reset(self) -> None:
         """Forget every table, so that the updates that follow build all of them from landing."""
         self._runner.reset(self._models)
+        self._published = self._look_at_published()
+        self._row_counts, self._told_paths = {}, {}
 
     def follow_published(self) -> None:
         """Take in what the published file has and this one lacks, so that no publish goes back in time."""
-        if self._file.published is None:
-            return
-        published = self._published_paths()
-        # What is repeated here was checked before it was published.
-        repeater = Runner(self._file.connection, self._models)
-        is_behind = False
         for model in self._models:
             source = source_of(model)
-            missing = published.get(model.table, set()) - repeater.ledger.loaded_paths(model)
-            if source is not None and (missing or not repeater.stands(model)):
-                files = [file for file in self._landing.list_files(source.zone) if file.path in missing]
-                self._load(repeater, model, source, files)
-                is_behind = True
-        if is_behind:
-            for model in self._models:
-                if source_of(model) is None:
-                    repeater.refresh(model)
+            if model.table in self._updated:
+                continue
+            if source is None:
+                self._runner.refresh(model)
+            elif (missed := self._published.paths.get(model.table)) or not self._runner.stands(model):
+                files = self._landing.list_files(source.zone) if missed else []
+                self._load(model, source, [file for file in files if file.path in (missed or ())])
+
+    def _look_at_published(self) -> Lead:
+        return lead_of(self._file.connection, self._file.published) if self._file.published else Lead()
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
             if model.table in tables and not self._runner.stands(model):
                 self.update(model)
 
-    def _published_paths(self) -> dict[str, set[str]]:
-        sql = self._file.connection
-        sql.execute(f"attach '{self._file.published}' as published (read_only)")
-        try:
-            rows = sql.execute("select model, path from published.ops.loads").fetchall()
-        finally:
-            sql.execute("detach published")
-        paths: dict[str, set[str]] = {}
-        for table, path in rows:
-            paths.setdefault(table, set()).add(path)
-        return paths
-
-    def _load(self, runner: Runner, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
-        total = Update(Outcome(0, 0, 0))
+    def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
+        if not files and self._runner.stands(model):
+            return self._tell(model, self._runner.refresh(model))
+        total = Update()
         for group in chunks_of(files, size_bytes=_CHUNK_BYTES, file_count=_CHUNK_FILES):
-            total = add_updates(total, self._load_group(runner, model, source, group))
+            total += self._load_group(model, source, group)
         return total
 
-    def _load_group(
-        self, runner: Runner, model: Model, source: Source, files: Sequence[LandedFile]
-    ) -> Update:
+    def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
         chunk = read_chunk(source, self._landing, files)
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file stays out of the ledger, so it loads by itself once it can be read.
-            outcome = runner.load(model, chunk.counts)
+            outcome = self._runner.load(model, [(file.path, file.rows_read) for file in chunk.files])
         finally:
             self._file.connection.unregister(source.relation)
-        rows_read = sum(row_count for _, row_count in chunk.counts)
-        return Update(outcome, len(chunk.counts), rows_read, chunk.rows.num_rows, chunk.unreadable)
+        told = self._told_paths.get(model.table, frozenset())
+        new = [file for file in chunk.files if file.path not in told]
+        return self._tell(model, outcome, new, chunk.unreadable)
+
+    def _tell(
+        self,
+        model: Model,
+        outcome: Outcome,
+        files: Sequence[FileCount] = (),
+        unreadable: dict[str, str] | None = None,
+    ) -> Update:
+        before = self._row_counts.get(model.table, 0)
+        self._row_counts[model.table] = outcome.row_count
+        return Update(
+            rows_added=outcome.row_count - before,
+            row_count=outcome.row_count,
+            has_changed=bool(outcome.rows_added or outcome.rows_replaced),
+            files_read=len(files),
+            rows_read=sum(file.rows_read for file in files),
+            rows_taken=sum(file.rows_taken for file in files),
+            unreadable=unreadable or {},
+        )
 
 
 @contextmanager
 def open_sync(
     warehouse: Warehouse, landing: Landing, folder: Path, *, is_full_refresh: bool = False
 ) -> Iterator[Sync]:
-    """Take the writer's place and open the file whose turn it is, level with the published one.
+    """Take the writer's place and open the file whose turn it is.
 
     Args:
         warehouse: Where to write.
@@ -168,22 +203,4 @@ def open_sync(
         sync = Sync(file, landing, folder)
         if is_full_refresh:
             sync.reset()
-        else:
-            sync.follow_published()
         yield sync
-
-
-def add_updates(total: Update, more: Update) -> Update:
-    """Two updates of one table as one; what was found is what the later found."""
-    outcome = replace(
-        more.outcome,
-        rows_added=total.outcome.rows_added + more.outcome.rows_added,
-        rows_replaced=total.outcome.rows_replaced + more.outcome.rows_replaced,
-    )
-    return Update(
-        outcome,
-        total.files_read + more.files_read,
-        total.rows_read + more.rows_read,
-        total.rows_taken + more.rows_taken,
-        total.unreadable | more.unreadable,
-    )

@@ -20,6 +20,8 @@ from connector.lock import LockHeldError, hold_lock, is_held
 # BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
 _STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
+# More than this is put on disk meanwhile, so that a first build fits beside other programs.
+_MEMORY_LIMIT = "3GB"
 
 
 class WarehouseBusyError(Exception):
@@ -126,7 +128,8 @@ class WarehouseFile:
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a warehouse file for writing, in the format and time zone that all of them have."""
-    connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
+    config = {"storage_compatibility_version": _STORAGE_VERSION, "memory_limit": _MEMORY_LIMIT}
+    connection = duckdb.connect(str(path), config=config)
     connection.execute("set TimeZone = 'UTC'")
     return connection
 

@@ -40,7 +40,8 @@ def land_list(folder: DataFolder, *calls: dict[str, Any], at: datetime) -> None:
 
 def findings(folder: DataFolder) -> dict[str, Finding]:
     """What the checks find after a sync, by name."""
-    return {finding.name: finding for finding in folder.sync()["call_drift"].outcome.findings}
+    folder.sync()
+    return folder.inspect("call_drift")
 
 
 def unheard(folder: DataFolder) -> list[object]:

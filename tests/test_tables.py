@@ -24,7 +24,8 @@ def keyed(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
 def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
     """Events and calls are those that the oracle expects."""
     events = expected_events(deliveries)
-    assert keyed(folder.records("from events"), "trace_id") == events
+    shown = folder.records("select * exclude (trace_hash, call_hash) from events")
+    assert keyed(shown, "trace_id") == events
     assert keyed(folder.records("from calls"), "call_id") == expected_calls(events.values())
 
 

@@ -15,8 +15,9 @@ from connector.event import read_envelope
 from connector.landing import EVENTS_ZONE, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from connector.simulator import World
+from pipelines.audit import Finding, inspect
 from pipelines.home import make_home
-from pipelines.models import Model, load_models, sql_folder
+from pipelines.models import Model, load_checks, load_models, sql_folder
 from pipelines.sync import Update, open_sync
 from pipelines.warehouse import Warehouse
 
@@ -93,6 +94,12 @@ class DataFolder:
             updates = {model.table: sync.update(model) for model in self.models}
             sync.publish(NOON)
         return updates
+
+    def inspect(self, table: str) -> dict[str, Finding]:
+        """What the checks find in a published table, by name; blocking ones aside."""
+        (model,) = [model for model in self.models if model.table == table]
+        with self.warehouse.read() as connection:
+            return {found.name: found for found in inspect(connection, model, load_checks(self.sql))}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the published tables."""

@@ -24,11 +24,15 @@
 --   last_event_at timestamp: latest event of any type, UTC; null if only a backfill told the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamp: receipt of the newest fact in this row, UTC
-with call_events as (
+with changed_hashes as (
+    select hash(call_id) as call_hash from changed
+),
+
+call_events as (
     select trace_id, event_name, organization_id, call_id, agent_id, status, occurred_at, received_at, body
     from events
     -- by rowid, because a join alone would read the bodies of the whole history
-    where rowid in (select rowid from events semi join changed using (call_id))
+    where rowid in (select rowid from events semi join changed_hashes using (call_hash))
 ),
 
 fetches as (
@@ -54,6 +58,7 @@ lives as (
         count(*) as event_count,
         max(received_at) as received_at
     from call_events
+    semi join changed using (call_id)
     group by call_id
 ),
 

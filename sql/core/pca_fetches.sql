@@ -16,16 +16,25 @@
 --   next_attempt_at timestamp: earliest next try, UTC; null once fetched or given up
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
-with announcements as (
+with changed_hashes as (
+    select hash(call_id) as call_hash from changed
+),
+
+call_events as (
+    select trace_id, event_name, call_id, agent_id, status, received_at
+    from events
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from events semi join changed_hashes using (call_hash))
+),
+
+announcements as (
     select
         call_id,
         arg_max(agent_id, struct_pack(received_at, trace_id)) as agent_id,
         max(received_at) as announced_at
-    from events
-    -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from events semi join changed using (call_id))
-        and event_name = 'callAnalysis.pcaCompleted'
-        and status = 'success'
+    from call_events
+    semi join changed using (call_id)
+    where event_name = 'callAnalysis.pcaCompleted' and status = 'success'
     group by call_id
 ),
 
