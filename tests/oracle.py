@@ -86,6 +86,7 @@ def _call(call_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "agent_id": _first(told, "agent_id"),
         "status": "completed" if ends or analyses else "in_progress",
         "pca_status": _pca_status(bool(ends), analyses),
+        "day": (started_at or told[0]["occurred_at"]).date(),
         "started_at": started_at,
         "started_source": "webhook" if starts else None,
         "ended_at": ended_at,

@@ -20,10 +20,16 @@
 --   pca_status varchar: as in calls
 --   is_announced boolean: whether its analysis was announced
 --   compared_at timestamp: when Verbex listed it, or did not, UTC
-with ours as (
+with changed_hashes as (
+    select (hash(call_id) >> 32)::uinteger as call_hash from changed
+),
+
+ours as (
     select call_id, agent_id, started_at, ended_at, first_event_at, pca_status, pca_completed_at
     from calls
     semi join changed using (call_id)
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from calls semi join changed_hashes using (call_hash))
 ),
 
 newest_sweeps as (

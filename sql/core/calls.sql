@@ -3,14 +3,17 @@
 -- Starts and ends that no event told come from Verbex's list of calls, once a backfill has taken it in.
 --
 -- grain: call_id
--- changed by ops.listed_calls: select call_id where is_backfill
--- not null: call_id, status, pca_status, event_count, updated_at
+-- keys: call_hash
+-- changed by pca_fetches: select (hash(call_id) >> 32)::uinteger as call_hash
+-- changed by ops.listed_calls: select (hash(call_id) >> 32)::uinteger as call_hash where is_backfill
+-- not null: call_id, status, pca_status, event_count, updated_at, call_hash
 -- columns:
 --   call_id varchar: Verbex's identity of the call
 --   organization_id varchar: the Verbex organization
 --   agent_id varchar: the AI agent that held the call
 --   status varchar: completed once CallEnded or pcaCompleted was seen or a backfill told its end, else in_progress
 --   pca_status varchar: none (not ended), awaiting (ended, not announced), ready (announced, not fetched), failed (announced as failed), fetched, or unavailable (given up)
+--   day date: UTC day of its start, or of its first event where its start is not known
 --   started_at timestamp: earliest CallStarted, UTC; null if it never came
 --   started_source varchar: where started_at is from: webhook, or api if a backfill told it
 --   ended_at timestamp: latest CallEnded, UTC; null if it never came
@@ -24,21 +27,18 @@
 --   last_event_at timestamp: latest event of any type, UTC; null if only a backfill told the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamp: receipt of the newest fact in this row, UTC
-with changed_hashes as (
-    select hash(call_id) as call_hash from changed
-),
-
-call_events as (
+--   call_hash uinteger: hash of call_id, by which loads find the call
+with call_events as (
     select trace_id, event_name, organization_id, call_id, agent_id, status, occurred_at, received_at, body
     from events
     -- by rowid, because a join alone would read the bodies of the whole history
-    where rowid in (select rowid from events semi join changed_hashes using (call_hash))
+    where rowid in (select rowid from events semi join changed using (call_hash))
 ),
 
 fetches as (
     select call_id, state, last_attempt_at
     from pca_fetches
-    semi join changed using (call_id)
+    where (hash(call_id) >> 32)::uinteger in (select call_hash from changed)
 ),
 
 lives as (
@@ -58,7 +58,6 @@ lives as (
         count(*) as event_count,
         max(received_at) as received_at
     from call_events
-    semi join changed using (call_id)
     group by call_id
 ),
 
@@ -70,8 +69,7 @@ listings as (
             struct_pack(listed_at, fetcher_id, sequence)
         ) as listing
     from ops.listed_calls
-    semi join changed using (call_id)
-    where is_backfill
+    where is_backfill and (hash(call_id) >> 32)::uinteger in (select call_hash from changed)
     group by call_id
 ),
 
@@ -119,6 +117,7 @@ select
         when told.ended_at is not null then 'awaiting'
         else 'none'
     end as pca_status,
+    coalesce(told.started_at, told.first_event_at)::date as day,
     told.started_at,
     told.started_source,
     told.ended_at,
@@ -135,7 +134,8 @@ select
         told.received_at,
         fetches.last_attempt_at,
         case when 'api' in (told.started_source, told.ended_source) or told.event_count = 0 then told.listed_at end
-    ) as updated_at
+    ) as updated_at,
+    (hash(call_id) >> 32)::uinteger as call_hash
 from told
 left join fetches using (call_id)
 order by coalesce(told.first_event_at, told.started_at), call_id

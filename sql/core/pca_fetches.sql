@@ -17,7 +17,7 @@
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
 with changed_hashes as (
-    select hash(call_id) as call_hash from changed
+    select (hash(call_id) >> 32)::uinteger as call_hash from changed
 ),
 
 call_events as (

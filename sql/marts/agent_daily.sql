@@ -1,7 +1,6 @@
 -- One row per agent and UTC day on which its calls began.
 --
 -- grain: agent_id, day
--- changed by calls: select agent_id, coalesce(started_at, first_event_at)::date as day
 -- not null: agent_id, day, calls, completed, in_progress, transferred, pca_announced, pca_fetched
 -- columns:
 --   agent_id varchar: the AI agent
@@ -15,17 +14,11 @@
 --   median_duration_s double: median over the same calls [s]
 --   pca_announced bigint: calls whose analysis was announced [count]
 --   pca_fetched bigint: calls whose analysis was fetched [count]
-with days as (
-    select
-        agent_id,
-        coalesce(started_at, first_event_at)::date as day,
-        status,
-        pca_status,
-        duration_s,
-        transferred_at,
-        pca_completed_at
+with day_calls as (
+    select agent_id, day, status, pca_status, duration_s, transferred_at, pca_completed_at
     from calls
-    where agent_id is not null and coalesce(started_at, first_event_at) is not null
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from calls semi join changed using (agent_id, day))
 )
 
 select
@@ -41,7 +34,6 @@ select
     median(duration_s) as median_duration_s,
     count(pca_completed_at) as pca_announced,
     count(*) filter (pca_status = 'fetched') as pca_fetched
-from days
-semi join changed using (agent_id, day)
+from day_calls
 group by agent_id, day
 order by day, agent_id
