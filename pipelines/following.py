@@ -34,6 +34,7 @@ Echo = Callable[[str], None]
 _LOOK_EVERY_S = 0.2
 _FETCH_EVERY_S = 1.0
 _REPORT_EVERY_S = 60.0
+_REPEAT_EVERY_S = 3600.0
 _PAUSE_AFTER_FAILURE_S = 60.0
 
 
@@ -46,7 +47,7 @@ class Follower:
     instance: dg.DagsterInstance
     echo: Echo
     _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
-    _told: dict[dg.AssetCheckKey, dg.AssetCheckEvaluation] = field(default_factory=dict)
+    _told: dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, float]] = field(default_factory=dict)
     _tried: list[object] = field(default_factory=list)
     _fetched: Fetched | None = None
     _fetch_pause_s: float = _FETCH_EVERY_S
@@ -98,9 +99,11 @@ class Follower:
         self.instance.report_runless_asset_event(event)
 
     def _tell_if_new(self, evaluation: dg.AssetCheckEvaluation) -> None:
-        """Tell a check's result unless it is the one told last: most say the same for years."""
-        if self._told.get(evaluation.asset_check_key) != evaluation:
-            self._told[evaluation.asset_check_key] = evaluation
+        """Tell a check's result once an hour and when it is another: most say the same for years."""
+        now_s = time.monotonic()
+        told, told_s = self._told.get(evaluation.asset_check_key, (None, now_s))
+        if told != evaluation or now_s - told_s >= _REPEAT_EVERY_S:
+            self._told[evaluation.asset_check_key] = (evaluation, now_s)
             self._tell(evaluation)
 
     def _load(self) -> None:

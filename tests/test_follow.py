@@ -21,6 +21,7 @@ from warehousing import NOON_US, DataFolder, body, dagster_instance
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
 from pipelines.definitions import LOAD_JOB, build_definitions
+from pipelines.following import Follower
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse import NothingPublishedError
 
@@ -64,6 +65,24 @@ async def test_what_lands_while_following_is_published_and_told_to_dagster(
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["dagster/row_count"].value == 2
+
+
+def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """A check that says the same as before is not told again, or it would fill Dagster's storage."""
+    settings = Settings(data_dir=folder.path, api_key=None)
+    with dagster_instance(tmp_path) as instance:
+        follower = Follower(settings, WarehouseResource.from_settings(settings), instance, print)
+        for number in range(3):
+            folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+            follower._load()
+            follower.report()
+        assert len(instance.fetch_materializations(dg.AssetKey("calls"), limit=10).records) == 3
+        key = dg.AssetCheckKey(dg.AssetKey("calls"), "unique_grain")
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+        assert [bool(record.event) for record in history] == [True]
+        assert not instance.fetch_materializations(dg.AssetKey("pca"), limit=10).records
 
 
 class Tick(NamedTuple):
