@@ -22,6 +22,7 @@ from pipelines.reporting import (
 )
 from pipelines.resources import WarehouseResource
 from pipelines.sources import source_of
+from pipelines.warehouse import WarehouseBusyError
 
 PUBLISHED = "published_warehouse"
 
@@ -78,7 +79,10 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
     )
     def published(warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
-        path = warehouse.publish()
+        try:
+            path = warehouse.publish()
+        except WarehouseBusyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         return dg.MaterializeResult(metadata=published_metadata(path, warehouse.status()))
 
     return published
@@ -99,9 +103,11 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         check_specs=check_specs(model, checks),
     )
     def table(warehouse: WarehouseResource) -> Iterator[Result]:
-        sync = warehouse.sync()
         try:
+            sync = warehouse.sync()
             update = sync.update(model)
+        except WarehouseBusyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
             yield finding_result(error.finding)
             raise dg.Failure(str(error), allow_retries=False) from None

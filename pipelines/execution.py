@@ -68,8 +68,12 @@ def _run(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstanc
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    return [
-        f"{event.step_key}: {event.step_failure_data.error_display_string.strip()}"
-        for event in result.all_events
-        if event.is_step_failure
-    ] or ["The run failed before its first step; the Dagster UI shows its log."]
+    """Why steps failed, each reason once: our own in its words, any other with its stack trace."""
+    steps: dict[str, str | None] = {}
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            ours = data.user_failure_data.description if data.user_failure_data else None
+            steps.setdefault(ours or data.error_display_string.strip(), event.step_key)
+    told = [f"{step}: {reason}" for reason, step in steps.items()]
+    return told or ["The run failed before its first step; the Dagster UI shows its log."]

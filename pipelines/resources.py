@@ -19,7 +19,7 @@ from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
 from pipelines.models import Check, Model, load_models, sql_folder
 from pipelines.sync import Sync, open_sync
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, WarehouseBusyError
 
 
 class WarehouseResource(dg.ConfigurableResource[object]):
@@ -35,6 +35,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     is_full_refresh: bool = False
     _session: ExitStack = PrivateAttr(default_factory=ExitStack)
     _sync: Sync | None = PrivateAttr(default=None)
+    _busy: WarehouseBusyError | None = PrivateAttr(default=None)
 
     @classmethod
     def from_settings(
@@ -64,10 +65,15 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         Raises:
             WarehouseBusyError: Another process is writing the warehouse.
         """
+        if self._busy is not None:
+            raise WarehouseBusyError(str(self._busy))  # one step has waited; the others need not
         if self._sync is None:
-            self._sync = self._session.enter_context(
-                open_sync(self._files, self.landing, self.sql, is_full_refresh=self.is_full_refresh)
-            )
+            opening = open_sync(self._files, self.landing, self.sql, is_full_refresh=self.is_full_refresh)
+            try:
+                self._sync = self._session.enter_context(opening)
+            except WarehouseBusyError as error:
+                self._busy = error
+                raise
         return self._sync
 
     def publish(self) -> Path:
@@ -127,7 +133,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
 
     def close(self) -> None:
         """End the session, if one is open; the warehouse is free for other writers then."""
-        self._sync = None
+        self._sync = self._busy = None
         self._session.close()
 
     @property

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -84,7 +84,7 @@ class Field:
         while self._bodies:
             self.land_some()
         with self.running(SYNC) as process:
-            assert await asyncio.to_thread(process.wait, 120) == 0, (self._path / "log").read_text()
+            assert await asyncio.to_thread(process.wait, 240) == 0, (self._path / "log").read_text()
 
     def assert_right(self) -> None:
         """The tables are those of an oracle, and those that a rebuild from landing gives."""
@@ -129,7 +129,12 @@ async def test_many_kills_leave_tables_that_a_rebuild_gives(
     await survive(tmp_path, command, kills=20, longest_s=longest_s, seed=seed)
 
 
-async def test_syncs_dagster_and_follow_mode_share_one_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "commands", [[SYNC, SYNC], pytest.param([SYNC, LOAD_JOB, SYNC, LOAD_JOB], marks=pytest.mark.slow)]
+)
+async def test_syncs_dagster_and_follow_mode_share_one_folder(
+    tmp_path: Path, commands: list[list[str]]
+) -> None:
     """Started at once they write one after the other; each ends well, and follow mode goes on."""
     async with ApiServer(World.build(calls=40)) as api:
         field = Field(tmp_path, api, random.Random(4))
@@ -137,13 +142,14 @@ async def test_syncs_dagster_and_follow_mode_share_one_folder(tmp_path: Path) ->
         with field.running(FOLLOW) as following:
             await until(field.folder.warehouse.published.exists, timeout_s=60)
             field.land_some()
-            with field.running(SYNC) as one, field.running(SYNC) as other, field.running(LOAD_JOB) as job:
+            with ExitStack() as stack:
+                processes = [stack.enter_context(field.running(command)) for command in commands]
                 field.land_some()
-                ends = [await asyncio.to_thread(each.wait, 120) for each in (one, other, job)]
-            assert ends == [0, 0, 0], (tmp_path / "log").read_text()
+                ends = [await asyncio.to_thread(process.wait, 240) for process in processes]
+            assert set(ends) == {0}, (tmp_path / "log").read_text()
             assert following.poll() is None
             following.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(following.wait, 60) == 0
+            assert await asyncio.to_thread(following.wait, 120) == 0
         await field.finish()
         field.assert_right()
         with dg.DagsterInstance.from_config(str(field.folder.path / "dagster")) as instance:
@@ -159,6 +165,5 @@ async def test_a_sync_that_waits_in_vain_says_who_writes(tmp_path: Path) -> None
         (field.folder.path / "warehouse").mkdir()
         with hold_lock(field.folder.path / "warehouse" / "writer.lock"), field.running(SYNC) as process:
             assert await asyncio.to_thread(process.wait, 120) == 1
-    log = (tmp_path / "log").read_text()
-    assert f"Process {os.getpid()} has been writing the warehouse for over 60 s; nothing was changed." in log
-    assert "Traceback" not in log
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert f"Process {os.getpid()} has been writing the warehouse for over 60 s; nothing was changed." in line
