@@ -17,6 +17,7 @@ from connector.landing import Landing
 from connector.settings import Settings
 from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
+from pipelines.home import hold_event_log
 from pipelines.models import Check, Model, load_models, sql_folder
 from pipelines.sync import Sync, open_sync
 from pipelines.warehouse import Warehouse, WarehouseBusyError
@@ -34,6 +35,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     sql_dir: str
     is_full_refresh: bool = False
     _session: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _records: ExitStack = PrivateAttr(default_factory=ExitStack)
     _sync: Sync | None = PrivateAttr(default=None)
     _busy: WarehouseBusyError | None = PrivateAttr(default=None)
 
@@ -127,9 +129,15 @@ class WarehouseResource(dg.ConfigurableResource[object]):
             as_of = published_at.replace(tzinfo=UTC)
             return {model.table: look_up(connection, model, models, as_of) for model in models}
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Spare the run's records the waiting for the disk."""
+        if context.instance is not None:
+            self._records.enter_context(hold_event_log(Path(context.instance.root_directory)))
+
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """End the session of a run that published nothing; what it committed stays for the next one."""
         self.close()
+        self._records.close()
 
     def close(self) -> None:
         """End the session, if one is open; the warehouse is free for other writers then."""

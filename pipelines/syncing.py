@@ -16,7 +16,7 @@ from pipelines.definitions import build_definitions
 from pipelines.due import count_due
 from pipelines.execution import RunReport, run_fetch, run_load
 from pipelines.following import Follower
-from pipelines.home import ensure_home, open_instance
+from pipelines.home import ensure_home, hold_event_log, open_instance
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
 
@@ -64,7 +64,7 @@ def open_syncer(settings: Settings, env_file: Path, *, is_full_refresh: bool = F
     ensure_home(settings.data_dir, env_file)
     warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
     definitions = build_definitions(settings, warehouse)
-    with open_instance() as instance:
+    with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
         yield Syncer(settings, definitions, warehouse, instance)
 
 
