@@ -48,6 +48,10 @@ class ApiUnavailableError(VerbexError):
     """The API or the network failed; later may be better."""
 
 
+class AnswerTooLargeError(VerbexError):
+    """The answer has no end, or none within reason: it was not read on, and nothing of it is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why.

@@ -20,6 +20,7 @@ from yarl import URL
 
 from connector.answer import (
     Answer,
+    AnswerTooLargeError,
     ApiUnavailableError,
     NotAuthorizedError,
     RequestRefusedError,
@@ -39,6 +40,10 @@ LONGEST_HOLD_S = 60.0
 """A longer `Retry-After` is not waited for: the request fails, and says how long the wait is."""
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 MAX_PAGE_SIZE = 1000
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""Of one call or analysis, decompressed: hours of talk fit into a tenth."""
+MAX_PAGE_BYTES = 64 * 1024 * 1024
+"""Of one page of calls, of which only one is in flight."""
 _PLAIN_ID = re.compile(r"[\w-]+", re.ASCII)
 
 Clock = Callable[[], datetime]
@@ -55,8 +60,8 @@ class VerbexClient:
     No more than `concurrency` requests are in flight, over as many kept connections, and no more than
     `rate_per_s` are sent a second, repetitions included. A `Retry-After` holds every request back.
 
-    Every method raises `NotAuthorizedError`, `RequestRefusedError` or `ApiUnavailableError`, the last one
-    after `TRIES` tries. No answer holds a credential, but those of `send`.
+    Every method raises `NotAuthorizedError`, `RequestRefusedError`, `AnswerTooLargeError` or, after `TRIES`
+    tries, `ApiUnavailableError`. No answer holds a credential, but those of `send`.
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class VerbexClient:
         wanted: dict[str, str | Sequence[str]] = {"page_size": str(MAX_PAGE_SIZE), **(query or {})}
         seen = set()
         while True:
-            page = await self._get("/v1/calls/", wanted)
+            page = await self._get("/v1/calls/", wanted, most_bytes=MAX_PAGE_BYTES)
             shown = unwrap(page.value)
             if not isinstance(shown, dict) or not isinstance(shown.get("calls"), list):
                 raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
@@ -149,8 +154,14 @@ class VerbexClient:
         """Any other request, its JSON answer as it is, credentials included; a POST is never repeated."""
         return await self._ask(method, path, json=value, tries=1 if method == "POST" else TRIES)
 
-    async def _get(self, path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Answer:
-        answer = await self._ask("GET", path, query=query)
+    async def _get(
+        self,
+        path: str,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        *,
+        most_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        answer = await self._ask("GET", path, query=query, most_bytes=most_bytes)
         if answer.body is None:
             return answer
         try:
@@ -170,6 +181,7 @@ class VerbexClient:
         query: Mapping[str, str | Sequence[str]] | None = None,
         json: object = None,
         tries: int = TRIES,
+        most_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
         url = URL(self._url + path, encoded=True)
         if query is not None:
@@ -179,7 +191,7 @@ class VerbexClient:
                 # Room first, a turn second: whoever has a turn sends at once, or a hold could not stop it.
                 async with self._room:
                     await self._pace.take_turn()
-                    return await self._ask_once(f"{method} {path}", method, url, json)
+                    return await self._ask_once(method, path, url, json, most_bytes)
             except ApiUnavailableError as error:
                 wait_s = error.retry_after_s or 0.0
                 if wait_s <= LONGEST_HOLD_S:
@@ -189,10 +201,11 @@ class VerbexClient:
             await asyncio.sleep(self._backoff_s(attempt))
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _ask_once(self, asked: str, method: str, url: URL, json: object) -> Answer:
+    async def _ask_once(self, method: str, path: str, url: URL, json: object, most_bytes: int) -> Answer:
+        asked = f"{method} {path}"
         try:
             async with self._session.request(method, url, json=json, allow_redirects=False) as response:
-                body = await response.read()
+                body = await _read_body(asked, response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ApiUnavailableError(
                 f"{asked} got no answer from {url.host}: {type(error).__name__}; it is asked again later."
@@ -203,6 +216,22 @@ class VerbexClient:
 
     def _backoff_s(self, attempt: int) -> float:
         return backoff_s(attempt, self._rng, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+
+
+async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """The body, decompressed; `response.read()` would take in whatever comes, for as long as it comes."""
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > most_bytes:
+            raise AnswerTooLargeError(
+                f"{asked} got an answer of more than {most_bytes:,} bytes, and was not read on. See whether"
+                " VERBEX_API_URL is Verbex's.",
+                http_status=response.status,
+            )
+    return b"".join(chunks)
 
 
 def _segment(name: str) -> str:

@@ -10,15 +10,17 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from connector.compaction import compact
-from connector.landing import CALLS_ZONE, EVENTS_ZONE, PCA_ZONE
+from connector.landing import EVENTS_ZONE
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from pipelines.assets import Result
 from pipelines.resources import WarehouseResource
+from pipelines.sources import SOURCES
 
 COMPACTION = "compacted_landing"
 COMPACT_JOB = "compact"
 
-_ZONES = ((EVENTS_ZONE, EVENT_SCHEMA), (PCA_ZONE, ANSWER_SCHEMA), (CALLS_ZONE, ANSWER_SCHEMA))
+# Whatever is loaded grows. Whole rows are merged, not the columns only that a source reads of them.
+_ZONES = {source.zone: EVENT_SCHEMA if source.zone == EVENTS_ZONE else ANSWER_SCHEMA for source in SOURCES}
 # A receiver that was down seals what it held into the day it was received, so a day is left alone at first.
 _REST = timedelta(days=1)
 
@@ -28,14 +30,16 @@ def compaction_asset() -> dg.AssetsDefinition:
 
     @dg.asset(
         name=COMPACTION,
-        deps=["landed_events", "landed_pca", "landed_calls"],
+        deps=sorted({source.asset for source in SOURCES}),
         group_name="landing",
         kinds={"parquet"},
         description="Small files of days that are over, merged; readers see the same rows all the while.",
     )
     def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
         before = (datetime.now(UTC) - _REST).date()
-        merged = sum(compact(warehouse.landing, zone, schema, before=before) for zone, schema in _ZONES)
+        merged = sum(
+            compact(warehouse.landing, zone, schema, before=before) for zone, schema in _ZONES.items()
+        )
         yield dg.MaterializeResult(metadata={"files_merged": merged})
 
     return compacted

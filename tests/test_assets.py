@@ -10,13 +10,14 @@ import pytest
 from oracle import ENDED, STARTED
 from warehousing import NOON, NOON_US, DataFolder, bodies_of, body, dagster_instance
 
-from connector.landing import PCA_ZONE
+from connector.landing import EVENTS_ZONE, PCA_ZONE
 from connector.settings import Settings
 from connector.simulator import World
 from pipelines.compacting import COMPACT_JOB
 from pipelines.definitions import LOAD_JOB, build_definitions
 from pipelines.models import sql_folder
 from pipelines.resources import WarehouseResource
+from pipelines.sources import SOURCES
 
 
 @pytest.fixture
@@ -194,16 +195,19 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
 def test_compaction_merges_closed_days_and_changes_no_table(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """Landing is in fewer files afterwards; what was loaded stays loaded, and a rebuild gives the same."""
+    """Every zone is in fewer files; what was loaded stays loaded, and a rebuild gives the same."""
+    zones = sorted({source.zone for source in SOURCES} - {EVENTS_ZONE})
     for number in range(4):
         folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+        for zone in zones:
+            folder.land_answers(zone, [{"call_id": f"call-{number}", "outcome": "failed"}])
     folder.sync()
     before = folder.tables()
     job = definitions_of(folder).resolve_job_def(COMPACT_JOB)
     result = job.execute_in_process(instance=instance)
     (event,) = result.asset_materializations_for_node("compacted_landing")
-    assert event.metadata["files_merged"].value == 4
-    assert len(list((folder.path / "landing").rglob("*.parquet"))) == 1
+    assert event.metadata["files_merged"].value == 4 * (1 + len(zones))
+    assert len(list((folder.path / "landing").rglob("*.parquet"))) == 1 + len(zones)
     assert folder.sync()["events"].files_read == 0
     folder.sync(is_full_refresh=True)
     assert folder.tables() == before
