@@ -37,9 +37,7 @@ def compaction_asset() -> dg.AssetsDefinition:
     )
     def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
         before = (datetime.now(UTC) - _REST).date()
-        merged = sum(
-            compact(warehouse.landing, zone, schema, before=before) for zone, schema in _ZONES.items()
-        )
+        merged = sum(compact(warehouse.landing, *zone, before=before) for zone in _ZONES.items())
         yield dg.MaterializeResult(metadata={"files_merged": merged})
 
     return compacted

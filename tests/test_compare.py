@@ -13,10 +13,11 @@ from oracle import ENDED, STARTED
 from pydantic import SecretStr
 from warehousing import NOON_US, DataFolder, body
 
-from connector.landing import LISTED_ZONE, PCA_ZONE
+from connector.landing import CALLS_ZONE, LISTED_ZONE, PCA_ZONE
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
 from connector.sweep import daily_windows, sweep_calls
+from pipelines.due import list_due
 from pipelines.fetching import fetch_all
 from pipelines.resources import WarehouseResource
 
@@ -126,6 +127,42 @@ async def test_a_backfill_repairs_what_was_lost_and_then_both_agree(folder: Data
         await sweep(folder, api)
     assert folder.query("from call_drift") == []
     assert folder.query("select distinct complete_percent from completeness_daily") == [(100.0,)]
+
+
+async def test_calls_that_a_backfill_listed_in_full_are_not_asked_for_one_by_one(
+    folder: DataFolder, world: World
+) -> None:
+    """Their details are those that the API tells of one call; only analyses are asked for."""
+    async with ApiServer(world) as api:
+        await sweep(folder, api, is_backfill=True)
+        settings = settings_for(folder, api)
+        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        assert {request.path for request in api.requests if request.path.startswith("/v1/")} == {"/v1/calls/"}
+    details = {
+        call_id: json.loads(told) for call_id, told in folder.query("select call_id, body from call_details")
+    }
+    assert details == {
+        call.call_id: {name: value for name, value in world.details(call).items() if name != "access_token"}
+        for call in world.calls
+        if call.ended_us is not None
+    }
+    assert folder.query("select count(*) from call_messages where text = 'Great (thanks) - bye!'") == [
+        (len(details),)
+    ]
+
+
+def test_calls_listed_in_part_or_too_early_are_asked_for(folder: DataFolder) -> None:
+    """A list without transcripts, a call that ended just before, and mere comparing leave details due."""
+    at_s = (SWEPT_AT - EPOCH).total_seconds()
+    whole: dict[str, Any] = {"messages": []}
+    in_part, early = listed("in part", 0, 60), listed("early", at_s - 90, at_s - 60) | whole
+    land_sweep(folder, [in_part, early, listed("whole", 0, 60) | whole], outcome="backfilled")
+    folder.land([body("end", ENDED, "compared", 60)])
+    land_sweep(folder, [listed("compared", 0, 60) | whole])
+    folder.sync()
+    due = list_due(WarehouseResource.from_settings(Settings(data_dir=folder.path)), CALLS_ZONE, SWEPT_AT)
+    assert {call.call_id for call in due} == {"in part", "early", "compared"}
+    assert folder.query("select call_id from call_details") == [("whole",)]
 
 
 async def test_with_backfilled_calls_a_full_refresh_changes_nothing(folder: DataFolder, world: World) -> None:

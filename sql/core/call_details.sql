@@ -1,7 +1,10 @@
--- One row per call whose details were fetched from the REST API: what the webhooks do not tell.
+-- One row per call whose details are known from the REST API: what the webhooks do not tell.
+--
+-- Each call is asked for once; those that a backfill listed in full need not be.
 --
 -- grain: call_id
 -- changed by ops.call_attempts: select call_id where outcome = 'answered'
+-- changed by ops.listed_calls: select call_id where body is not null
 -- not null: call_id, fetched_at, body
 -- columns:
 --   call_id varchar: the call
@@ -25,6 +28,13 @@ with answers as (
     from ops.call_attempts
     semi join changed using (call_id)
     where outcome = 'answered' and body is not null
+
+    union all
+
+    select call_id, listed_at as attempted_at, fetcher_id, sequence, body
+    from ops.listed_calls
+    semi join changed using (call_id)
+    where body is not null
 ),
 
 newest as (

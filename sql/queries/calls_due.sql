@@ -1,4 +1,4 @@
--- The calls whose details are to be asked for at $as_of: completed, and not fetched.
+-- The calls whose details are to be asked for at $as_of: completed, and neither fetched nor listed in full.
 select
     calls.call_id,
     calls.agent_id,
@@ -6,6 +6,7 @@ select
     coalesce(call_fetches.attempts, 0) as attempts
 from calls
 left join ops.call_fetches as call_fetches using (call_id)
+anti join call_details using (call_id)
 where calls.status = 'completed'
     and coalesce(call_fetches.state, 'waiting') = 'waiting'
     and coalesce(call_fetches.next_attempt_at, '-infinity'::timestamp) <= $as_of

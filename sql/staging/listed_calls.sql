@@ -1,6 +1,9 @@
 -- One row per call and sweep of Verbex's list of calls: what Verbex knew of it then.
 --
--- The transcripts that the list tells too stay in landing.
+-- Verbex lists calls with all that it tells of one call, so a backfill need not ask for each. A body is kept
+-- as a call's details if it is to repair our tables, has a transcript (whether every list has is not documented)
+-- and is from five minutes or more after the call's end, so that nothing is added to it any more; all others
+-- stay in landing.
 --
 -- schema: ops
 -- grain: fetcher_id, sequence
@@ -15,6 +18,7 @@
 --   ended_at timestamp: end of the call by the API, UTC; null while it goes on
 --   listed_at timestamp: when Verbex listed it, UTC
 --   is_backfill boolean: whether the sweep was to repair our tables, and not only to compare them
+--   body json: the call as listed, credentials removed, if it is to stand for its details; else null
 with answers as (
     select
         fetcher_id,
@@ -26,6 +30,14 @@ with answers as (
         case when json_valid(try(decode(body))) then decode(body) end as call
     from landed_listed
     where outcome in ('listed', 'backfilled')
+),
+
+times as (
+    select
+        *,
+        try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
+        try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at
+    from answers
 )
 
 select
@@ -33,9 +45,13 @@ select
     sequence,
     call_id,
     agent_id,
-    try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
-    try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at,
+    started_at,
+    ended_at,
     listed_at,
-    is_backfill
-from answers
+    is_backfill,
+    case
+        when is_backfill and json_type(call, '$.messages') = 'ARRAY' and ended_at <= listed_at - interval 5 minutes
+            then call
+    end as body
+from times
 order by listed_at, fetcher_id, sequence
