@@ -90,13 +90,9 @@ class VerbexClient:
         Raises:
             NotAuthorizedError: `VERBEX_API_KEY` is not set.
         """
-        if settings.api_key is None:
-            raise NotAuthorizedError(
-                "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env."
-            )
         return cls(
             settings.api_url,
-            settings.api_key.get_secret_value(),
+            api_key_of(settings),
             rate_per_s=settings.api_rps,
             concurrency=settings.api_concurrency,
             rng=rng,
@@ -216,6 +212,19 @@ class VerbexClient:
 
     def _backoff_s(self, attempt: int) -> float:
         return backoff_s(attempt, self._rng, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+
+
+def api_key_of(settings: Settings) -> str:
+    """The key to ask with.
+
+    Raises:
+        NotAuthorizedError: `VERBEX_API_KEY` is not set.
+    """
+    if settings.api_key is None:
+        raise NotAuthorizedError(
+            "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env."
+        )
+    return settings.api_key.get_secret_value()
 
 
 async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:

@@ -15,8 +15,8 @@ from pipelines.cli_common import ENV_FILE, EXIT_FAILED, EXIT_USAGE, fail, format
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.comparing import Progress, Span
     from pipelines.show import Format
+    from pipelines.sweeping import Span
     from pipelines.syncing import Syncer
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -52,28 +52,28 @@ def verify(
 @_agent_option
 def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]) -> None:
     """Take calls in from Verbex's own list where webhooks are missing; webhooks win where both tell."""
-    from pipelines.comparing import repair
+    from pipelines import proving
 
     span = _span(since, until, agents)
-    with _asking("Reading days") as (syncer, progress):
-        done = repair(syncer, span, progress)
-    left = f" {done.windows_left} days were read before." if done.windows_left else ""
-    click.echo(f"Read {done.calls_listed} calls of {done.windows_read} days.{left}")
-    click.echo("`verbex-sync sync` asks for their analyses and details.")
+    with _asking("Reading days") as syncer:
+        done = proving.backfill(syncer, span)
+    left = f" {done.days_left} days were read before." if done.days_left else ""
+    click.echo(f"Read {done.calls_listed} calls of {done.days_read} days.{left}")
+    click.echo("`verbex-sync sync` asks for their analyses.")
 
 
 def _verify_with_verbex(span: "Span", form: "Format") -> None:
-    from pipelines.comparing import compare
+    from pipelines import proving
     from pipelines.show import show
 
-    with _asking("Listing days") as (syncer, progress):
-        found = compare(syncer, span, progress)
+    with _asking("Listing days") as syncer:
+        found = proving.verify(syncer, span)
     show(found.drift.columns, found.drift.rows, form, title="Calls that differ")
     if form == "table":
         show(found.completeness.columns, found.completeness.rows, form, title="Completeness by day")
-    if found.settled_count:
+    if found.settled.rows:
         mend = f"`verbex-sync backfill --since {span.since} --until {span.until}` repairs what can be."
-        fail(f"{found.settled_count} calls differ from what Verbex lists. {mend}", EXIT_FAILED)
+        fail(f"{len(found.settled.rows)} calls differ from what Verbex lists. {mend}", EXIT_FAILED)
 
 
 def _verify_with_rebuild(form: "Format") -> None:
@@ -99,22 +99,25 @@ def _verify_with_rebuild(form: "Format") -> None:
 
 
 @contextmanager
-def _asking(text: str) -> "Iterator[tuple[Syncer, Progress]]":
-    """A syncer and a bar; what goes wrong meanwhile ends the command."""
+def _asking(text: str) -> "Iterator[Syncer]":
+    """A syncer whose sweep shows a bar; what goes wrong meanwhile ends the command."""
     from connector.answer import VerbexError
     from pipelines.execution import RunFailedError
     from pipelines.simulating import progress_bar
     from pipelines.syncing import open_syncer
 
     try:
-        with open_syncer(read_settings(), ENV_FILE) as syncer, progress_bar(text) as progress:
-            yield syncer, progress
+        with (
+            progress_bar(text) as progress,
+            open_syncer(read_settings(), ENV_FILE, progress=progress) as syncer,
+        ):
+            yield syncer
     except (VerbexError, RunFailedError) as error:
         fail(str(error), EXIT_FAILED)
 
 
 def _span(since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> "Span":
-    from pipelines.comparing import Span
+    from pipelines.sweeping import Span
 
     today = datetime.now(UTC).date()
     first = since.date() if since else today - timedelta(days=1)

@@ -1,41 +1,29 @@
-"""`verbex-sync verify` and `verbex-sync backfill`: our tables beside Verbex's own list, and repaired from it.
+"""What our tables and Verbex's own list of calls differ in: read from the tables, shown in Dagster.
 
-Belongs here: which days are asked for, and what is read from the tables afterwards. How Verbex is asked is
-`connector.sweep`'s; what differs and what is taken in is said in `sql/`.
+Reading it belongs here, and how often Verbex is asked for it. What differs is said in `sql/marts/`, and
+how Verbex is asked in `pipelines.sweeping`.
 """
 
-import asyncio
-import random
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 
-from connector.sweep import SweepSummary, Window, daily_windows, sweep_calls
-from pipelines.execution import run_load
+import dagster as dg
+
+from pipelines.assets import PUBLISHED, Result
 from pipelines.models import read_query
+from pipelines.reporting import rows_value
 from pipelines.resources import WarehouseResource
-from pipelines.syncing import Syncer
-from pipelines.warehouse import NothingPublishedError
+from pipelines.sweeping import Span
 
-Progress = Callable[[int, int], None]
-"""Called with how many days are read and how many there are."""
+AGREEMENT = "agreement_with_verbex"
+AGREEMENT_CHECK = "calls_agree_with_verbex"
+VERIFY_JOB = "verify"
+BACKFILL_JOB = "backfill"
 
-_DAY = timedelta(days=1)
+_MOST_ROWS = 100
 _IN_SPAN = "day between $since and $until and (len($agent_ids) = 0 or agent_id in $agent_ids)"
-
-
-@dataclass(frozen=True)
-class Span:
-    """The UTC days from `since` to `until`, both included, of some agents or (none) of all."""
-
-    since: date
-    until: date
-    agent_ids: tuple[str, ...] = ()
-
-    def windows(self) -> list[Window]:
-        """One window for each day."""
-        since, end = (datetime.combine(day, time(), UTC) for day in (self.since, self.until + _DAY))
-        return daily_windows(since, end, self.agent_ids)
+# A backfill follows the comparison and not the other way round: what webhooks lost is to be seen.
+_SCHEDULES = ((VERIFY_JOB, "17 4 * * *"), (BACKFILL_JOB, "47 4 * * *"))
 
 
 @dataclass(frozen=True)
@@ -45,91 +33,127 @@ class Rows:
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
 
+    def column(self, name: str) -> tuple[object, ...]:
+        """The values of one column."""
+        position = self.columns.index(name)
+        return tuple(row[position] for row in self.rows)
+
+    def total(self, name: str) -> int:
+        """The sum of a column of counts."""
+        return sum(count for count in self.column(name) if isinstance(count, int))
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What differs, what of it can no longer be on its way, and how complete each day is."""
 
     drift: Rows
-    settled_count: int
     completeness: Rows
 
+    @property
+    def settled(self) -> Rows:
+        """The calls that differ and of which nothing can be on its way any more."""
+        flags = self.drift.column("is_in_flight")
+        rows = zip(self.drift.rows, flags, strict=True)
+        return Rows(self.drift.columns, tuple(row for row, is_in_flight in rows if not is_in_flight))
 
-@dataclass(frozen=True)
-class Repair:
-    """What a backfill read: days asked for and days left out as read before, and the calls listed."""
-
-    windows_read: int
-    windows_left: int
-    calls_listed: int
+    @property
+    def complete_percent(self) -> float | None:
+        """Calls on both sides, of those that Verbex lists; None if it lists none [%]."""
+        there, both = (self.completeness.total(name) for name in ("calls_there", "calls_both"))
+        return 100.0 * both / there if there else None
 
 
-def compare(syncer: Syncer, span: Span, progress: Progress) -> Comparison:
-    """List the span's calls at Verbex, load the list, and tell what differs.
+def agreement_asset() -> dg.AssetsDefinition:
+    """What the newest comparison found, for all who look at Dagster."""
+
+    @dg.asset(
+        name=AGREEMENT,
+        deps=[PUBLISHED],
+        group_name="proof",
+        kinds={"duckdb"},
+        description="What differs from Verbex's own list in the days that were compared last.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                AGREEMENT_CHECK,
+                asset=AGREEMENT,
+                description="No call differs, but for those that ended minutes before they were compared.",
+            )
+        ],
+    )
+    def agreement(warehouse: WarehouseResource) -> Iterator[Result]:
+        span = _newest_span(warehouse)
+        found = None if span is None else read_comparison(warehouse, span)
+        yield dg.MaterializeResult(metadata={} if found is None else _metadata(found))
+        yield _check_result(found)
+
+    return agreement
+
+
+def proof_schedules(*, has_api_key: bool) -> list[dg.ScheduleDefinition]:
+    """Yesterday and today compared, then repaired, every night (UTC), if Verbex can be asked."""
+    return [_nightly(job_name, cron, has_api_key=has_api_key) for job_name, cron in _SCHEDULES]
+
+
+def read_comparison(warehouse: WarehouseResource, span: Span) -> Comparison:
+    """What is known to differ in the calls of a span.
 
     Raises:
-        VerbexError: Verbex can't be asked.
-        RunFailedError: The list could not be loaded.
+        NothingPublishedError: No sync has published a warehouse yet.
     """
-    _sweep(syncer, span.windows(), progress, is_backfill=False)
-    run_load(syncer.definitions, syncer.instance)
-    drift = _read(syncer.warehouse, f"from call_drift where {_IN_SPAN} order by day, call_id", span)
-    is_in_flight = drift.columns.index("is_in_flight")
-    completeness = f"from completeness_daily where {_IN_SPAN} order by day, agent_id"
     return Comparison(
-        drift=drift,
-        settled_count=sum(not row[is_in_flight] for row in drift.rows),
-        completeness=_read(syncer.warehouse, completeness, span),
+        drift=_read(warehouse, f"from call_drift where {_IN_SPAN} order by day, call_id", span),
+        completeness=_read(
+            warehouse, f"from completeness_daily where {_IN_SPAN} order by day, agent_id", span
+        ),
     )
 
 
-def repair(syncer: Syncer, span: Span, progress: Progress) -> Repair:
-    """Take the span's calls in from Verbex, but for days that were read before, and load them.
-
-    Raises:
-        VerbexError: Verbex can't be asked; the days read before that are not asked for again.
-        RunFailedError: What was read could not be loaded.
-    """
-    run_load(syncer.definitions, syncer.instance)
-    done = _read_before(syncer.warehouse)
-    windows = [window for window in span.windows() if not any(_covers(one, window) for one in done)]
-    try:
-        summary = _sweep(syncer, windows, progress, is_backfill=True)
-    finally:
-        run_load(syncer.definitions, syncer.instance)
-    return Repair(len(windows), len(span.windows()) - len(windows), summary.calls)
-
-
-def _sweep(syncer: Syncer, windows: list[Window], progress: Progress, *, is_backfill: bool) -> SweepSummary:
-    return asyncio.run(
-        sweep_calls(
-            windows,
-            settings=syncer.settings,
-            landing=syncer.warehouse.landing,
-            rng=random.SystemRandom(),
-            is_backfill=is_backfill,
-            progress=progress,
-        )
+def _nightly(job_name: str, cron: str, *, has_api_key: bool) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"nightly_{job_name}",
+        job_name=job_name,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def nightly() -> dg.RunRequest | dg.SkipReason:
+        if not has_api_key:
+            return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
+        return dg.RunRequest()
+
+    return nightly
 
 
-def _read_before(warehouse: WarehouseResource) -> list[Window]:
-    try:
-        with warehouse.read() as connection:
-            rows = connection.execute(read_query(warehouse.sql, "backfilled_windows")).fetchall()
-    except NothingPublishedError:
-        return []
-    return [
-        Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
-        for since, until, agent_ids in rows
-    ]
+def _newest_span(warehouse: WarehouseResource) -> Span | None:
+    with warehouse.read() as connection:
+        row = connection.execute(read_query(warehouse.sql, "newest_sweep")).fetchone()
+    return None if row is None else Span(row[0], row[1], tuple(row[2]))
 
 
-def _covers(done: Window, wanted: Window) -> bool:
-    has_agents = not done.agent_ids or (
-        bool(wanted.agent_ids) and set(wanted.agent_ids) <= set(done.agent_ids)
+def _metadata(found: Comparison) -> dict[str, dg.MetadataValue | float]:
+    metadata: dict[str, dg.MetadataValue | float] = {
+        "calls_that_differ": len(found.drift.rows),
+        "differing_calls": rows_value(found.drift.columns, found.drift.rows[:_MOST_ROWS]),
+        "completeness": rows_value(found.completeness.columns, found.completeness.rows[:_MOST_ROWS]),
+    }
+    if found.complete_percent is not None:
+        metadata["complete_percent"] = found.complete_percent
+    return metadata
+
+
+def _check_result(found: Comparison | None) -> dg.AssetCheckResult:
+    settled = found.settled if found else Rows((), ())
+    metadata: dict[str, dg.MetadataValue | int | str] = {"row_count": len(settled.rows)}
+    if settled.rows:
+        metadata["rows"] = rows_value(settled.columns, settled.rows[:_MOST_ROWS])
+        metadata["next_step"] = f"Run the job `{BACKFILL_JOB}` for these days, or `verbex-sync backfill`."
+    return dg.AssetCheckResult(
+        passed=not settled.rows,
+        check_name=AGREEMENT_CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
     )
-    return has_agents and done.since <= wanted.since and wanted.until <= done.until
 
 
 def _read(warehouse: WarehouseResource, sql: str, span: Span) -> Rows:

@@ -4,12 +4,15 @@ Starting a job and telling what it did belongs here. What is printed of it does 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import dagster as dg
 
+from pipelines.assets import LISTED
+from pipelines.comparing import BACKFILL_JOB, VERIFY_JOB
 from pipelines.definitions import FETCH_JOB, LOAD_JOB
+from pipelines.sweeping import SWEEP, Span, Swept
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -50,10 +53,41 @@ def run_fetch(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunR
     return _run(definitions, FETCH_JOB, instance)
 
 
-def _run(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance) -> RunReport:
+def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
+    """List the span's calls at Verbex, bring the list and all else that landed into the tables, compare.
+
+    Raises:
+        RunFailedError: Verbex can't be asked, or a step failed.
+    """
+    return _run_sweep(definitions, VERIFY_JOB, instance, span)
+
+
+def run_backfill(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
+    """The same, but take what is listed into our tables.
+
+    Raises:
+        RunFailedError: Verbex can't be asked, or a step failed.
+    """
+    return _run_sweep(definitions, BACKFILL_JOB, instance, span)
+
+
+def _run_sweep(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance, span: Span) -> Swept:
+    config = span.config(is_backfill=job_name == BACKFILL_JOB).model_dump()
+    report = _run(definitions, job_name, instance, {"ops": {SWEEP: {"config": config}}})
+    told = report.assets[LISTED]
+    return Swept(**{count.name: told[count.name] for count in fields(Swept)})
+
+
+def _run(
+    definitions: dg.Definitions,
+    job_name: str,
+    instance: dg.DagsterInstance,
+    config: dict[str, Any] | None = None,
+) -> RunReport:
     started_s = time.monotonic()
     job = definitions.resolve_job_def(job_name)
-    result = job.execute_in_process(instance=instance, run_config=_QUIET, raise_on_error=False)
+    run_config = _QUIET | (config or {})
+    result = job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
     if not result.success:
         raise RunFailedError("\n".join(_failures(result)))
     assets = {

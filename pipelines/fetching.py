@@ -35,9 +35,7 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
         group_name="fetch",
         kinds={"rest", "parquet"},
         description="Asks Verbex for what is due and lands the answers as landed_pca and landed_calls.",
-        check_specs=[
-            dg.AssetCheckSpec(KEY_CHECK, asset=ANSWERS, description="Verbex can be asked: there is a key.")
-        ],
+        check_specs=[key_check(ANSWERS)],
     )
     def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:
         fetched = Fetched()
@@ -49,7 +47,7 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
             except NotAuthorizedError as error:
                 raise dg.Failure(str(error), allow_retries=False) from None
         yield dg.MaterializeResult(metadata=fetched.metadata)
-        yield _key_result(settings)
+        yield key_result(ANSWERS, settings)
 
     return answers
 
@@ -108,11 +106,18 @@ def _lock_of(warehouse: WarehouseResource) -> Path:
     return Path(warehouse.data_dir) / "fetch.lock"
 
 
-def _key_result(settings: Settings) -> dg.AssetCheckResult:
+def key_check(asset: str) -> dg.AssetCheckSpec:
+    """The check of an asset that asks Verbex: it can."""
+    return dg.AssetCheckSpec(KEY_CHECK, asset=asset, description="Verbex can be asked: there is a key.")
+
+
+def key_result(asset: str, settings: Settings) -> dg.AssetCheckResult:
+    """What `key_check` comes to; without a key nothing was asked, and that is no failure."""
     has_key = settings.api_key is not None
     return dg.AssetCheckResult(
+        asset_key=asset,
         passed=has_key,
         check_name=KEY_CHECK,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={} if has_key else {"next_step": "Set VERBEX_API_KEY; due calls wait until then."},
+        metadata={} if has_key else {"next_step": "Set VERBEX_API_KEY; nothing is asked until then."},
     )

@@ -86,13 +86,28 @@ def check_results(
 
 def finding_result(finding: Finding) -> dg.AssetCheckResult:
     """A finding with a sample of the rows that break the rule, if any do."""
-    sample = {"rows": _rows(finding)} if finding.rows else {}
+    sample = {"rows": rows_value(finding.columns, finding.rows)} if finding.rows else {}
     return dg.AssetCheckResult(
         passed=finding.row_count == 0,
         check_name=finding.name,
         severity=dg.AssetCheckSeverity.ERROR if finding.is_blocking else dg.AssetCheckSeverity.WARN,
         metadata={"row_count": finding.row_count, **sample},
     )
+
+
+def rows_value(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.TableMetadataValue:
+    """Rows as a table in Dagster's UI."""
+    records = [
+        dg.TableRecord(
+            {
+                name: "null" if value is None else str(value)
+                for name, value in zip(columns, row, strict=True)
+            }
+        )
+        for row in rows
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
+    return dg.MetadataValue.table(records, schema)
 
 
 def _readable_result(update: Update) -> dg.AssetCheckResult:
@@ -104,17 +119,3 @@ def _readable_result(update: Update) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={"file_count": len(update.unreadable), **files},
     )
-
-
-def _rows(finding: Finding) -> dg.TableMetadataValue:
-    records = [
-        dg.TableRecord(
-            {
-                name: "null" if value is None else str(value)
-                for name, value in zip(finding.columns, row, strict=True)
-            }
-        )
-        for row in finding.rows
-    ]
-    schema = dg.TableSchema([dg.TableColumn(name) for name in finding.columns])
-    return dg.MetadataValue.table(records, schema)

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from connector.settings import Settings
+from connector.sweep import Progress
 from pipelines.definitions import build_definitions
 from pipelines.due import count_due
 from pipelines.execution import RunReport, run_fetch, run_load
@@ -59,11 +60,20 @@ class Syncer:
 
 
 @contextmanager
-def open_syncer(settings: Settings, env_file: Path, *, is_full_refresh: bool = False) -> Iterator[Syncer]:
-    """A syncer whose runs are recorded in the Dagster home that the UI shows too."""
+def open_syncer(
+    settings: Settings, env_file: Path, *, is_full_refresh: bool = False, progress: Progress | None = None
+) -> Iterator[Syncer]:
+    """A syncer whose runs are recorded in the Dagster home that the UI shows too.
+
+    Args:
+        settings: Where things are, and how to ask Verbex.
+        env_file: Where Dagster's home is remembered.
+        is_full_refresh: Whether loads build every table anew.
+        progress: Told how many days of Verbex's list are read, and of how many.
+    """
     ensure_home(settings.data_dir, env_file)
     warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
-    definitions = build_definitions(settings, warehouse)
+    definitions = build_definitions(settings, warehouse, progress)
     with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
         yield Syncer(settings, definitions, warehouse, instance)
 

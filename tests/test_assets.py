@@ -65,9 +65,7 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
         dg.AssetKey("quarantine"),
         dg.AssetKey("pca_attempts"),
         dg.AssetKey("call_attempts"),
-        dg.AssetKey("listed_calls"),
-        dg.AssetKey("swept_windows"),
-        dg.AssetKey("compacted_landing"),
+        dg.AssetKey("landed_listed"),
     }
     assert {key for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys} == roots
     tables = {dg.AssetKey(model.name) for model in folder.models}

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from connector.answer import AnswerTooLargeError
 from connector.client import MAX_ANSWER_BYTES, MAX_PAGE_BYTES, VerbexClient
@@ -35,7 +35,7 @@ class Endless:
             self.sent_bytes += len(CHUNK)
 
 
-def client_of(server: TestServer) -> VerbexClient:
+def client_of(server: BaseTestServer) -> VerbexClient:
     url = str(server.make_url("")).rstrip("/")
     return VerbexClient(url, "k", rate_per_s=1000, concurrency=1, rng=random.Random(1))
 

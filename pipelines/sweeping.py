@@ -1,0 +1,181 @@
+"""The asset that asks Verbex for its own list of calls: whole days in, raw rows into landing.
+
+Belongs here: which days are asked for, and that one process asks at a time. How a day is read is
+`connector.sweep`'s; what differs from our tables, and what of it is taken in, is said in `sql/`.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from connector.answer import VerbexError
+from connector.lock import LockHeldError, hold_lock
+from connector.settings import Settings
+from connector.sweep import Progress, Window, daily_windows, sweep_calls
+from pipelines.assets import LISTED, Result, landed_spec
+from pipelines.fetching import key_check, key_result
+from pipelines.models import read_query
+from pipelines.resources import WarehouseResource
+from pipelines.warehouse import NothingPublishedError
+
+SWEEP = "sweep"
+"""The step's name, by which a run is told what to ask for."""
+
+_DAY = timedelta(days=1)
+_PATIENCE_S = 60.0
+
+
+class SweepBusyError(Exception):
+    """Another process is reading Verbex's list of calls."""
+
+
+class SweepConfig(dg.Config):
+    """What a run asks for."""
+
+    since: str = Field("", description="First UTC day, as 2025-11-30; empty for yesterday.")
+    until: str = Field("", description="Last UTC day; empty for today.")
+    agents: list[str] = Field([], description="Calls of these agents only; none for all.")
+    is_backfill: bool = Field(False, description="Whether what is listed becomes part of our calls.")
+
+
+@dataclass(frozen=True)
+class Span:
+    """The UTC days from `since` to `until`, both included, of some agents or (none) of all."""
+
+    since: date
+    until: date
+    agent_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: SweepConfig, today: date) -> "Span":
+        """The days that a run is to ask for.
+
+        Raises:
+            ValueError: One of them is no day.
+        """
+        since = date.fromisoformat(config.since) if config.since else today - _DAY
+        until = date.fromisoformat(config.until) if config.until else today
+        return cls(since, until, tuple(config.agents))
+
+    def config(self, *, is_backfill: bool) -> SweepConfig:
+        """What makes a run ask for these days."""
+        return SweepConfig(
+            since=str(self.since),
+            until=str(self.until),
+            agents=list(self.agent_ids),
+            is_backfill=is_backfill,
+        )
+
+    def windows(self) -> list[Window]:
+        """One window for each day."""
+        since, end = (datetime.combine(day, time(), UTC) for day in (self.since, self.until + _DAY))
+        return daily_windows(since, end, self.agent_ids)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Days that were asked for, days left out since a backfill read them before, and the calls listed."""
+
+    days_read: int = 0
+    days_left: int = 0
+    calls_listed: int = 0
+
+
+def listed_asset(settings: Settings, progress: Progress | None = None) -> dg.AssetsDefinition:
+    """Verbex's own list of calls, as it lands."""
+
+    @dg.multi_asset(
+        name=SWEEP,
+        specs=[landed_spec(LISTED)],
+        check_specs=[key_check(LISTED)],
+        # Before any step that loads: a load holds the warehouse, and is to find what landed meanwhile.
+        op_tags={"dagster/priority": "1"},
+    )
+    def listed(
+        context: dg.AssetExecutionContext, config: SweepConfig, warehouse: WarehouseResource
+    ) -> Iterator[Result]:
+        swept = Swept()
+        try:
+            span = Span.of(config, datetime.now(UTC).date())
+            if settings.api_key is not None:
+                swept = sweep_span(
+                    settings, warehouse, span, is_backfill=config.is_backfill, progress=progress
+                )
+        except (ValueError, SweepBusyError, VerbexError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        context.log.info("%s to %s: %s", span.since, span.until, swept)
+        days = {"since": str(span.since), "until": str(span.until)}
+        yield dg.MaterializeResult(asset_key=LISTED, metadata=days | vars(swept))
+        yield key_result(LISTED, settings)
+
+    return listed
+
+
+def sweep_span(
+    settings: Settings,
+    warehouse: WarehouseResource,
+    span: Span,
+    *,
+    is_backfill: bool,
+    progress: Progress | None = None,
+) -> Swept:
+    """List the span's calls at Verbex and land them; a backfill leaves out the days that it read before.
+
+    One sweep waits for another and then steps back: the same days twice are of no use to anybody. It does
+    not wait for a fetch, nor a fetch for it. They write different zones, and a backfill of years must not
+    delay the analysis of a call that has just ended. Both count against one account's rate, but a sweep has
+    only one request under way at any time, so it adds little to what `VERBEX_API_RPS` allows a fetch.
+
+    Raises:
+        SweepBusyError: Another process still sweeps after a minute.
+        VerbexError: Verbex can't be asked; the days read before that are landed.
+        OSError: The landing zone can't take the calls.
+    """
+    folder = Path(warehouse.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold_lock(folder / "sweep.lock", wait_s=_PATIENCE_S):
+            done = _read_before(warehouse) if is_backfill else []
+            wanted = span.windows()
+            windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
+            summary = asyncio.run(
+                sweep_calls(
+                    windows,
+                    settings=settings,
+                    landing=warehouse.landing,
+                    rng=random.SystemRandom(),
+                    is_backfill=is_backfill,
+                    progress=progress,
+                )
+            )
+    except LockHeldError as error:
+        raise SweepBusyError(
+            f"Process {error.holder} has been listing Verbex's calls for over {_PATIENCE_S:.0f} s; "
+            "nothing was asked. Run this again when it is done."
+        ) from None
+    return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
+
+
+def _read_before(warehouse: WarehouseResource) -> list[Window]:
+    try:
+        with warehouse.read() as connection:
+            rows = connection.execute(read_query(warehouse.sql, "backfilled_windows")).fetchall()
+    except NothingPublishedError:
+        return []
+    return [
+        Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
+        for since, until, agent_ids in rows
+    ]
+
+
+def _covers(done: Window, wanted: Window) -> bool:
+    has_agents = not done.agent_ids or (
+        bool(wanted.agent_ids) and set(wanted.agent_ids) <= set(done.agent_ids)
+    )
+    return has_agents and done.since <= wanted.since and wanted.until <= done.until
