@@ -57,10 +57,10 @@ class Span:
         """The days that a run is to ask for.
 
         Raises:
-            ValueError: One of them is no day.
+            ValueError: One of them is no day; says which.
         """
-        since = date.fromisoformat(config.since) if config.since else today - _DAY
-        until = date.fromisoformat(config.until) if config.until else today
+        since = _day("since", config.since) if config.since else today - _DAY
+        until = _day("until", config.until) if config.until else today
         return cls(since, until, tuple(config.agents))
 
     def config(self, *, is_backfill: bool) -> SweepConfig:
@@ -160,6 +160,13 @@ def sweep_span(
             "nothing was asked. Run this again when it is done."
         ) from None
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
+
+
+def _day(name: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a day such as 2025-11-30, and is {text!r}.") from None
 
 
 def _read_before(warehouse: WarehouseResource) -> list[Window]:
