@@ -30,6 +30,7 @@ class LoggedRequest:
     method: str
     path: str
     fault: str | None
+    query: dict[str, str]
 
 
 class ApiServer:
@@ -105,7 +106,7 @@ class ApiServer:
         nth = self._seen[request.path]
         self._seen[request.path] += 1
         fault = self.faults.draw(request.path, nth)
-        self.requests.append(LoggedRequest(time.monotonic(), request.method, request.path, fault))
+        self.requests.append(_log(request, fault))
         self.on_request()
         if request.transport is not None:
             self.peers.add(request.transport.get_extra_info("peername"))
@@ -153,6 +154,10 @@ class ApiServer:
 
     def _now(self) -> int | None:
         return None if self.now_us is None else self.now_us()
+
+
+def _log(request: web.Request, fault: str | None) -> LoggedRequest:
+    return LoggedRequest(time.monotonic(), request.method, request.path, fault, dict(request.query))
 
 
 def _json(value: object, status: int = 200) -> web.Response:
