@@ -55,7 +55,7 @@ def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]
     from pipelines import proving
 
     span = _span(since, until, agents)
-    with _asking("Reading days") as syncer:
+    with _asking("Reading days", stopped="The same command goes on where it was.") as syncer:
         done = proving.backfill(syncer, span)
     left = f" {done.days_left} days were read before." if done.days_left else ""
     click.echo(f"Read {done.calls_listed} calls of {done.days_read} days.{left}")
@@ -99,8 +99,8 @@ def _verify_with_rebuild(form: "Format") -> None:
 
 
 @contextmanager
-def _asking(text: str) -> "Iterator[Syncer]":
-    """A syncer whose sweep shows a bar; what goes wrong meanwhile ends the command."""
+def _asking(text: str, *, stopped: str = "") -> "Iterator[Syncer]":
+    """A syncer whose sweep shows a bar; what goes wrong meanwhile, or Ctrl-C, ends the command."""
     from connector.answer import VerbexError
     from pipelines.execution import RunFailedError
     from pipelines.simulating import progress_bar
@@ -114,6 +114,8 @@ def _asking(text: str) -> "Iterator[Syncer]":
             yield syncer
     except (VerbexError, RunFailedError) as error:
         fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        fail(f"Stopped. {stopped}".strip(), EXIT_FAILED)
 
 
 def _span(since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> "Span":

@@ -211,6 +211,22 @@ def test_what_ended_minutes_before_may_still_be_on_its_way(folder: DataFolder) -
     assert dict(folder.query("select call_id, is_in_flight from call_drift")) == {"new": True, "old": False}
 
 
+def test_an_analysis_that_verbex_has_not_made_yet_is_on_its_way(folder: DataFolder) -> None:
+    """Once Verbex was asked and had none; where asking failed, or nobody asked, it counts as missing."""
+    land_sweep(folder, [listed(name, 0, 60) for name in ("none yet", "failed", "never asked")])
+    for name in ("none yet", "failed", "never asked"):
+        folder.land([body(f"start {name}", STARTED, name, 0), body(f"end {name}", ENDED, name, 60)])
+    for outcome, name in (("failed", "none yet"), ("pending", "none yet"), ("pending", "failed")):
+        folder.land_answers(PCA_ZONE, [{"call_id": name, "outcome": outcome}])
+    folder.land_answers(PCA_ZONE, [{"call_id": "failed", "outcome": "failed"}])
+    folder.sync()
+    assert dict(folder.query("select call_id, is_in_flight from call_drift where kind = 'pca_missing'")) == {
+        "none yet": True,
+        "failed": False,
+        "never asked": False,
+    }
+
+
 EPOCH = datetime.fromtimestamp(1_762_600_000, UTC)
 """The moment that the seconds of `body` count from."""
 

@@ -18,8 +18,16 @@
 --   their_ended_at timestamp: its end by Verbex's list, UTC
 --   pca_status varchar: as in calls
 --   compared_at timestamp: when Verbex listed it, or did not, UTC
---   is_in_flight boolean: whether it ended less than five minutes before, so that the rest may still come
-with kinds as (
+--   is_in_flight boolean: whether the rest may still come: it ended less than five minutes before, or only its analysis is missing and Verbex, when asked last, had none yet
+with pending as (
+    select call_id
+    from ops.pca_attempts
+    semi join changed using (call_id)
+    group by call_id
+    having arg_max(outcome, struct_pack(attempted_at, fetcher_id, sequence)) = 'pending'
+),
+
+kinds as (
     select
         call_id,
         agent_id,
@@ -58,9 +66,9 @@ select
     their_ended_at,
     pca_status,
     compared_at,
-    coalesce(
-        coalesce(their_ended_at, their_started_at, our_started_at) > compared_at - interval 5 minutes, false
-    ) as is_in_flight
+    coalesce(coalesce(their_ended_at, their_started_at, our_started_at) > compared_at - interval 5 minutes, false)
+        or (kind = 'pca_missing' and pca_status = 'awaiting' and pending.call_id is not null) as is_in_flight
 from kinds
+left join pending using (call_id)
 where kind is not null
 order by day, call_id
