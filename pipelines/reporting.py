@@ -99,10 +99,7 @@ def rows_value(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.T
     """Rows as a table in Dagster's UI."""
     records = [
         dg.TableRecord(
-            {
-                name: "null" if value is None else str(value)
-                for name, value in zip(columns, row, strict=True)
-            }
+            {name: "null" if value is None else str(value) for name, value in zip(columns, row, strict=True)}
         )
         for row in rows
     ]
