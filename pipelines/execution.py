@@ -88,6 +88,8 @@ def _run(
     job = definitions.resolve_job_def(job_name)
     run_config = _QUIET | (config or {})
     result = job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+    if _is_interrupted(result):
+        raise KeyboardInterrupt  # which Dagster takes for a failure of the step that was running
     if not result.success:
         raise RunFailedError("\n".join(_failures(result)))
     assets = {
@@ -101,13 +103,25 @@ def _run(
     return RunReport(result.run_id, time.monotonic() - started_s, assets)
 
 
+def _reason(failure: Any) -> str:  # noqa: ANN401 - Dagster has no public name for its type
+    """What we said ourselves when we gave up, or else the error with its trace."""
+    told = failure.user_failure_data
+    return str(told.description if told and told.description else failure.error_display_string).strip()
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(
+        error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        for error in errors
+    )
+
+
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """Why steps failed, each reason once: our own in its words, any other with its stack trace."""
     steps: dict[str, str | None] = {}
     for event in result.all_events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            ours = data.user_failure_data.description if data.user_failure_data else None
-            steps.setdefault(ours or data.error_display_string.strip(), event.step_key)
+            steps.setdefault(_reason(event.step_failure_data), event.step_key)
     told = [f"{step}: {reason}" for reason, step in steps.items()]
     return told or ["The run failed before its first step; the Dagster UI shows its log."]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -68,6 +69,18 @@ class Asking:
         code = await asyncio.wait_for(ended, 120)
         assert code == 0 or kill_at_request is not None
         return self._api.requests[first:]
+
+    async def interrupt(self, *, at_request: int) -> tuple[int, str]:
+        """Type Ctrl-C once it sent so many requests; its exit code, and what it said on standard error."""
+        reached = asyncio.Event()
+        self._api.on_request = lambda: reached.set() if len(self._api.requests) == at_request else None
+        process = await asyncio.create_subprocess_exec(
+            *self._command, cwd=self._folder, env=self._environment, stderr=asyncio.subprocess.PIPE
+        )
+        await asyncio.wait_for(reached.wait(), 60)
+        process.send_signal(signal.SIGINT)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode or 0, said.decode()
 
 
 def landed(folder: DataFolder, zone: str, outcome: str) -> list[dict[str, Any]]:
@@ -188,6 +201,17 @@ async def test_a_backfill_killed_twice_ends_as_if_undisturbed(tmp_path: Path) ->
 async def test_a_sync_killed_twice_asks_nothing_stored_again(tmp_path: Path) -> None:
     """After SIGKILLs at random moments of its asking and loading every answer is there, once."""
     await sync_killed(tmp_path, kills=2, seed=2)
+
+
+async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C while it asks: exit code 1, a line, no trace; days read seconds before are landed."""
+    async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:
+        asking = Asking(tmp_path, api, "backfill", *SPAN, rps=2)
+        code, said = await asking.interrupt(at_request=DAYS)
+    assert code == 1
+    assert said.splitlines()[-1] == "Stopped. The same command goes on where it was."
+    assert "Stack Trace" not in said
+    assert days_read(DataFolder(tmp_path / "data"))
 
 
 @pytest.mark.slow

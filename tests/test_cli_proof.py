@@ -45,6 +45,16 @@ def test_verify_without_a_key_says_which_setting_to_set(run: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
+async def test_a_key_that_is_not_accepted_is_said_in_words(run: Run, api: ApiServer) -> None:
+    """Exit code 1, and what to set; where in our code it was noticed is nobody's concern."""
+    settings = {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
+    done = await asyncio.to_thread(run, "verify", *DAY, **settings)
+    assert done.returncode == 1
+    assert "VERBEX_API_KEY" in done.stderr
+    assert "Stack Trace" not in done.stderr
+    assert "File " not in done.stderr
+
+
 def test_days_in_the_wrong_order_are_refused(run: Run) -> None:
     """Exit code 2 before anything is asked."""
     done = run("backfill", "--since", "2025-11-10", "--until", "2025-11-09")
