@@ -111,7 +111,7 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
 
 
 def read_pca(answer: Answer) -> Answer:
-    """The same answer if it holds a PCA's items, wrapped in `data` or bare; else that there is none yet."""
+    """The same answer if it holds PCA items, wrapped in `data` or bare; else that there are none yet."""
     if answer.body is None:
         return answer
     outer = _fields_of(answer.body)

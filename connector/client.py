@@ -114,8 +114,8 @@ class VerbexClient:
         return read_pca(await self._get(path))
 
     async def get_pca_configuration(self, agent_id: str) -> Answer:
-        """The PCA items that an agent is configured with."""
-        return await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis")
+        """The PCA items that an agent is configured with; without a body if there is no configuration (yet)."""
+        return read_pca(await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis"))
 
     async def get_call(self, call_id: str) -> Answer:
         """One call with its transcript; without a body if it is unknown (yet)."""

@@ -36,6 +36,10 @@ _LANDED = {
     "landed_events": (EVENT_SCHEMA, "Webhook deliveries, as the receiver stored them."),
     "landed_pca": (ANSWER_SCHEMA, "Attempts to fetch post-call analyses, with their raw answers."),
     "landed_calls": (ANSWER_SCHEMA, "Attempts to fetch call details, with their raw answers."),
+    "landed_agents": (
+        ANSWER_SCHEMA,
+        "Attempts to fetch agents' PCA configurations, with their raw answers.",
+    ),
     LISTED: (ANSWER_SCHEMA, "Calls as Verbex lists them, asked for anew, and the days read to their ends."),
 }
 

@@ -6,17 +6,17 @@ Reading it belongs here; the rule stands in `sql/queries/`, and the asking is `c
 from datetime import UTC, datetime
 
 from connector.fetch import Due
-from connector.landing import CALLS_ZONE, PCA_ZONE
+from connector.landing import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE
 from pipelines.models import read_query
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse import NothingPublishedError
 
-ZONES = (PCA_ZONE, CALLS_ZONE)
+ZONES = (PCA_ZONE, CALLS_ZONE, AGENTS_ZONE)
 """The zones that are filled by asking, each with its query `<zone>_due`."""
 
 
 def list_due(warehouse: WarehouseResource, zone: str, as_of: datetime) -> list[Due]:
-    """The calls due in `zone` at `as_of`, the longest due first; none while nothing is published."""
+    """The calls, or agents, due in `zone` at `as_of`, the longest due first; none while nothing is published."""
     sql = read_query(warehouse.sql, f"{zone}_due")
     try:
         with warehouse.read() as connection:

@@ -27,14 +27,14 @@ KEY_CHECK = "api_key_is_set"
 
 
 def answers_asset(settings: Settings) -> dg.AssetsDefinition:
-    """What Verbex answers to what is due: post-call analyses and call details."""
+    """What Verbex answers to what is due: post-call analyses, call details and PCA configurations."""
 
     @dg.asset(
         name=ANSWERS,
         deps=[PUBLISHED],
         group_name="fetch",
         kinds={"rest", "parquet"},
-        description="Asks Verbex for what is due and lands the answers as landed_pca and landed_calls.",
+        description="Asks Verbex for what is due; the answers land as landed_pca, landed_calls and landed_agents.",
         check_specs=[key_check(ANSWERS)],
     )
     def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:

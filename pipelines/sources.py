@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.event import reread
-from connector.landing import CALLS_ZONE, EVENTS_ZONE, LISTED_ZONE, PCA_ZONE, LandedFile, Landing
+from connector.landing import AGENTS_ZONE, CALLS_ZONE, EVENTS_ZONE, LISTED_ZONE, PCA_ZONE, LandedFile, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from pipelines.models import Model
 
@@ -67,6 +67,7 @@ SOURCES = (
     ),
     Source("landed_pca", "landed_pca", PCA_ZONE, ANSWER_SCHEMA),
     Source("landed_calls", "landed_calls", CALLS_ZONE, ANSWER_SCHEMA),
+    Source("landed_agents", "landed_agents", AGENTS_ZONE, ANSWER_SCHEMA),
     Source("landed_listed", "landed_listed", LISTED_ZONE, ANSWER_SCHEMA),
 )
 

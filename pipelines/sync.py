@@ -18,6 +18,7 @@ from pipelines.models import Check, Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
 from pipelines.sources import FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse import Warehouse, WarehouseFile
+from pipelines.wide_views import make_views
 
 # Bounds the memory of a load: landed files hold about five times their size in raw bytes.
 _CHUNK_BYTES = 64 * 1024 * 1024
@@ -111,6 +112,7 @@ class Sync:
         if self._published.paths:
             self.follow_published()
         self._build_missing({model.table for model in self._models})
+        make_views(self._file.connection)
         status = read_query(self._folder, "pipeline_status")
         self._file.connection.execute(
             f"create or replace table pipeline_status as {status}",

@@ -2,12 +2,13 @@
 --
 -- grain: call_id, position
 -- keys: call_id
--- not null: call_id, position
+-- not null: call_id, position, key
 -- columns:
 --   call_id varchar: the call
 --   agent_id varchar: the AI agent that held the call
 --   position bigint: place in the answer, from 1
 --   name varchar: the item's name as given, spaces and all; names may repeat
+--   key varchar: the name made unique in the analysis: the second item of one name is "name (2)", or the next number free
 --   type varchar: string, enum, boolean or number, as configured
 --   result varchar: the result as given, whatever the type says
 --   result_number double: the result of a number item, if its text is a number
@@ -42,13 +43,49 @@ fields as (
         item ->> '$.model' as model,
         item -> '$.usage' as usage
     from positions
+),
+
+occurrences as (
+    select
+        call_id,
+        position,
+        coalesce(name, '') as name,
+        row_number() over (partition by call_id, coalesce(name, '') order by position) as occurrence
+    from fields
+),
+
+-- Names seldom repeat, so what it takes to tell them apart is only worked out where they do.
+repeated as (
+    select call_id, position, name, occurrence
+    from occurrences
+    where occurrence > 1
+),
+
+names as (
+    select call_id, list(name) as names
+    from occurrences
+    semi join repeated using (call_id)
+    group by call_id
+),
+
+-- An item may itself be called "name (2)"; numbers that would repeat a name are left out.
+numbered as (
+    select
+        call_id,
+        position,
+        name || ' (' || list_filter(
+            range(2, 2 + 2 * len(names)), lambda number: not list_contains(names, name || ' (' || number || ')')
+        )[occurrence - 1] || ')' as key
+    from repeated
+    join names using (call_id)
 )
 
 select
     call_id,
     agent_id,
     position,
-    name,
+    fields.name,
+    coalesce(numbered.key, fields.name, '') as key,
     type,
     result,
     case when type = 'number' then try_cast(trim(result) as double) end as result_number,
@@ -61,4 +98,5 @@ select
     try_cast(usage ->> '$.completion_tokens' as bigint) as completion_tokens,
     try_cast(usage ->> '$.total_tokens' as bigint) as total_tokens
 from fields
+left join numbered using (call_id, position)
 order by call_id, position

@@ -20,8 +20,9 @@
 --   finish_reason varchar: why it ended, once fetched
 --   recording_url varchar: where the recorded audio is, once fetched
 --   message_count bigint: messages of the transcript, once fetched [count]
+--   pca_agent_id varchar: the AI agent whose analysis it is, once fetched: mostly that of the call
 --   pca_fetched_at timestamp: when the analysis was fetched, UTC
---   pca map(varchar, varchar): item name to result; the second item of one name is called "name (2)"; null if not fetched
+--   pca map(varchar, varchar): item name to result, with names made unique as key in pca_items; null if not fetched
 --   updated_at timestamp: receipt of the newest fact about the call, UTC
 with changed_calls as (
     select * from calls
@@ -29,7 +30,7 @@ with changed_calls as (
 ),
 
 analyses as (
-    select call_id, fetched_at
+    select call_id, agent_id, fetched_at
     from pca
     semi join changed using (call_id)
 ),
@@ -40,37 +41,10 @@ details as (
     semi join changed using (call_id)
 ),
 
-items as (
-    select
-        call_id,
-        position,
-        coalesce(name, '') as name,
-        result,
-        row_number() over (partition by call_id, coalesce(name, '') order by position) as occurrence
+maps as (
+    select call_id, map_from_entries(list(struct_pack(key, value := result) order by position)) as pca
     from pca_items
     semi join changed using (call_id)
-),
-
-entries as (
-    select
-        call_id,
-        position,
-        occurrence,
-        case when occurrence = 1 then name else name || ' (' || occurrence || ')' end as key,
-        result as value
-    from items
-),
-
--- an item may itself be called "name (2)"; it then keeps that key
-unique_entries as (
-    select call_id, position, key, value
-    from entries
-    qualify row_number() over (partition by call_id, key order by occurrence, position) = 1
-),
-
-maps as (
-    select call_id, map_from_entries(list(struct_pack(key, value) order by position)) as pca
-    from unique_entries
     group by call_id
 )
 
@@ -92,8 +66,9 @@ select
     details.finish_reason,
     details.recording_url,
     details.message_count,
+    analyses.agent_id as pca_agent_id,
     analyses.fetched_at as pca_fetched_at,
-    maps.pca,
+    case when analyses.call_id is not null then coalesce(maps.pca, map {}::map(varchar, varchar)) end as pca,
     changed_calls.updated_at
 from changed_calls
 left join analyses using (call_id)

@@ -1,0 +1,27 @@
+-- One row per attempt to fetch the PCA configuration of an agent, successful or not.
+--
+-- The raw answers stay in landing; the items they name are in ops.pca_configured_items.
+--
+-- schema: ops
+-- grain: fetcher_id, sequence
+-- not null: fetcher_id, sequence, attempted_at, outcome
+-- columns:
+--   fetcher_id varchar: the fetching process
+--   sequence bigint: its number within that process
+--   agent_id varchar: the agent asked about
+--   attempted_at timestamp: when Verbex answered or failed to, UTC
+--   outcome varchar: answered, pending, failed or unavailable
+--   http_status integer: status of the answer; null if there was none
+--   error varchar: what went wrong
+--   retry_at timestamp: earliest next attempt, UTC
+select
+    fetcher_id,
+    sequence,
+    agent_id,
+    attempted_at at time zone 'UTC' as attempted_at,
+    outcome,
+    http_status,
+    error,
+    retry_at at time zone 'UTC' as retry_at
+from landed_agents
+order by attempted_at, fetcher_id, sequence

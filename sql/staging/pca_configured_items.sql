@@ -1,0 +1,97 @@
+-- One row per PCA item and type that an agent was ever configured with, and when first.
+--
+-- Nothing ever leaves it, whatever later answers lack: the columns of the wide views follow from it.
+--
+-- schema: ops
+-- grain: agent_id, key, type
+-- keys: agent_id
+-- changed by landed_agents: select agent_id where outcome = 'answered'
+-- not null: agent_id, key, type, first_seen_at, position
+-- columns:
+--   agent_id varchar: the AI agent
+--   key varchar: the item's name made unique, as in pca_items
+--   type varchar: how its result reads: number, boolean, or text for every other type
+--   first_seen_at timestamp: the earliest answer that has it, UTC
+--   position bigint: its place in that answer, from 1
+with answers as (
+    select
+        agent_id,
+        attempted_at at time zone 'UTC' as seen_at,
+        case when json_valid(try(decode(body))) then decode(body) end as body
+    from landed_agents
+    where outcome = 'answered' and agent_id is not null
+),
+
+named as (
+    select
+        agent_id,
+        seen_at,
+        json_transform(
+            coalesce(body -> '$.data.items', body -> '$.items'), '[{"name": "VARCHAR", "type": "VARCHAR"}]'
+        ) as items
+    from answers
+),
+
+-- A configuration seldom changes, so its items are told apart once for all answers that are alike.
+shapes as (
+    select
+        agent_id,
+        items,
+        list_transform(items, lambda item: coalesce(item.name, '')) as names,
+        min(seen_at) as seen_at
+    from named
+    group by agent_id, items
+),
+
+places as (
+    select
+        agent_id,
+        seen_at,
+        items,
+        names,
+        unnest(range(1, len(items) + 1)) as position
+    from shapes
+),
+
+repeats as (
+    select
+        agent_id,
+        seen_at,
+        position,
+        names,
+        names[position] as name,
+        len(list_filter(names[:position], lambda other: other = names[position])) as occurrence,
+        items[position].type as type
+    from places
+),
+
+every_sighting as (
+    select
+        agent_id,
+        -- as in pca_items
+        case
+            when occurrence = 1 then name
+            else name || ' (' || list_filter(
+                range(2, 2 + 2 * len(names)), lambda number: not list_contains(names, name || ' (' || number || ')')
+            )[occurrence - 1] || ')'
+        end as key,
+        case when type in ('number', 'boolean') then type else 'text' end as type,
+        seen_at as first_seen_at,
+        position
+    from repeats
+
+    union all
+
+    select agent_id, key, type, first_seen_at, position
+    from existing
+)
+
+select
+    agent_id,
+    key,
+    type,
+    min(struct_pack(first_seen_at, position)).first_seen_at as first_seen_at,
+    min(struct_pack(first_seen_at, position)).position as position
+from every_sighting
+group by agent_id, key, type
+order by agent_id, first_seen_at, position
