@@ -114,7 +114,7 @@ class VerbexClient:
         return read_pca(await self._get(path))
 
     async def get_pca_configuration(self, agent_id: str) -> Answer:
-        """The PCA items that an agent is configured with; without a body if there is no configuration (yet)."""
+        """The PCA items that an agent is configured with; without a body if there are none (yet)."""
         return read_pca(await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis"))
 
     async def get_call(self, call_id: str) -> Answer:

@@ -124,6 +124,16 @@ def demo(calls: int, seed: int) -> None:
     "--disorder", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share sent late."
 )
 @click.option(
+    "--losses", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share never delivered."
+)
+@click.option(
+    "--revisions",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of analyses announced a second time, with other results.",
+)
+@click.option(
     "--truth", type=click.Path(path_type=Path), help="File to write down what was sent, as JSON lines."
 )
 @click.option(
@@ -137,6 +147,8 @@ def simulate(
     rate: float | None,
     duplicates: float,
     disorder: float,
+    losses: float,
+    revisions: float,
     truth: Path | None,
     api_port: int | None,
 ) -> None:
@@ -150,6 +162,8 @@ def simulate(
             seed=seed,
             duplicates=duplicates,
             disorder=disorder,
+            losses=losses,
+            revisions=revisions,
             truth_path=truth,
             api_port=api_port,
         )

@@ -16,7 +16,7 @@ ZONES = (PCA_ZONE, CALLS_ZONE, AGENTS_ZONE)
 
 
 def list_due(warehouse: WarehouseResource, zone: str, as_of: datetime) -> list[Due]:
-    """The calls, or agents, due in `zone` at `as_of`, the longest due first; none while nothing is published."""
+    """The calls or agents due in `zone` at `as_of`, longest due first; none while nothing is published."""
     sql = read_query(warehouse.sql, f"{zone}_due")
     try:
         with warehouse.read() as connection:

@@ -34,7 +34,7 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
         deps=[PUBLISHED],
         group_name="fetch",
         kinds={"rest", "parquet"},
-        description="Asks Verbex for what is due; the answers land as landed_pca, landed_calls and landed_agents.",
+        description="Asks Verbex for what is due and lands its answers: landed_pca, _calls and _agents.",
         check_specs=[key_check(ANSWERS)],
     )
     def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:

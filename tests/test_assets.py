@@ -59,11 +59,14 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
     """Every table is reached from a zone of landing and reaches the published file."""
     graph = definitions_of(folder).resolve_asset_graph()
     published = dg.AssetKey("published_warehouse")
-    roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "listed")}
+    roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed")}
     assert graph.root_materializable_asset_keys <= {
         dg.AssetKey("events"),
         dg.AssetKey("quarantine"),
         dg.AssetKey("pca_attempts"),
+        dg.AssetKey("pca_seen_items"),
+        dg.AssetKey("pca_configured_items"),
+        dg.AssetKey("agent_attempts"),
         dg.AssetKey("call_attempts"),
         dg.AssetKey("landed_listed"),
     }

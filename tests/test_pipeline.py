@@ -121,6 +121,43 @@ def test_an_enriched_call_holds_its_analysis_as_a_map(folder: DataFolder) -> Non
     ]
 
 
+def test_every_agent_has_a_view_with_a_column_for_each_of_its_items(folder: DataFolder, world: World) -> None:
+    """Four agents, one of them with 60 items in Japanese; each call of the agent is a row."""
+    for agent in world.agents:
+        calls = [call.call_id for call in world.calls if call.agent is agent]
+        rows = folder.records(f'from pca_wide."{agent.agent_id}"')
+        assert sorted(row["call_id"] for row in rows) == sorted(calls)
+        names = [item.name.strip() for item in agent.items]
+        if agent.name == "Order desk":  # where one name is used twice, and once more in lower case
+            names[2:4] = ["Note (2)", "note (3)"]
+        assert list(rows[0])[6:] == names
+    assert max(len(agent.items) for agent in world.agents) == 60
+
+
+def test_a_view_shows_every_result_as_its_item_has_it(folder: DataFolder, world: World) -> None:
+    """Text as given, numbers and booleans as pca_items reads them, and nothing where nothing was fetched."""
+    told: dict[str, list[Any]] = {}
+    for call_id, kind, text, number, boolean in folder.query(
+        "select call_id, type, result, result_number, result_boolean from pca_items order by call_id, position"
+    ):
+        result = {"number": number, "boolean": boolean}.get(kind, text)
+        told.setdefault(call_id, []).append(result)
+    assert told
+    for agent in world.agents:
+        for row in folder.records(f'from pca_wide."{agent.agent_id}"'):
+            nothing = [None] * len(agent.items)
+            assert list(row.values())[6:] == told.get(row["call_id"], nothing)
+
+
+def test_every_agents_configuration_was_asked_for_and_landed_raw(folder: DataFolder, world: World) -> None:
+    """Once for each agent with calls, and its items are known before the next analysis."""
+    rows = folder.query("select agent_id, outcome from ops.agent_attempts order by agent_id")
+    assert rows == sorted((agent.agent_id, "answered") for agent in world.agents)
+    assert folder.query("select count(*) from ops.pca_configured_items") == [
+        (sum(len(agent.items) for agent in world.agents),)
+    ]
+
+
 def test_transcripts_and_details_of_completed_calls_are_there(folder: DataFolder, world: World) -> None:
     """Messages come in order, with the seconds they were spoken at and the text without them."""
     told = folder.query("select call_id, role, content from call_messages order by call_id, position")

@@ -51,5 +51,6 @@ def test_every_file_that_the_readme_names_is_there() -> None:
 def test_every_public_table_of_the_contract_is_there() -> None:
     """Dashboards hold on to these names."""
     contract = {"events", "calls", "pca", "pca_items", "pca_fetches", "call_details", "call_messages"}
+    contract |= {"pca_revisions", "pca_columns", "pca_views"}
     marts = {"calls_enriched", "agent_daily", "quarantine"}
     assert contract | marts <= {model.table for model in load_models(sql_folder())}

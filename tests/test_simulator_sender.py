@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from commanding import Run
 
 from connector.signature import SIGNATURE_HEADER, verify
 from connector.simulator import SendOptions, SimulateOptions, SimulateReport, Truth, World, send, simulate
@@ -135,3 +136,23 @@ def test_a_recent_world_lies_in_the_past_and_is_stable_within_the_hour(minute: i
     world = World.build(calls=300, start_at=recent_start(now), revisions=1)
     assert max(event.at_us for event in world.events()) < now.timestamp() * 1e6
     assert recent_start(now) == recent_start(DEFAULT_START.replace(hour=12))
+
+
+async def test_the_command_loses_events_and_revises_analyses_when_told_to(run: Run, tmp_path: Path) -> None:
+    """The truth still has what was lost, and of revised calls both announcements."""
+    bodies = set()
+
+    async def keep(request: web.Request) -> web.Response:
+        bodies.add(await request.read())
+        return web.Response()
+
+    truth_path = str(tmp_path / "truth.jsonl")
+    shares = ("--losses", "0.5", "--revisions", "1", "--calls", "20", "--truth", truth_path)
+    async with receiver(keep) as url:
+        done = await asyncio.to_thread(run, "simulate", "--url", url, *shares)
+    assert done.returncode == 0, done.stderr
+    truth = Truth.read(tmp_path / "truth.jsonl")
+    assert bodies < set(truth.bodies.values())
+    announced = [call for call in truth.calls.values() if call.pca_state == "ready"]
+    announcements = [body for body in truth.bodies.values() if b"pcaCompleted" in body and b"success" in body]
+    assert len(announcements) >= 2 * len(announced) > 0

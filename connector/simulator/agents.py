@@ -74,7 +74,7 @@ def build_agents(rng: random.Random, count: int) -> tuple[Agent, ...]:
 
 def _many_items() -> tuple[PcaItem, ...]:
     kinds: tuple[ItemType, ...] = ("string", "boolean", "number")
-    return tuple(PcaItem(kinds[n % 3], f"Checkpoint {n + 1:02d}") for n in range(MANY_ITEMS))
+    return tuple(PcaItem(kinds[n % 3], f"確認項目 {n + 1:02d}") for n in range(MANY_ITEMS))
 
 
 _PROFILES: dict[str, tuple[PcaItem, ...]] = {
