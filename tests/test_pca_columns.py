@@ -128,7 +128,7 @@ _HARD += [
     "Note (number)",
     'say "x"',
     "it's",
-    "a\x00b",
+    "\x00b",
     "a\nb",
     "か\u3099",
     "が",
@@ -185,9 +185,10 @@ def assert_every_result_shows(tables: Tables, rows: list[dict[str, object]]) -> 
 def test_a_name_is_kept_but_for_what_nobody_sees() -> None:
     """Outer spaces, double ones and line breaks go; Japanese, quotes and inner spaces stay."""
     tables = Tables()
-    written = [" お客様の 感情\u3000", 'Said "yes"; or\nnot', "it's  so", ""]
+    written = [" お客様の 感情\u3000", 'Said "yes"; or\nnot', "it's  so", "", "", " ", "(2)"]
     tables.land([[Item(name, "string") for name in written]])
-    shown = ["お客様の 感情", 'Said "yes"; or not', "it's so", "item"]
+    shown = ["お客様の 感情", 'Said "yes"; or not', "it's so"]
+    shown += ["item", "item (2)", "item (3)", "(2)"]
     assert [column.column_name for column in tables.columns()] == shown
 
 

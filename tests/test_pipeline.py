@@ -137,8 +137,9 @@ def test_every_agent_has_a_view_with_a_column_for_each_of_its_items(folder: Data
 def test_a_view_shows_every_result_as_its_item_has_it(folder: DataFolder, world: World) -> None:
     """Text as given, numbers and booleans as pca_items reads them, and nothing where nothing was fetched."""
     told: dict[str, list[Any]] = {}
+    columns = "call_id, type, result, result_number, result_boolean"
     for call_id, kind, text, number, boolean in folder.query(
-        "select call_id, type, result, result_number, result_boolean from pca_items order by call_id, position"
+        f"from pca_items select {columns} order by call_id, position"
     ):
         result = {"number": number, "boolean": boolean}.get(kind, text)
         told.setdefault(call_id, []).append(result)

@@ -88,6 +88,18 @@ def test_the_order_and_splitting_of_answers_never_change_a_view(tmp_path: Path) 
     assert columns_of(backwards) == columns_of(often)
 
 
+def test_analyses_that_hold_nothing_new_touch_no_column(folder: DataFolder) -> None:
+    """What an answer costs does not depend on how many columns or calls there are already."""
+    land_answer(folder, 0, answer(("Mood", "enum", "good")))
+    folder.sync()
+    land_answer(folder, 1, answer(("Mood", "enum", "bad")))
+    updates = folder.sync()
+    assert updates["pca"].outcome.rows_added == 1
+    for table in ("ops.pca_seen_items", "pca_columns", "pca_views"):
+        outcome = updates[table].outcome
+        assert (outcome.rows_added, outcome.rows_replaced) == (0, 0)
+
+
 def test_a_call_is_shown_with_the_agent_whose_analysis_it_has(folder: DataFolder) -> None:
     """Where the announcement names another agent than the start, the results are in that one's view."""
     folder.land([body("a", STARTED, "call", 0, agent_id="first")])

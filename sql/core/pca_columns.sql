@@ -46,7 +46,10 @@ ordered as (
         place.first_seen_at as first_seen_at,
         row_number() over (partition by agent_id order by place, key, type) as position,
         row_number() over (partition by agent_id, key order by place, type) as type_number,
-        trim(regexp_replace(nfc_normalize(key), '[\s\p{Z}\p{Cc}]+', ' ', 'g')) as typed_name
+        case
+            when regexp_full_match(key, '[\s\p{Z}\p{Cc}]*( \(\d+\))?') then 'item' || key
+            else key
+        end as name
     from items
 ),
 
@@ -54,7 +57,8 @@ wanted as (
     select
         agent_id,
         list(
-            case when typed_name = '' then 'item' else typed_name end
+            -- composed at the end, because composing stops at a NUL
+            nfc_normalize(trim(regexp_replace(name, '[\s\p{Z}\p{Cc}]+', ' ', 'g')))
             || case when type_number > 1 then ' (' || type || ')' else '' end
             order by position
         ) as names

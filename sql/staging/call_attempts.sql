@@ -25,6 +25,6 @@ select
     http_status,
     error,
     retry_at at time zone 'UTC' as retry_at,
-    case when json_valid(try(decode(body))) then decode(body) end as body
+    case when json_valid(try(decode(body))) then try(decode(body)) end as body
 from landed_calls
 order by attempted_at, fetcher_id, sequence

@@ -17,7 +17,7 @@ with answers as (
     select
         agent_id,
         attempted_at at time zone 'UTC' as seen_at,
-        case when json_valid(try(decode(body))) then decode(body) end as body
+        case when json_valid(try(decode(body))) then try(decode(body)) end as body
     from landed_pca
     where outcome = 'answered' and agent_id is not null
 ),
