@@ -46,6 +46,8 @@ ANSWER_SCHEMA = pa.schema(
 `failed` (the API or the network did; `error` says how) or `unavailable` (given up, no further try).
 `retry_at` is set for `pending` and `failed`.
 
+In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.
+
 In the zone of listed calls `outcome` is `listed` or `backfilled` (`body` is the call as listed, credentials
 removed; only what is backfilled becomes part of our calls), or `swept`: `body` names a window of time that
 was read to its end, `call_id` is empty.

@@ -1,4 +1,4 @@
--- One row per item column of an agent's wide view, pca_wide."<view>": its name, and what it shows.
+-- One row per item column of an agent's wide view: its name, and what it shows.
 --
 -- Columns are only ever added, at the end, and none is renamed, retyped or dropped: their order is that in
 -- which answers first had their items, and each name is chosen by looking at earlier columns alone. An item

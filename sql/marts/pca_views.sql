@@ -1,8 +1,7 @@
--- One row per wide view: pca_wide."<view_name>" has one row per call of the agent, one column per PCA item.
+-- One row per wide view in the schema pca_wide: one row per call of an agent, one column per PCA item.
 --
 -- Before the item columns, which pca_columns lists, stand call_id, started_at, ended_at, duration_s,
--- pca_status and pca_fetched_at; everything else about the call is in calls_enriched. A view is called as its
--- agent's id.
+-- pca_status and pca_fetched_at; everything else about the call is in calls_enriched.
 --
 -- grain: agent_id
 -- not null: agent_id, view_name, column_count, definition

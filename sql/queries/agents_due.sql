@@ -7,6 +7,25 @@ with agents as (
     group by agent_id
 ),
 
+settled as (
+    select agent_id, max(attempted_at) as settled_at
+    from ops.agent_attempts
+    where outcome in ('answered', 'unavailable')
+    group by agent_id
+),
+
+since as (
+    select
+        agent_id,
+        count(*) as attempts,
+        max(retry_at) as retry_at,
+        max(attempted_at) as tried_at
+    from ops.agent_attempts
+    left join settled using (agent_id)
+    where settled_at is null or attempted_at > settled_at
+    group by agent_id
+),
+
 unexpected as (
     select agent_id, max(first_seen_at) as seen_at
     from ops.pca_seen_items
@@ -17,11 +36,12 @@ unexpected as (
 select
     '' as call_id,
     agents.agent_id,
-    coalesce(agent_fetches.settled_at + interval 1 day, agents.first_day) as due_since,
-    coalesce(agent_fetches.attempts, 0) as attempts
+    coalesce(settled.settled_at + interval 1 day, agents.first_day) as due_since,
+    coalesce(since.attempts, 0) as attempts
 from agents
-left join ops.agent_fetches as agent_fetches using (agent_id)
+left join settled using (agent_id)
+left join since using (agent_id)
 left join unexpected using (agent_id)
-where coalesce(agent_fetches.next_attempt_at, '-infinity'::timestamp) <= $as_of
-    or unexpected.seen_at > agent_fetches.last_attempt_at
+where coalesce(since.retry_at, settled.settled_at + interval 1 day, '-infinity'::timestamp) <= $as_of
+    or unexpected.seen_at > coalesce(since.tried_at, settled.settled_at)
 order by due_since, agents.agent_id
