@@ -3,6 +3,7 @@
 -- The raw answers stay in landing; the items they name are in ops.pca_configured_items.
 --
 -- schema: ops
+-- received: attempted_at
 -- grain: fetcher_id, sequence
 -- not null: fetcher_id, sequence, attempted_at, outcome
 -- columns:

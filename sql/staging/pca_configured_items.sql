@@ -3,6 +3,7 @@
 -- Nothing ever leaves it, whatever later answers lack: the columns of the wide views follow from it.
 --
 -- schema: ops
+-- received: first_seen_at
 -- grain: agent_id, key, type
 -- keys: agent_id
 -- changed by landed_agents: select agent_id where outcome = 'answered'
