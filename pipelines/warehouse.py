@@ -128,9 +128,8 @@ class WarehouseFile:
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a warehouse file for writing, in the format and time zone that all of them have."""
-    config = {"storage_compatibility_version": _STORAGE_VERSION, "memory_limit": _MEMORY_LIMIT}
-    connection = duckdb.connect(str(path), config=config)
-    connection.execute("set TimeZone = 'UTC'")
+    connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
+    connection.execute(f"set TimeZone = 'UTC'; set memory_limit = '{_MEMORY_LIMIT}'")
     return connection
 
 

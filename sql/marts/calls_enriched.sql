@@ -1,6 +1,10 @@
 -- One row per call: its life, its details, and its post-call analysis as a map from item name to result.
 --
 -- grain: call_id
+-- keys: call_hash
+-- changed by pca: select (hash(call_id) >> 32)::uinteger as call_hash
+-- changed by pca_items: select (hash(call_id) >> 32)::uinteger as call_hash
+-- changed by call_details: select (hash(call_id) >> 32)::uinteger as call_hash
 -- not null: call_id, status, pca_status
 -- columns:
 --   call_id varchar: Verbex's identity of the call
@@ -24,27 +28,29 @@
 --   pca_fetched_at timestamp: when the analysis was fetched, UTC
 --   pca map(varchar, varchar): item name to result, with names made unique as key in pca_items; null if not fetched
 --   updated_at timestamp: receipt of the newest fact about the call, UTC
+--   call_hash uinteger: hash of call_id, by which loads find the call
 with changed_calls as (
     select * from calls
-    semi join changed using (call_id)
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from calls semi join changed using (call_hash))
 ),
 
 analyses as (
     select call_id, agent_id, fetched_at
     from pca
-    semi join changed using (call_id)
+    semi join changed_calls using (call_id)
 ),
 
 details as (
     select call_id, agent_name, call_type, finish_reason, recording_url, message_count
     from call_details
-    semi join changed using (call_id)
+    semi join changed_calls using (call_id)
 ),
 
 maps as (
     select call_id, map_from_entries(list(struct_pack(key, value := result) order by position)) as pca
     from pca_items
-    semi join changed using (call_id)
+    semi join changed_calls using (call_id)
     group by call_id
 )
 
@@ -69,7 +75,8 @@ select
     analyses.agent_id as pca_agent_id,
     analyses.fetched_at as pca_fetched_at,
     case when analyses.call_id is not null then coalesce(maps.pca, map {}::map(varchar, varchar)) end as pca,
-    changed_calls.updated_at
+    changed_calls.updated_at,
+    changed_calls.call_hash
 from changed_calls
 left join analyses using (call_id)
 left join details using (call_id)
