@@ -67,7 +67,10 @@ def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[R
 def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
     """Events and calls are those that the oracle expects; it knows nothing of analyses."""
     events = expected_events(deliveries)
-    assert {event["trace_id"]: event for event in folder.records("from events")} == events
+    assert {
+        event["trace_id"]: event
+        for event in folder.records("select * exclude (trace_hash, call_hash) from events")
+    } == events
     told = folder.records("from calls anti join ops.pca_attempts using (call_id)")
     expected = expected_calls(events.values())
     assert {call["call_id"] for call in told} <= expected.keys()
