@@ -26,9 +26,8 @@ def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
     events = expected_events(deliveries)
     shown = folder.records("select * exclude (trace_hash, call_hash) from events")
     assert keyed(shown, "trace_id") == events
-    assert keyed(folder.records("select * exclude (call_hash) from calls"), "call_id") == expected_calls(
-        events.values()
-    )
+    told = folder.records("select * exclude (call_hash) from calls")
+    assert keyed(told, "call_id") == expected_calls(events.values())
 
 
 def test_the_seeds_own_events_are_told_right(tmp_path: Path) -> None:

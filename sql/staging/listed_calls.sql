@@ -27,7 +27,7 @@ with answers as (
         agent_id,
         attempted_at at time zone 'UTC' as listed_at,
         outcome = 'backfilled' as is_backfill,
-        case when json_valid(try(decode(body))) then decode(body) end as call
+        case when json_valid(try(decode(body))) then try(decode(body)) end as call
     from landed_listed
     where outcome in ('listed', 'backfilled')
 ),
