@@ -111,6 +111,10 @@ class Landing:
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
         return sorted(f"{_prefix(zone)}{name}" for name in names if name.startswith("date="))
 
+    def list_day(self, day: str) -> list[LandedFile]:
+        """The landed files of one day's folder, sorted by path, each under the path it was landed by."""
+        return sorted(self._list_day(day))
+
     def list_stored(self, day: str) -> list[LandedFile]:
         """The files that are there in a day's folder, merged ones among them, sorted by path."""
         infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{day}", allow_not_found=True))

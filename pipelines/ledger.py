@@ -5,6 +5,8 @@ wait to be computed anew: what a refresh needs to know, and nothing of how it co
 
 - `ops.models`: one row per table, with the fingerprint of the SQL file it was built from.
 - `ops.loads`: one row per table and landed file that it has taken in, with the file's rows.
+- `ops.days`: one row per table and folder of a day whose files it has all taken in, with a mark of what lay
+  in the folder then. While the mark holds, nobody need look for those files again, nor read their names.
 - `ops.pending_<model>`: keys that changes upstream left for a table. They are written in the
   transaction of the change and deleted in the transaction of the rows they lead to, so a step that
   failed or was never run catches up by itself.
@@ -27,6 +29,24 @@ class Lead:
     paths: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
+# Of days that both have taken in whole, and that are the same to both, no path is looked at.
+_ONLY_OTHERS = """
+    with same as (
+        select model, day from ops.days semi join other.ops.days using (model, day, mark)
+    ),
+
+    ours as (
+        select model, path from ops.loads anti join same using (model, day)
+    ),
+
+    theirs as (
+        select model, path from other.ops.loads anti join same using (model, day)
+    )
+
+    select model, list(path) from theirs anti join ours using (model, path) group by model
+"""
+
+
 class Ledger:
     """The bookkeeping behind one connection; every method works in the caller's transaction."""
 
@@ -35,23 +55,32 @@ class Ledger:
         self._sql.execute("create schema if not exists ops")
         self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
         self._sql.execute(
-            "create table if not exists ops.loads (model varchar, path varchar, row_count bigint)"
+            "create table if not exists ops.loads"
+            " (model varchar, day varchar, path varchar, row_count bigint)"
         )
+        self._sql.execute("create table if not exists ops.days (model varchar, day varchar, mark varchar)")
 
     def fingerprints(self) -> dict[str, str]:
         """The tables that stand, and the fingerprint each was built from."""
         return dict(self._sql.execute("select model, fingerprint from ops.models").fetchall())
 
-    def loaded_paths(self, model: Model) -> frozenset[str]:
-        """The landed files that `model` has taken in."""
-        rows = self._sql.execute("select path from ops.loads where model = ?", [model.table]).fetchall()
-        return frozenset(path for (path,) in rows)
-
     def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
         """Enter landed files, each as path and row count."""
+        days = [path.rpartition("/")[0] for path, _ in files]
         self._sql.execute(
-            "insert into ops.loads select ?, unnest(?::varchar[]), unnest(?::bigint[])",
-            [model.table, [path for path, _ in files], [row_count for _, row_count in files]],
+            "insert into ops.loads select ?, unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[])",
+            [model.table, days, [path for path, _ in files], [row_count for _, row_count in files]],
+        )
+
+    def add_days(self, model: Model, marks: Mapping[str, str]) -> None:
+        """Enter days whose files `model` has all taken in."""
+        days = list(marks)
+        self._sql.execute(
+            "delete from ops.days where model = ? and list_contains(?, day)", [model.table, days]
+        )
+        self._sql.execute(
+            "insert into ops.days select ?, unnest(?::varchar[]), unnest(?::varchar[])",
+            [model.table, days, list(marks.values())],
         )
 
     def create(self, model: Model) -> None:
@@ -71,6 +100,7 @@ class Ledger:
         self._sql.execute(f"drop table if exists {_pending(table)}")
         self._sql.execute("delete from ops.models where model = ?", [table])
         self._sql.execute("delete from ops.loads where model = ?", [table])
+        self._sql.execute("delete from ops.days where model = ?", [table])
 
     def add_pending(self, reader: Model, upstream: Model, rows: str) -> None:
         """Leave for `reader` the keys that changed `rows` of `upstream` mean to it."""
@@ -102,10 +132,7 @@ def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
         tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]
         counts = [f"select '{table}', count(*) from other.{qualified(table)}" for table in tables]
         row_counts = connection.execute(" union all ".join(counts)).fetchall() if counts else []
-        paths = connection.execute(
-            "select model, list(path) from other.ops.loads anti join ops.loads using (model, path)"
-            " group by model"
-        ).fetchall()
+        paths = connection.execute(_ONLY_OTHERS).fetchall()
     finally:
         connection.execute("detach other")
     return Lead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})

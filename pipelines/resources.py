@@ -37,6 +37,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     _session: ExitStack = PrivateAttr(default_factory=ExitStack)
     _records: ExitStack = PrivateAttr(default_factory=ExitStack)
     _sync: Sync | None = PrivateAttr(default=None)
+    _landing: Landing | None = PrivateAttr(default=None)
     _busy: WarehouseBusyError | None = PrivateAttr(default=None)
 
     @classmethod
@@ -59,7 +60,9 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     @property
     def landing(self) -> Landing:
         """The landing zone that the warehouse is made from."""
-        return Landing(self.landing_url)
+        if self._landing is None:  # it remembers what merged files hold
+            self._landing = Landing(self.landing_url)
+        return self._landing
 
     def sync(self) -> Sync:
         """The run's session.

@@ -15,10 +15,11 @@ from connector.landing import LandedFile
 from pipelines.assets import PUBLISHED
 from pipelines.due import count_due
 from pipelines.fetching import is_fetching
+from pipelines.intake import look_for_files
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
-from pipelines.sources import list_landed, source_of, zone_of
+from pipelines.sources import SOURCES, source_of, zone_of
 from pipelines.warehouse import NothingPublishedError
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
@@ -114,14 +115,13 @@ def retention_sensor() -> dg.SensorDefinition:
 
 def list_fresh(warehouse: WarehouseResource) -> list[LandedFile]:
     """The landed files that the published warehouse has not taken in."""
-    landed = list_landed(warehouse.landing)
+    landing = warehouse.landing
+    zones = dict.fromkeys(source.zone for source in SOURCES)
     try:
         with warehouse.read() as connection:
-            rows = connection.execute("select path from ops.loads").fetchall()
+            return [file for zone in zones for file in look_for_files(connection, landing, zone).files]
     except NothingPublishedError:
-        rows = []
-    taken = {path for (path,) in rows}
-    return [file for file in landed if file.path not in taken]
+        return [file for zone in zones for file in landing.list_files(zone)]
 
 
 def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[str]:

@@ -95,12 +95,6 @@ def source_of(model: Model) -> Source | None:
     return next((source for source in SOURCES if source.relation in model.upstream), None)
 
 
-def list_landed(landing: Landing) -> list[LandedFile]:
-    """Every landed file of every zone."""
-    zones = dict.fromkeys(source.zone for source in SOURCES)
-    return [file for zone in zones for file in landing.list_files(zone)]
-
-
 def zone_of(file: LandedFile) -> str:
     """The zone that a landed file is in."""
     return file.path.partition("date=")[0].rstrip("/")

@@ -13,6 +13,7 @@ from pathlib import Path
 from connector.landing import LandedFile, Landing
 from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
+from pipelines.intake import look_for_files
 from pipelines.ledger import Lead, lead_of
 from pipelines.models import Check, Model, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
@@ -86,9 +87,11 @@ class Sync:
         source = source_of(model)
         if source is None:
             return self._tell(model, self._runner.refresh(model))
-        known = self._runner.ledger.loaded_paths(model)
-        files = [file for file in self._landing.list_files(source.zone) if file.path not in known]
-        return self._load(model, source, files)
+        intake = look_for_files(self._file.connection, self._landing, source.zone, model.table)
+        update = self._load(model, source, intake.files)
+        if intake.marks and not update.unreadable:
+            self._runner.ledger.add_days(model, intake.marks)
+        return update
 
     def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
         """What those of `checks` that keep nothing from being published find in the table of `model`."""
