@@ -26,15 +26,15 @@
 with answers as (
     select call_id, attempted_at, fetcher_id, sequence, body
     from ops.call_attempts
-    semi join changed using (call_id)
-    where outcome = 'answered' and body is not null
+    where rowid in (select rowid from ops.call_attempts semi join changed using (call_id))
+        and outcome = 'answered' and body is not null
 
     union all
 
     select call_id, listed_at as attempted_at, fetcher_id, sequence, body
     from ops.listed_calls
-    semi join changed using (call_id)
-    where body is not null
+    where rowid in (select rowid from ops.listed_calls semi join changed using (call_id))
+        and body is not null
 ),
 
 newest as (

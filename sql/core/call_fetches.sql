@@ -14,7 +14,7 @@
 with attempts as (
     select call_id, attempted_at, fetcher_id, sequence, outcome, http_status, error, retry_at
     from ops.call_attempts
-    semi join changed using (call_id)
+    where rowid in (select rowid from ops.call_attempts semi join changed using (call_id))
 ),
 
 newest as (

@@ -14,7 +14,7 @@
 with transcripts as (
     select call_id, coalesce(body -> '$.data.messages', body -> '$.messages') as messages
     from call_details
-    semi join changed using (call_id)
+    where rowid in (select rowid from call_details semi join changed using (call_id))
 ),
 
 positions as (

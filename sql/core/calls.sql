@@ -4,8 +4,7 @@
 --
 -- grain: call_id
 -- keys: call_hash
--- changed by pca_fetches: select (hash(call_id) >> 32)::uinteger as call_hash
--- changed by ops.listed_calls: select (hash(call_id) >> 32)::uinteger as call_hash where is_backfill
+-- changed by ops.listed_calls: select hash(call_id) >> 24 as call_hash where is_backfill
 -- not null: call_id, status, pca_status, event_count, updated_at, call_hash
 -- columns:
 --   call_id varchar: Verbex's identity of the call
@@ -27,7 +26,7 @@
 --   last_event_at timestamp: latest event of any type, UTC; null if only a backfill told the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamp: receipt of the newest fact in this row, UTC
---   call_hash uinteger: hash of call_id, by which loads find the call
+--   call_hash ubigint: hash of call_id, by which loads find the call
 with call_events as (
     select trace_id, event_name, organization_id, call_id, agent_id, status, occurred_at, received_at, body
     from events
@@ -38,7 +37,7 @@ with call_events as (
 fetches as (
     select call_id, state, last_attempt_at
     from pca_fetches
-    where (hash(call_id) >> 32)::uinteger in (select call_hash from changed)
+    where rowid in (select rowid from pca_fetches semi join changed using (call_hash))
 ),
 
 lives as (
@@ -69,7 +68,7 @@ listings as (
             struct_pack(listed_at, fetcher_id, sequence)
         ) as listing
     from ops.listed_calls
-    where is_backfill and (hash(call_id) >> 32)::uinteger in (select call_hash from changed)
+    where is_backfill and hash(call_id) >> 24 in (select call_hash from changed)
     group by call_id
 ),
 
@@ -135,7 +134,7 @@ select
         fetches.last_attempt_at,
         case when 'api' in (told.started_source, told.ended_source) or told.event_count = 0 then told.listed_at end
     ) as updated_at,
-    (hash(call_id) >> 32)::uinteger as call_hash
+    hash(call_id) >> 24 as call_hash
 from told
 left join fetches using (call_id)
 order by coalesce(told.first_event_at, told.started_at), call_id

@@ -12,8 +12,8 @@
 with answers as (
     select call_id, agent_id, attempted_at, fetcher_id, sequence, body
     from ops.pca_attempts
-    semi join changed using (call_id)
-    where outcome = 'answered' and body is not null
+    where rowid in (select rowid from ops.pca_attempts semi join changed using (call_id))
+        and outcome = 'answered' and body is not null
 ),
 
 newest as (

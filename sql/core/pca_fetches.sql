@@ -4,7 +4,8 @@
 -- Calls that were asked about without an announcement are here too.
 --
 -- grain: call_id
--- changed by events: select call_id where event_name = 'callAnalysis.pcaCompleted'
+-- keys: call_hash
+-- changed by events: select call_hash where event_name = 'callAnalysis.pcaCompleted'
 -- not null: call_id, state, attempts
 -- columns:
 --   call_id varchar: the call
@@ -16,32 +17,24 @@
 --   next_attempt_at timestamp: earliest next try, UTC; null once fetched or given up
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
-with changed_hashes as (
-    select (hash(call_id) >> 32)::uinteger as call_hash from changed
-),
-
-call_events as (
-    select trace_id, event_name, call_id, agent_id, status, received_at
-    from events
-    -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from events semi join changed_hashes using (call_hash))
-),
-
-announcements as (
+--   call_hash ubigint: hash of call_id, by which loads find the call
+with announcements as (
     select
         call_id,
         arg_max(agent_id, struct_pack(received_at, trace_id)) as agent_id,
         max(received_at) as announced_at
-    from call_events
-    semi join changed using (call_id)
-    where event_name = 'callAnalysis.pcaCompleted' and status = 'success'
+    from events
+    -- by rowid, because a join alone would read all columns of the whole history
+    where rowid in (select rowid from events semi join changed using (call_hash))
+        and event_name = 'callAnalysis.pcaCompleted'
+        and status = 'success'
     group by call_id
 ),
 
 attempts as (
     select call_id, agent_id, attempted_at, fetcher_id, sequence, outcome, http_status, error, retry_at
     from ops.pca_attempts
-    semi join changed using (call_id)
+    where rowid in (select rowid from ops.pca_attempts semi join changed using (call_hash))
 ),
 
 attempts_since as (
@@ -74,6 +67,7 @@ select
     attempts_since.last_attempt_at,
     case when not attempts_since.is_answered then attempts_since.newest.retry_at end as next_attempt_at,
     attempts_since.newest.http_status as last_http_status,
-    attempts_since.newest.error as last_error
+    attempts_since.newest.error as last_error,
+    hash(call_id) >> 24 as call_hash
 from announcements
 full join attempts_since using (call_id)

@@ -20,7 +20,7 @@
 with analyses as (
     select call_id, agent_id, coalesce(body -> '$.data.items', body -> '$.items') as items
     from pca
-    semi join changed using (call_id)
+    where rowid in (select rowid from pca semi join changed using (call_id))
 ),
 
 positions as (

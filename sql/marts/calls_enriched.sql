@@ -2,9 +2,9 @@
 --
 -- grain: call_id
 -- keys: call_hash
--- changed by pca: select (hash(call_id) >> 32)::uinteger as call_hash
--- changed by pca_items: select (hash(call_id) >> 32)::uinteger as call_hash
--- changed by call_details: select (hash(call_id) >> 32)::uinteger as call_hash
+-- changed by pca: select hash(call_id) >> 24 as call_hash
+-- changed by pca_items: select hash(call_id) >> 24 as call_hash
+-- changed by call_details: select hash(call_id) >> 24 as call_hash
 -- not null: call_id, status, pca_status
 -- columns:
 --   call_id varchar: Verbex's identity of the call
@@ -28,7 +28,7 @@
 --   pca_fetched_at timestamp: when the analysis was fetched, UTC
 --   pca map(varchar, varchar): item name to result, with names made unique as key in pca_items; null if not fetched
 --   updated_at timestamp: receipt of the newest fact about the call, UTC
---   call_hash uinteger: hash of call_id, by which loads find the call
+--   call_hash ubigint: hash of call_id, by which loads find the call
 with changed_calls as (
     select * from calls
     -- by rowid, because a join alone would read all columns of the whole history

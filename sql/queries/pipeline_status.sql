@@ -13,17 +13,22 @@
 --   calls bigint: calls [count]
 --   pca_awaiting bigint: calls that ended and whose analysis is not announced [count]
 --   pca_ready bigint: calls whose analysis is announced and not fetched [count]
-with event_totals as (
+with newest_events as (
+    -- in order and not by max(), which reads a whole column where this reads its end
     select
-        max(received_at) as last_received_at,
-        max(occurred_at) as last_occurred_at,
-        count(*) as events,
-        coalesce(sum(deliveries), 0)::bigint - count(*) as duplicates
-    from events
+        (select received_at from events order by received_at desc limit 1) as received_at,
+        (select occurred_at from events order by occurred_at desc limit 1) as occurred_at
 ),
 
-quarantine_totals as (
-    select max(received_at) as last_received_at, count(*) as quarantined from quarantine
+totals as (
+    select
+        (select count(*) from events) as events,
+        (select count(*) from quarantine) as quarantined,
+        (select coalesce(sum(row_count), 0) from ops.loads where model = 'events') as deliveries
+),
+
+newest_quarantine as (
+    select max(received_at) as received_at from quarantine
 ),
 
 call_totals as (
@@ -43,21 +48,21 @@ listed_totals as (
 ),
 
 received as (
-    select greatest(event_totals.last_received_at, quarantine_totals.last_received_at) as last_received_at
-    from event_totals, quarantine_totals
+    select greatest(newest_events.received_at, newest_quarantine.received_at) as last_received_at
+    from newest_events, newest_quarantine
 )
 
 select
     $published_at::timestamp as published_at,
     received.last_received_at,
-    event_totals.last_occurred_at,
+    newest_events.occurred_at as last_occurred_at,
     epoch_us($published_at::timestamp - received.last_received_at) / 1e6 as lag_s,
     pca_totals.last_pca_at,
     listed_totals.last_listed_at,
-    event_totals.events,
-    event_totals.duplicates,
-    quarantine_totals.quarantined,
+    totals.events,
+    (totals.deliveries - totals.quarantined - totals.events)::bigint as duplicates,
+    totals.quarantined,
     call_totals.calls,
     call_totals.pca_awaiting,
     call_totals.pca_ready
-from received, event_totals, quarantine_totals, call_totals, pca_totals, listed_totals
+from received, newest_events, totals, call_totals, pca_totals, listed_totals

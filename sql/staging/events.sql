@@ -6,7 +6,7 @@
 --
 -- grain: trace_id
 -- keys: trace_hash
--- changed by landed_events: select (hash(trace_id) >> 32)::uinteger as trace_hash
+-- changed by landed_events: select hash(trace_id) >> 24 as trace_hash
 -- not null: trace_id, event_name, occurred_at, received_at, deliveries, verified_by, body, trace_hash
 -- columns:
 --   trace_id varchar: identity of the event, the same in every redelivery
@@ -22,8 +22,8 @@
 --   deliveries bigint: how many times it was received [count]
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
 --   body json: the body exactly as received
---   trace_hash uinteger: hash of trace_id, by which loads find the event
---   call_hash uinteger: hash of call_id, by which loads find the events of a call; null where that is
+--   trace_hash ubigint: hash of trace_id, by which loads find the event
+--   call_hash ubigint: hash of call_id, by which loads find the events of a call; null where that is
 with delivered as (
     select
         trace_id,
@@ -116,8 +116,8 @@ select
     deliveries,
     verified_by,
     body,
-    (hash(trace_id) >> 32)::uinteger as trace_hash,
-    case when field[2] is not null then (hash(field[2]) >> 32)::uinteger end as call_hash
+    hash(trace_id) >> 24 as trace_hash,
+    case when field[2] is not null then hash(field[2]) >> 24 end as call_hash
 from fields
 -- time order lets later reads skip most of the table and keeps it small
 order by received_at, trace_id

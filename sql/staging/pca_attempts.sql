@@ -15,6 +15,7 @@
 --   error varchar: what went wrong
 --   retry_at timestamp: earliest next attempt, UTC
 --   body json: the answer as received, credentials removed
+--   call_hash ubigint: hash of call_id, by which loads find the attempts of a call
 select
     fetcher_id,
     sequence,
@@ -25,6 +26,7 @@ select
     http_status,
     error,
     retry_at at time zone 'UTC' as retry_at,
-    case when json_valid(try(decode(body))) then try(decode(body)) end as body
+    case when json_valid(try(decode(body))) then try(decode(body)) end as body,
+    hash(call_id) >> 24 as call_hash
 from landed_pca
 order by attempted_at, fetcher_id, sequence
