@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from aiohttp import hdrs
 from yarl import URL
 
 from connector.answer import (
@@ -229,6 +230,10 @@ def api_key_of(settings: Settings) -> str:
 
 async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     """The body, decompressed; `response.read()` would take in whatever comes, for as long as it comes."""
+    if (
+        response.content_length or most_bytes + 1
+    ) <= most_bytes and hdrs.CONTENT_ENCODING not in response.headers:
+        return await response.read()
     chunks: list[bytes] = []
     size_bytes = 0
     async for chunk in response.content.iter_any():

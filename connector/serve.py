@@ -23,6 +23,7 @@ from connector.http_server import Server
 from connector.journal import Journal, JournalLockedError, new_receiver_id
 from connector.landing import Landing
 from connector.logs import log_as_json
+from connector.loop import run
 from connector.metrics import Metrics
 from connector.peers import PeerPolicy
 from connector.receiver import WEBHOOK_PATH, Receiver
@@ -77,8 +78,7 @@ def run_worker(settings: Settings, role: Role) -> int:
     """Receive in this process until it is told to stop; the exit code is as `serve` says."""
     log_as_json()
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_receive(settings, role))
+        run(_receive(settings, role))
     except (JournalLockedError, OSError) as error:
         return _complain(error, EXIT_FAILED)
     return EXIT_STOPPED
@@ -189,14 +189,6 @@ def _stop_event(role: Role) -> asyncio.Event:
     if role.stop_when_readable is not None:
         loop.add_reader(role.stop_when_readable, stop.set)
     return stop
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # it does not exist for Windows
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,6 @@ What is due is read from the published file and nothing but landing is written, 
 row. The answers reach the tables with the next load.
 """
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import dagster as dg
 from connector.answer import NotAuthorizedError
 from connector.fetch import fetch_due
 from connector.lock import LockHeldError, hold_lock, is_held
+from connector.loop import run
 from connector.settings import Settings
 from pipelines.assets import PUBLISHED, Result
 from pipelines.due import ZONES, list_due
@@ -82,7 +82,7 @@ def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Fetched:
     with hold_lock(_lock_of(warehouse)):
         for zone in ZONES:
             if due := list_due(warehouse, zone, datetime.now(UTC)):
-                summary = asyncio.run(
+                summary = run(
                     fetch_due(
                         due,
                         zone=zone,

@@ -4,7 +4,6 @@ Belongs here: which days are asked for, and that one process asks at a time. How
 `connector.sweep`'s; what differs from our tables, and what of it is taken in, is said in `sql/`.
 """
 
-import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from connector.answer import VerbexError
 from connector.lock import LockHeldError, hold_lock
+from connector.loop import run
 from connector.settings import Settings
 from connector.sweep import Progress, Window, daily_windows, sweep_calls
 from pipelines.assets import LISTED, Result, landed_spec
@@ -144,7 +144,7 @@ def sweep_span(
             done = _read_before(warehouse) if is_backfill else []
             wanted = span.windows()
             windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
-            summary = asyncio.run(
+            summary = run(
                 sweep_calls(
                     windows,
                     settings=settings,

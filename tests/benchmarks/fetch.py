@@ -12,7 +12,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from rich.table import Table
 
 from connector.fetch import Due, fetch_due
 from connector.landing import PCA_ZONE, Landing
+from connector.loop import run
 from connector.schemas import ANSWER_SCHEMA
 from connector.settings import Settings
 from connector.simulator import ApiServer, Faults, World
@@ -36,7 +37,8 @@ REPEATS = 3
 CONCURRENCIES = (8, 64)
 MANY_DUE = 100_000
 SPAWN = multiprocessing.get_context("spawn")
-Fetch = Callable[[str, list[Due], int], Awaitable[None]]
+Fetch = Callable[[str, list[Due], int], Coroutine[Any, Any, None]]
+Runner = Callable[[Coroutine[Any, Any, None]], None]
 
 
 @dataclass
@@ -86,13 +88,17 @@ def serving(world: World) -> Iterator[tuple[Verbex, World]]:
 
 
 def measure_rate(table: Table, verbex: Verbex, due: list[Due], concurrency: int) -> None:
-    """Our fetch, storage included, against a bare client that reads and forgets."""
+    """Our fetch, storage included, against a bare client that reads and forgets, on either event loop."""
     verbex.set_faults(Faults())
-    sides: dict[str, Fetch] = {"bare": _fetch_bare, "ours": _fetch_ours}
+    sides: dict[str, tuple[Runner, Fetch]] = {
+        "bare": (asyncio.run, _fetch_bare),
+        "bare on uvloop": (run, _fetch_bare),
+        "ours": (run, _fetch_ours),
+    }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(REPEATS):
-        for name, fetch in sides.items():
-            results[name].append(_time(fetch, verbex.url, due, concurrency))
+        for name, (runner, fetch) in sides.items():
+            results[name].append(_time(runner, fetch, verbex.url, due, concurrency))
     medians = {
         name: [statistics.median(column) for column in zip(*rows, strict=True)]
         for name, rows in results.items()
@@ -100,8 +106,9 @@ def measure_rate(table: Table, verbex: Verbex, due: list[Due], concurrency: int)
     for name, (seconds, cpu_s) in medians.items():
         rate, cost_us = len(due) / seconds, cpu_s / len(due) * 1e6
         table.add_row(f"{name}, {concurrency} in flight", f"{rate:,.0f} PCA/s, {cost_us:.0f} µs CPU each", "")
-    ratio = medians["bare"][0] / medians["ours"][0]
-    table.add_row(f"rate, ours / bare, {concurrency} in flight", f"{ratio:.2f}", "≥ 0.8")
+    for name, goal in (("bare", "≥ 0.8"), ("bare on uvloop", "")):
+        ratio = medians[name][0] / medians["ours"][0]
+        table.add_row(f"rate, ours / {name}, {concurrency} in flight", f"{ratio:.2f}", goal)
 
 
 def measure_faults(table: Table, verbex: Verbex, due: list[Due]) -> None:
@@ -111,7 +118,7 @@ def measure_faults(table: Table, verbex: Verbex, due: list[Due]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         missing, passes = due, 0
         while missing and passes < 10:
-            asyncio.run(_fetch(verbex.url, missing, folder, api_rps=float("inf"), api_concurrency=16))
+            run(_fetch(verbex.url, missing, folder, api_rps=float("inf"), api_concurrency=16))
             answered = _answered(folder)
             missing, passes = [one for one in due if one.call_id not in answered], passes + 1
     log = verbex.take_log()
@@ -124,7 +131,7 @@ def measure_retry_after(table: Table, verbex: Verbex, due: list[Due]) -> None:
     """How long after a 429 the next request comes, those apart that were on their way already."""
     verbex.set_faults(Faults(too_many=0.02, retry_after_s=1, seed=2))
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_fetch(verbex.url, due, folder, api_rps=float("inf"), api_concurrency=8))
+        run(_fetch(verbex.url, due, folder, api_rps=float("inf"), api_concurrency=8))
     log = verbex.take_log()
     times = [request.at_s for request in log]
     waits = [
@@ -139,7 +146,7 @@ def measure_rate_limit(table: Table, verbex: Verbex, due: list[Due]) -> None:
     """The rate that the server sees when it is limited to 100 a second."""
     verbex.set_faults(Faults())
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_fetch(verbex.url, due, folder, api_rps=100, api_concurrency=8))
+        run(_fetch(verbex.url, due, folder, api_rps=100, api_concurrency=8))
     times = [request.at_s for request in verbex.take_log()]
     table.add_row(
         "rate at VERBEX_API_RPS=100", f"{(len(times) - 1) / (times[-1] - times[0]):.2f}/s", "95 to 105"
@@ -171,9 +178,9 @@ def _serve(pipe: Connection, calls: int) -> None:
     asyncio.run(serve())
 
 
-def _time(fetch: Fetch, url: str, due: list[Due], concurrency: int) -> tuple[float, float]:
+def _time(runner: Runner, fetch: Fetch, url: str, due: list[Due], concurrency: int) -> tuple[float, float]:
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    asyncio.run(fetch(url, due, concurrency))  # type: ignore[arg-type]
+    runner(fetch(url, due, concurrency))
     return time.perf_counter() - began_s, time.process_time() - began_cpu_s
 
 
@@ -206,7 +213,7 @@ async def _fetch(url: str, due: Iterable[Due], folder: str, **limits: float) -> 
 def _fetch_counted(url: str, ids: str, count: int, folder: str) -> tuple[float, float]:
     before_mib = _peak_mib()
     due = _endless(Path(ids), count)
-    asyncio.run(_fetch(url, due, f"{folder}/{count}", api_rps=float("inf"), api_concurrency=16))
+    run(_fetch(url, due, f"{folder}/{count}", api_rps=float("inf"), api_concurrency=16))
     return before_mib, _peak_mib()
 
 
