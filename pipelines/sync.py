@@ -112,7 +112,7 @@ class Sync:
         Raises:
             AuditError: A table that was not there yet could not be built; nothing is shown.
         """
-        if self._published.paths:
+        if self._published.paths and any(model.table not in self._updated for model in self._models):
             self.follow_published()
         self._build_missing({model.table for model in self._models})
         make_views(self._file.connection)
@@ -133,10 +133,10 @@ class Sync:
         """Take in what the published file has and this one lacks, so that no publish goes back in time."""
         for model in self._models:
             source = source_of(model)
-            if model.table in self._updated:
-                continue
             if source is None:
-                self._runner.refresh(model)
+                self._runner.refresh(model)  # next to nothing, unless what it reads has just been loaded
+            elif model.table in self._updated:
+                continue
             elif (missed := self._published.paths.get(model.table)) or not self._runner.stands(model):
                 files = self._landing.list_files(source.zone) if missed else []
                 self._load(model, source, [file for file in files if file.path in (missed or ())])
