@@ -230,9 +230,10 @@ def api_key_of(settings: Settings) -> str:
 
 async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     """The body, decompressed; `response.read()` would take in whatever comes, for as long as it comes."""
-    if (
-        response.content_length or most_bytes + 1
-    ) <= most_bytes and hdrs.CONTENT_ENCODING not in response.headers:
+    length = response.content_length
+    # An encoded body may become longer than it says, so it is counted as it comes.
+    is_encoded = hdrs.CONTENT_ENCODING in response.headers or hdrs.TRANSFER_ENCODING in response.headers
+    if length is not None and length <= most_bytes and not is_encoded:
         return await response.read()
     chunks: list[bytes] = []
     size_bytes = 0

@@ -2,7 +2,7 @@
 --
 -- If deliveries of one traceId differ, the one received first is shown; all of them stay in landing.
 --
--- Loads find rows by hashes of their ids, for which there is a tenth to read; few ids share one.
+-- Loads find rows by hashes of their ids, for which there is far less to read; hardly two ids share one.
 --
 -- grain: trace_id
 -- keys: trace_hash
