@@ -13,6 +13,7 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import hdrs, web
 
+from connector.acknowledgement import Acknowledgement
 from connector.auth import AuthenticationError, Authenticator, VerifiedBy
 from connector.delivery import Delivery
 from connector.event import read_envelope
@@ -66,7 +67,7 @@ class Receiver:
             "/metrics": self._render_metrics,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         try:
             if request.raw_path.partition("?")[0] != WEBHOOK_PATH:
@@ -90,7 +91,7 @@ class Receiver:
             detail = "The content type is not JSON; send Content-Type: application/json."
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
 
-    async def _receive(self, request: web.BaseRequest, body: bytes) -> web.Response:
+    async def _receive(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         if len(body) > self._max_body_bytes:
             raise self._too_large()
         now_ns = self._clock_ns()
@@ -104,7 +105,7 @@ class Receiver:
             raise _unavailable(str(error)) from None
         self._metrics.count_stored(verified_by, is_event=problem is None)
         if problem is None:
-            return _json({"traceId": trace_id})
+            return Acknowledgement(trace_id, is_last=not request.keep_alive, at_s=now_ns // 1_000_000_000)
         refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", problem)
         return to_response(refused, stored=True, traceId=trace_id)
 

@@ -127,6 +127,17 @@ async def serving(
         journal.close()
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection to a receiver."""
+    host, port = url.split("//")[1].split("/")[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
 class ReceiverProcess:
     """A receiver in a process of its own, listening on a free port; ended when the block ends."""
 

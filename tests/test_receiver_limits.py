@@ -5,8 +5,6 @@ import gzip
 import json
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from receiving import ReceiverProcess, landed_rows, make_body, post, serving
+from receiving import ReceiverProcess, connected, landed_rows, make_body, post, serving
 
 from connector import receiver as receiver_module
 from connector.landing import Landing
@@ -22,17 +20,6 @@ from connector.peers import PeerPolicy
 from connector.tls import Certificate
 
 HEAD = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A bare connection to a receiver."""
-    host, port = url.split("//")[1].split("/")[0].split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
 
 
 async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
