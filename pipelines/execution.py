@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.abandoned import tag_process
 from pipelines.assets import LISTED
 from pipelines.comparing import BACKFILL_JOB, VERIFY_JOB
 from pipelines.definitions import FETCH_JOB, LOAD_JOB
@@ -87,7 +88,9 @@ def _run(
     started_s = time.monotonic()
     job = definitions.resolve_job_def(job_name)
     run_config = _QUIET | (config or {})
-    result = job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+    result = job.execute_in_process(
+        instance=instance, run_config=run_config, tags=tag_process(), raise_on_error=False
+    )
     if _is_interrupted(result):
         raise KeyboardInterrupt  # which Dagster takes for a failure of the step that was running
     if not result.success:

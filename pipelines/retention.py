@@ -20,7 +20,7 @@ RUNS_KEPT = {
     (dg.DagsterRunStatus.SUCCESS,): 500,
     tuple(status for status in dg.DagsterRunStatus if status is not dg.DagsterRunStatus.SUCCESS): 100,
 }
-"""How many of the newest runs are kept, by how they ended; one that was killed is unfinished for ever."""
+"""How many of the newest runs are kept, by how they ended, or that they did not."""
 REPORTS_KEPT = timedelta(days=7)
 """How long the materialisations and check results that follow mode reports are kept."""
 

@@ -13,6 +13,7 @@ import dagster as dg
 
 from connector.settings import Settings
 from connector.sweep import Progress
+from pipelines.abandoned import fail_abandoned_runs
 from pipelines.definitions import build_definitions
 from pipelines.due import count_due
 from pipelines.execution import RunReport, run_fetch, run_load
@@ -75,6 +76,7 @@ def open_syncer(
     warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
     definitions = build_definitions(settings, warehouse, progress)
     with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
+        fail_abandoned_runs(instance)
         yield Syncer(settings, definitions, warehouse, instance)
 
 

@@ -79,6 +79,11 @@ class Field:
             process.kill()
             return await asyncio.to_thread(process.wait) == -signal.SIGKILL
 
+    def unfinished_runs(self) -> int:
+        """How many runs Dagster shows as neither succeeded nor failed."""
+        with dg.DagsterInstance.from_config(str(self.folder.path / "dagster")) as instance:
+            return sum(not run.is_finished for run in instance.get_runs())
+
     async def finish(self) -> None:
         """Land the rest and sync once more, undisturbed."""
         while self._bodies:
@@ -109,6 +114,7 @@ async def survive(path: Path, command: list[str], *, kills: int, longest_s: floa
         assert killed >= kills // 2
         await field.finish()
         field.assert_right()
+        assert field.unfinished_runs() == 0
 
 
 @pytest.mark.parametrize(("command", "longest_s"), [(SYNC, 3), (FOLLOW, 4)], ids=["once", "following"])
