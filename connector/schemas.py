@@ -43,7 +43,8 @@ ANSWER_SCHEMA = pa.schema(
 """One row per attempt to fetch something of a call. Grain: `fetcher_id`, `sequence`.
 
 `outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (nothing there yet),
-`failed` (the API or the network did; `error` says how) or `unavailable` (given up, no further try).
+`failed` (the API or the network did; `error` says how) or `unavailable` (given up, no further try
+unless somebody asks for it).
 `retry_at` is set for `pending` and `failed`.
 
 In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.show import Format
-    from pipelines.sweeping import Span
+    from pipelines.span import Span
     from pipelines.syncing import Syncer
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -39,7 +39,7 @@ def verify(
 ) -> None:
     """Prove that the tables agree with Verbex's own list of calls; exit code 1 if they don't."""
     if not rebuild:
-        _verify_with_verbex(_span(since, until, agents), form)
+        _verify_with_verbex(_span(since, until, agents, default=_lately()), form)
     elif since or until or agents:
         fail("--rebuild compares everything: leave --since, --until and --agent out.", EXIT_USAGE)
     else:
@@ -54,12 +54,27 @@ def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]
     """Take calls in from Verbex's own list where webhooks are missing; webhooks win where both tell."""
     from pipelines import proving
 
-    span = _span(since, until, agents)
+    span = _span(since, until, agents, default=_lately())
     with _asking("Reading days", stopped="The same command goes on where it was.") as syncer:
         done = proving.backfill(syncer, span)
     left = f" {done.days_left} days were read before." if done.days_left else ""
     click.echo(f"Read {done.calls_listed} calls of {done.days_read} days.{left}")
     click.echo("`verbex-sync sync` asks for their analyses.")
+
+
+@click.command("ask-again")
+@click.option("--since", type=_DAY, help="First UTC day of the calls. [default: all days]")
+@click.option("--until", type=_DAY, help="Last UTC day of the calls. [default: all days]")
+@_agent_option
+def ask_again(*, since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> None:
+    """Ask Verbex once more for what was given up as unavailable: analyses and call details."""
+    from pipelines.span import Span
+    from pipelines.syncing import open_syncer
+
+    span = _span(since, until, agents, default=Span())
+    stopped = "What was answered is kept, and not asked for again."
+    with _told(stopped), open_syncer(read_settings(), ENV_FILE) as syncer:
+        syncer.ask_again(span, click.echo)
 
 
 def _verify_with_verbex(span: "Span", form: "Format") -> None:
@@ -100,33 +115,49 @@ def _verify_with_rebuild(form: "Format") -> None:
 
 @contextmanager
 def _asking(text: str, *, stopped: str = "") -> "Iterator[Syncer]":
-    """A syncer whose sweep shows a bar; what goes wrong meanwhile, or Ctrl-C, ends the command."""
-    from connector.answer import VerbexError
-    from pipelines.execution import RunFailedError
+    """A syncer whose sweep shows a bar; what goes wrong meanwhile is told."""
     from pipelines.simulating import progress_bar
     from pipelines.syncing import open_syncer
 
+    with (
+        _told(stopped),
+        progress_bar(text) as progress,
+        open_syncer(read_settings(), ENV_FILE, progress=progress) as syncer,
+    ):
+        yield syncer
+
+
+@contextmanager
+def _told(stopped: str) -> "Iterator[None]":
+    """What goes wrong in the block, or Ctrl-C, ends the command in words."""
+    from connector.answer import VerbexError
+    from pipelines.execution import RunFailedError
+
     try:
-        with (
-            progress_bar(text) as progress,
-            open_syncer(read_settings(), ENV_FILE, progress=progress) as syncer,
-        ):
-            yield syncer
+        yield
     except (VerbexError, RunFailedError) as error:
         fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         fail(f"Stopped. {stopped}".strip(), EXIT_FAILED)
 
 
-def _span(since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> "Span":
-    from pipelines.sweeping import Span
+def _lately() -> "Span":
+    from pipelines.span import Span
 
     today = datetime.now(UTC).date()
-    first = since.date() if since else today - timedelta(days=1)
-    last = until.date() if until else today
+    return Span(today - timedelta(days=1), today)
+
+
+def _span(
+    since: datetime | None, until: datetime | None, agents: tuple[str, ...], *, default: "Span"
+) -> "Span":
+    from pipelines.span import Span
+
+    first = since.date() if since else default.since
+    last = until.date() if until else default.until
     if last < first:
         fail(f"There is no day from {first} to {last}; --since comes first.", EXIT_USAGE)
     return Span(first, last, agents)
 
 
-COMMANDS = (verify, backfill)
+COMMANDS = (verify, backfill, ask_again)

@@ -13,7 +13,7 @@ from pipelines.assets import PUBLISHED, Result
 from pipelines.models import read_query
 from pipelines.reporting import rows_value
 from pipelines.resources import WarehouseResource
-from pipelines.sweeping import Span
+from pipelines.span import Span
 
 AGREEMENT = "agreement_with_verbex"
 AGREEMENT_CHECK = "calls_agree_with_verbex"

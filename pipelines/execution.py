@@ -13,7 +13,9 @@ from pipelines.abandoned import tag_process
 from pipelines.assets import LISTED
 from pipelines.comparing import BACKFILL_JOB, VERIFY_JOB
 from pipelines.definitions import FETCH_JOB, LOAD_JOB
-from pipelines.sweeping import SWEEP, Span, Swept
+from pipelines.fetching import ANSWERS
+from pipelines.span import Span
+from pipelines.sweeping import SWEEP, Swept
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -45,13 +47,17 @@ def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunRe
     return _run(definitions, LOAD_JOB, instance)
 
 
-def run_fetch(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
-    """Ask Verbex for what is due.
+def run_fetch(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, *, again: Span | None = None
+) -> RunReport:
+    """Ask Verbex for what is due, and for what was given up in `again`.
 
     Raises:
         RunFailedError: Verbex did not accept the key, or landing can't be written.
     """
-    return _run(definitions, FETCH_JOB, instance)
+    if again is None:
+        return _run(definitions, FETCH_JOB, instance)
+    return _run(definitions, FETCH_JOB, instance, _of_step(ANSWERS, again, is_asking_again=True))
 
 
 def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
@@ -73,10 +79,14 @@ def run_backfill(definitions: dg.Definitions, instance: dg.DagsterInstance, span
 
 
 def _run_sweep(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance, span: Span) -> Swept:
-    config = span.config(is_backfill=job_name == BACKFILL_JOB).model_dump()
-    report = _run(definitions, job_name, instance, {"ops": {SWEEP: {"config": config}}})
+    config = _of_step(SWEEP, span, is_backfill=job_name == BACKFILL_JOB)
+    report = _run(definitions, job_name, instance, config)
     told = report.assets[LISTED]
     return Swept(**{count.name: told[count.name] for count in fields(Swept)})
+
+
+def _of_step(step: str, span: Span, **more: object) -> dict[str, Any]:
+    return {"ops": {step: {"config": span.as_config() | more}}}
 
 
 def _run(

@@ -1,7 +1,7 @@
 """The asset that asks Verbex: due calls in, raw answers into landing.
 
-What is due is read from the published file and nothing but landing is written, so a slow API delays no
-row. The answers reach the tables with the next load.
+What is due, and on request what was given up, is read from the published file, and nothing but landing is
+written, so a slow API delays no row. The answers reach the tables with the next load.
 """
 
 import random
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from connector.answer import NotAuthorizedError
 from connector.fetch import fetch_due
@@ -19,11 +20,35 @@ from connector.lock import LockHeldError, hold_lock, is_held
 from connector.loop import run
 from connector.settings import Settings
 from pipelines.assets import PUBLISHED, Result
-from pipelines.due import ZONES, list_due
+from pipelines.due import ZONES, list_due, list_unavailable
 from pipelines.resources import WarehouseResource
+from pipelines.span import Span, SpanConfig
 
 ANSWERS = "verbex_answers"
 KEY_CHECK = "api_key_is_set"
+
+_PATIENCE_S = 60.0
+
+
+class FetchConfig(SpanConfig):
+    """What a run asks for beside what is due; days and agents choose among what was given up."""
+
+    is_asking_again: bool = Field(
+        False, description="Whether to ask once more for what was given up as unavailable."
+    )
+
+    def span_again(self) -> Span | None:
+        """The calls to ask for again; None if there is nothing to ask for again.
+
+        Raises:
+            ValueError: Days or agents are given in vain, or what is given is no day.
+        """
+        span = Span.of(self)
+        if not self.is_asking_again and span != Span():
+            raise ValueError(
+                "since, until and agents choose among what was given up: set is_asking_again to true as well."
+            )
+        return span if self.is_asking_again else None
 
 
 def answers_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -37,15 +62,20 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
         description="Asks Verbex for what is due and lands its answers: landed_pca, _calls and _agents.",
         check_specs=[key_check(ANSWERS)],
     )
-    def answers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Result]:
+    def answers(
+        context: dg.AssetExecutionContext, config: FetchConfig, warehouse: WarehouseResource
+    ) -> Iterator[Result]:
         fetched = Fetched()
-        if settings.api_key is not None:
-            try:
-                fetched = fetch_all(settings, warehouse)
-            except LockHeldError as error:
-                context.log.info("Nothing was asked: %s It asks for the same calls.", error)
-            except NotAuthorizedError as error:
-                raise dg.Failure(str(error), allow_retries=False) from None
+        try:
+            again = config.span_again()
+            if settings.api_key is not None:
+                fetched = fetch_all(settings, warehouse, again=again)
+        except LockHeldError as error:
+            if config.is_asking_again:
+                raise dg.Failure(f"Nothing was asked: {error} Run this again when it is done.") from None
+            context.log.info("Nothing was asked: %s It asks for the same calls.", error)
+        except (ValueError, NotAuthorizedError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         yield dg.MaterializeResult(metadata=fetched.metadata)
         yield key_result(ANSWERS, settings)
 
@@ -70,18 +100,25 @@ class Fetched:
         return {"asked": self.outcomes.total(), **self.outcomes, **stopped}
 
 
-def fetch_all(settings: Settings, warehouse: WarehouseResource) -> Fetched:
-    """Ask once for everything that is due.
+def fetch_all(settings: Settings, warehouse: WarehouseResource, *, again: Span | None = None) -> Fetched:
+    """Ask once for everything that is due, and for what was given up in `again`.
+
+    A call that was given up is past its time: what Verbex says of it now settles it anew, and it is not asked
+    for by itself again if that is nothing.
 
     Raises:
-        LockHeldError: Another process is asking already.
+        LockHeldError: Another process is asking already; with `again` it still is after a minute, since it
+            asks only for what is due.
         NotAuthorizedError: The key is not accepted; what was answered before is landed.
     """
     fetched = Fetched()
     Path(warehouse.data_dir).mkdir(parents=True, exist_ok=True)
-    with hold_lock(_lock_of(warehouse)):
+    with hold_lock(_lock_of(warehouse), wait_s=0 if again is None else _PATIENCE_S):
         for zone in ZONES:
-            if due := list_due(warehouse, zone, datetime.now(UTC)):
+            due = list_due(warehouse, zone, datetime.now(UTC))
+            if again is not None:
+                due += list_unavailable(warehouse, zone, again)
+            if due:
                 summary = run(
                     fetch_due(
                         due,

@@ -6,7 +6,8 @@ The order of jobs belongs here. The jobs are Dagster's own (`pipelines.definitio
 from connector.client import api_key_of
 from pipelines.comparing import Comparison, read_comparison
 from pipelines.execution import RunFailedError, run_backfill, run_load, run_verify
-from pipelines.sweeping import Span, Swept
+from pipelines.span import Span
+from pipelines.sweeping import Swept
 from pipelines.syncing import Syncer
 
 

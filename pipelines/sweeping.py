@@ -7,7 +7,7 @@ Belongs here: which days are asked for, and that one process asks at a time. How
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +22,7 @@ from pipelines.assets import LISTED, Result, landed_spec
 from pipelines.fetching import key_check, key_result
 from pipelines.models import read_query
 from pipelines.resources import WarehouseResource
+from pipelines.span import Span, SpanConfig
 from pipelines.warehouse import NothingPublishedError
 
 SWEEP = "sweep"
@@ -35,47 +36,12 @@ class SweepBusyError(Exception):
     """Another process is reading Verbex's list of calls."""
 
 
-class SweepConfig(dg.Config):
+class SweepConfig(SpanConfig):
     """What a run asks for."""
 
     since: str = Field("", description="First UTC day, as 2025-11-30; empty for yesterday.")
     until: str = Field("", description="Last UTC day; empty for today.")
-    agents: list[str] = Field([], description="Calls of these agents only; none for all.")
     is_backfill: bool = Field(False, description="Whether what is listed becomes part of our calls.")
-
-
-@dataclass(frozen=True)
-class Span:
-    """The UTC days from `since` to `until`, both included, of some agents or (none) of all."""
-
-    since: date
-    until: date
-    agent_ids: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, config: SweepConfig, today: date) -> "Span":
-        """The days that a run is to ask for.
-
-        Raises:
-            ValueError: One of them is no day; says which.
-        """
-        since = _day("since", config.since) if config.since else today - _DAY
-        until = _day("until", config.until) if config.until else today
-        return cls(since, until, tuple(config.agents))
-
-    def config(self, *, is_backfill: bool) -> SweepConfig:
-        """What makes a run ask for these days."""
-        return SweepConfig(
-            since=str(self.since),
-            until=str(self.until),
-            agents=list(self.agent_ids),
-            is_backfill=is_backfill,
-        )
-
-    def windows(self) -> list[Window]:
-        """One window for each day."""
-        since, end = (datetime.combine(day, time(), UTC) for day in (self.since, self.until + _DAY))
-        return daily_windows(since, end, self.agent_ids)
 
 
 @dataclass(frozen=True)
@@ -102,7 +68,8 @@ def listed_asset(settings: Settings, progress: Progress | None = None) -> dg.Ass
     ) -> Iterator[Result]:
         swept = Swept()
         try:
-            span = Span.of(config, datetime.now(UTC).date())
+            today = datetime.now(UTC).date()
+            span = Span.of(config, since=today - _DAY, until=today)
             if settings.api_key is not None:
                 swept = sweep_span(
                     settings, warehouse, span, is_backfill=config.is_backfill, progress=progress
@@ -142,7 +109,7 @@ def sweep_span(
     try:
         with hold_lock(folder / "sweep.lock", wait_s=_PATIENCE_S):
             done = _read_before(warehouse) if is_backfill else []
-            wanted = span.windows()
+            wanted = _windows(span)
             windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
             summary = run(
                 sweep_calls(
@@ -162,11 +129,10 @@ def sweep_span(
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
 
 
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{name} must be a day such as 2025-11-30, and is {text!r}.") from None
+def _windows(span: Span) -> list[Window]:
+    """One window for each day."""
+    since, end = (datetime.combine(day, time(), UTC) for day in (span.since, span.until + _DAY))
+    return daily_windows(since, end, span.agent_ids)
 
 
 def _read_before(warehouse: WarehouseResource) -> list[Window]:

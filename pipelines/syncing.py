@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from connector.client import api_key_of
 from connector.settings import Settings
 from connector.sweep import Progress
 from pipelines.abandoned import fail_abandoned_runs
@@ -21,6 +22,7 @@ from pipelines.following import Follower
 from pipelines.home import ensure_home, hold_event_log, open_instance
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
+from pipelines.span import Span
 
 Echo = Callable[[str], None]
 
@@ -48,6 +50,19 @@ class Syncer:
             echo("Verbex is not asked for what is due: set VERBEX_API_KEY.")
             return
         echo(_fetched(run_fetch(self.definitions, self.instance)))
+        echo(_loaded(run_load(self.definitions, self.instance)))
+
+    def ask_again(self, span: Span, echo: Echo) -> None:
+        """Load what landed, ask for what is due and for what was given up in `span`, load the answers.
+
+        Raises:
+            NotAuthorizedError: There is no key to ask with.
+            RunFailedError: A run failed; what was published before still stands.
+        """
+        api_key_of(self.settings)
+        # What one that was stopped had landed already, the tables must know before it is asked for again.
+        echo(_loaded(run_load(self.definitions, self.instance)))
+        echo(_fetched(run_fetch(self.definitions, self.instance, again=span)))
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def follow(self, echo: Echo) -> None:

@@ -1,4 +1,4 @@
-"""`backfill` and `sync` killed while they ask Verbex: nothing stored is asked for twice, all is there."""
+"""`backfill`, `sync`, `ask-again` killed while they ask: nothing stored is asked for twice, all is there."""
 
 import asyncio
 import json
@@ -22,8 +22,10 @@ from connector.schemas import ANSWER_SCHEMA
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
 from connector.simulator.api import LoggedRequest
+from pipelines.fetching import fetch_all
 from pipelines.resources import WarehouseResource
-from pipelines.sweeping import Span, sweep_span
+from pipelines.span import Span
+from pipelines.sweeping import sweep_span
 
 DAYS = 9
 FIRST, LAST = date(2025, 11, 10), date(2025, 11, 18)
@@ -166,31 +168,59 @@ async def sync_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
     """Kill a sync as often and let it end; all that there is was stored, each answer once."""
     world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
     folder.land([delivery.event.body for delivery in world.deliveries()])
-
-    def answered() -> Counter[tuple[bool, str]]:
-        zones = {PCA_ZONE: True, CALLS_ZONE: False}
-        return Counter(
-            (is_pca, row["call_id"])
-            for zone, is_pca in zones.items()
-            for row in landed(folder, zone, "answered")
-        )
-
-    def asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
-        return {
-            ("/results/" in request.path, request.path.rpartition("/")[2])
-            for request in requests
-            if "/results/" in request.path or request.path.startswith("/v1/calls/")
-        }
-
     async with ApiServer(world) as api:
-        asking = Asking(tmp_path, api, "sync", rps=12)
-        await run_killed(asking, answered, asked, kills=kills, most_requests=60, rng=random.Random(seed))
+        await ask_killed(folder, Asking(tmp_path, api, "sync", rps=12), world, kills=kills, seed=seed)
+
+
+async def ask_again_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
+    """The same of `ask-again`, after everything was given up."""
+    world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
+    folder.land([delivery.event.body for delivery in world.deliveries()])
+    folder.sync()
+    async with ApiServer(world, now_us=lambda: 0) as api:
+        key = SecretStr(api.api_key)
+        settings = Settings(
+            _env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000
+        )
+        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        assert not answered(folder)
+        api.now_us = None
+        await ask_killed(folder, Asking(tmp_path, api, "ask-again", rps=12), world, kills=kills, seed=seed)
+
+
+async def ask_killed(folder: DataFolder, asking: Asking, world: World, *, kills: int, seed: int) -> None:
+    """Kill what asks as often, and let it end."""
+    await run_killed(
+        asking,
+        lambda: answered(folder),
+        answers_asked,
+        kills=kills,
+        most_requests=60,
+        rng=random.Random(seed),
+    )
     ended = [call for call in world.calls if call.ended_us is not None]
-    assert {call_id for is_pca, call_id in answered() if not is_pca} == {call.call_id for call in ended}
-    assert {call_id for is_pca, call_id in answered() if is_pca} == {
+    assert {call_id for is_pca, call_id in answered(folder) if not is_pca} == {call.call_id for call in ended}
+    assert {call_id for is_pca, call_id in answered(folder) if is_pca} == {
         call.call_id for call in ended if call.has_results
     }
     assert folder.query("select count(*) from pca") == [(sum(call.has_results for call in ended),)]
+
+
+def answered(folder: DataFolder) -> Counter[tuple[bool, str]]:
+    """The landed answers: whether it is an analysis, and of which call."""
+    zones = {PCA_ZONE: True, CALLS_ZONE: False}
+    return Counter(
+        (is_pca, row["call_id"]) for zone, is_pca in zones.items() for row in landed(folder, zone, "answered")
+    )
+
+
+def answers_asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
+    """What was asked for, named as in `answered`."""
+    return {
+        ("/results/" in request.path, request.path.rpartition("/")[2])
+        for request in requests
+        if "/results/" in request.path or request.path.startswith("/v1/calls/")
+    }
 
 
 async def test_a_backfill_killed_twice_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -201,6 +231,11 @@ async def test_a_backfill_killed_twice_ends_as_if_undisturbed(tmp_path: Path) ->
 async def test_a_sync_killed_twice_asks_nothing_stored_again(tmp_path: Path) -> None:
     """After SIGKILLs at random moments of its asking and loading every answer is there, once."""
     await sync_killed(tmp_path, kills=2, seed=2)
+
+
+async def test_asking_again_killed_once_asks_nothing_stored_again(tmp_path: Path) -> None:
+    """The same command goes on where it was: every answer is there, once."""
+    await ask_again_killed(tmp_path, kills=1, seed=13)
 
 
 async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
@@ -226,3 +261,10 @@ async def test_many_kills_change_no_backfill(tmp_path: Path, seed: int) -> None:
 async def test_many_kills_of_a_sync_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
     """The same, forty times in all."""
     await sync_killed(tmp_path, kills=8, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(14, 17))
+async def test_many_kills_of_asking_again_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
+    """The same, twenty-four times in all."""
+    await ask_again_killed(tmp_path, kills=8, seed=seed)

@@ -5,7 +5,7 @@
 -- not null: call_id, state, attempts
 -- columns:
 --   call_id varchar: the call
---   state varchar: waiting (tried, will be again), fetched, or unavailable (given up)
+--   state varchar: waiting (tried, will be again), fetched, or unavailable (given up; `verbex-sync ask-again` asks once more)
 --   attempts bigint: tries [count]
 --   last_attempt_at timestamp: newest try, UTC
 --   next_attempt_at timestamp: earliest next try, UTC; null once fetched or given up

@@ -10,7 +10,7 @@
 -- columns:
 --   call_id varchar: the call
 --   agent_id varchar: the agent to ask about
---   state varchar: due (not tried), waiting (tried, will be again), fetched, or unavailable (given up)
+--   state varchar: due (not tried), waiting (tried, will be again), fetched, or unavailable (given up; `verbex-sync ask-again` asks once more)
 --   attempts bigint: tries since the newest announcement [count]
 --   announced_at timestamp: receipt of the newest announcement, UTC; null if there was none
 --   last_attempt_at timestamp: newest try, UTC

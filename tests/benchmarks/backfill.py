@@ -25,7 +25,8 @@ from connector.simulator.api import DEFAULT_API_KEY
 from pipelines.due import list_due
 from pipelines.models import sql_folder
 from pipelines.resources import WarehouseResource
-from pipelines.sweeping import Span, sweep_span
+from pipelines.span import Span
+from pipelines.sweeping import sweep_span
 from pipelines.sync import open_sync
 from pipelines.warehouse import Warehouse
 

@@ -1,0 +1,13 @@
+-- The calls whose post-call analysis was given up, of the days from $since to $until and of $agent_ids, or
+-- of all agents if there are none. A call of which nobody told the day is of every day.
+select
+    pca_fetches.call_id,
+    pca_fetches.agent_id,
+    coalesce(pca_fetches.announced_at, calls.ended_at, pca_fetches.last_attempt_at) as due_since,
+    pca_fetches.attempts
+from pca_fetches
+left join calls using (call_id)
+where pca_fetches.state = 'unavailable'
+    and coalesce(calls.day, $since) between $since and $until
+    and (len($agent_ids) = 0 or pca_fetches.agent_id in $agent_ids)
+order by due_since, pca_fetches.call_id
