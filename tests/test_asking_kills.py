@@ -242,7 +242,7 @@ async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) 
     """Ctrl-C while it asks: exit code 1, a line, no trace; days read seconds before are landed."""
     async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:
         asking = Asking(tmp_path, api, "backfill", *SPAN, rps=2)
-        code, said = await asking.interrupt(at_request=DAYS)
+        code, said = await asking.interrupt(at_request=DAYS - 1)
     assert code == 1
     assert said.splitlines()[-1] == "Stopped. The same command goes on where it was."
     assert "Stack Trace" not in said
