@@ -37,9 +37,11 @@ class Acknowledgement(web.StreamResponse):
         return not self._is_last
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Send the whole of it."""
-        await request.writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(self._document), self._document))
-        return request.writer
+        """Send the whole of it, and wait while the sender leaves too many answers unread."""
+        writer = request.writer
+        await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(self._document), self._document))
+        await writer.drain()
+        return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""

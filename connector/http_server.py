@@ -5,7 +5,9 @@ What holds for every request before it is understood belongs here; answers are `
 
 import asyncio
 import logging
+import socket
 from http import HTTPStatus
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -21,6 +23,10 @@ MAX_HEADERS = 64
 READ_BUFFER_BYTES = 16_384
 KEEPALIVE_TIMEOUT_S = 75.0
 """How long a connection may take to send a request's headers; a proxy keeps its own for 60 s, often."""
+UNREAD_TIMEOUT_S = 30.0
+"""How long answers may wait for a sender that does not read them."""
+
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 
 _FULL = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
@@ -38,9 +44,11 @@ class Server(web.Server):
         *,
         max_connections: int = MAX_CONNECTIONS,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+        unread_timeout_s: float = UNREAD_TIMEOUT_S,
     ) -> None:
         super().__init__(receiver.handle)
         self._metrics = metrics
+        self._unread_timeout_s = unread_timeout_s
         self._max_connections = max_connections
         self._keepalive_timeout_s = keepalive_timeout_s
 
@@ -51,8 +59,9 @@ class Server(web.Server):
             return _TurnedAway()  # type: ignore[return-value]  # the event loop asks for no more
         return _Connection(
             self,
+            self._metrics,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say none
+            access_log=None,
             auto_decompress=False,  # the bytes received are the bytes stored, so no bomb can go off
             keepalive_timeout=self._keepalive_timeout_s,
             lingering_time=1.0,
@@ -62,17 +71,28 @@ class Server(web.Server):
             read_bufsize=READ_BUFFER_BYTES,
         )
 
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Let the kernel end a connection whose sender reads no answers: it would keep its place for good."""
+        super().connection_made(handler, transport)
+        if _TCP_USER_TIMEOUT is not None:
+            timeout_ms = round(self._unread_timeout_s * 1000)
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, timeout_ms)
+
 
 class _TurnedAway(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say that there is no place, and hang up."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is a stream
-        transport.write(_FULL)
-        transport.close()
+        stream = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        stream.write(_FULL)
+        stream.close()
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_metrics",)
+
+    def __init__(self, server: Server, metrics: Metrics, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(server, **options)
+        self._metrics = metrics
 
     def handle_error(
         self,
@@ -90,6 +110,7 @@ class _Connection(web.RequestHandler):
             logger.error("A request broke the receiver", extra={"error": kind, "where": _innermost(exc)})
             detail = "The receiver failed on this request; its log says where. Try again later."
             refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+        self._metrics.refused.labels(refused.reason).inc()
         response = to_response(refused)
         response.force_close()
         return response

@@ -54,8 +54,13 @@ class Certificate:
         # First into a context that nobody uses: a certificate that does not go with its key would
         # otherwise be half loaded.
         for context in (ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self.context):
-            context.load_cert_chain(self._cert, self._key)
+            context.load_cert_chain(self._cert, self._key, _no_password)
 
     def _stamp(self) -> tuple[int, int, int, int]:
         cert, key = self._cert.stat(), self._key.stat()
         return cert.st_mtime_ns, cert.st_ino, key.st_mtime_ns, key.st_ino
+
+
+def _no_password() -> str:
+    # OpenSSL would ask at the terminal and hold up everything until somebody types.
+    raise OSError("the key is locked by a password; give it without one, readable for its owner only")

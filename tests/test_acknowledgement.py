@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -56,6 +57,29 @@ async def test_events_sent_without_waiting_are_answered_in_their_order(tmp_path:
         writer.write(b"".join(a_request(trace_id, "1.1") for trace_id in trace_ids))
         bodies = [(await read_answer(reader))[2] for _ in trace_ids]
         assert [json.loads(body)["traceId"] for body in bodies] == trace_ids
+
+
+async def send_and_read_nothing(url: str, patience_s: float) -> None:
+    """Send some forty megabytes of events, and look at none of the answers."""
+    host, port = url.split("//")[1].split("/")[0].split(":")
+    with socket.create_connection((host, int(port))) as sender:
+        sender.settimeout(patience_s)
+        await asyncio.to_thread(sender.sendall, a_request("x" * 9000, "1.1") * 4000)
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(tmp_path: Path) -> None:
+    """A sender that reads none is not heard any further, so what waits for it is bounded."""
+    async with serving(tmp_path) as running:
+        with pytest.raises(TimeoutError):
+            await send_and_read_nothing(running.url, patience_s=2)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux's kernel ends them")
+async def test_a_sender_that_reads_no_answers_does_not_keep_its_place(tmp_path: Path) -> None:
+    """After a while the connection is ended."""
+    async with serving(tmp_path, unread_timeout_s=0.1) as running:
+        with pytest.raises(ConnectionError):
+            await send_and_read_nothing(running.url, patience_s=10)
 
 
 async def test_the_answer_is_dated_json_whatever_the_trace_id_holds(tmp_path: Path) -> None:

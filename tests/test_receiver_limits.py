@@ -115,6 +115,13 @@ async def test_what_is_no_http_is_answered_without_quoting_it(tmp_path: Path) ->
         assert "hush" not in receiver.log
 
 
+async def test_what_is_no_http_is_counted(tmp_path: Path) -> None:
+    """A refusal like any other."""
+    async with serving(tmp_path) as running:
+        await answer_to(running.url, b"no HTTP\r\n\r\n")
+        assert b'verbex_deliveries_refused_total{reason="no_http"} 1.0' in running.metrics.render()
+
+
 async def test_logs_are_json_and_hold_no_secret_payload_or_signature(tmp_path: Path) -> None:
     """Every line parses; nothing of what was sent is in any."""
     settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": "hush-secret", "WEBHOOK_TOKEN": "hush-token"}
@@ -222,6 +229,16 @@ async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path:
             third = await asyncio.to_thread(served_name, port)
             assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
             assert (b"old.example" in first, b"new.example" in second, second == third) == (True, True, True)
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    """A question at the terminal would hold up every sender at a renewal."""
+    cert, key = make_certificate(tmp_path, "hooks.example")
+    locked = tmp_path / "locked.pem"
+    command = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:word", "-out", str(locked)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(OSError, match="password"):
+        Certificate(cert, locked)
 
 
 async def test_the_process_serves_https_from_certificate_files(tmp_path: Path) -> None:
