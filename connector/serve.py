@@ -19,7 +19,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from connector.auth import Authenticator
-from connector.http_server import Server
+from connector.descriptors import make_room
+from connector.http_server import MAX_CONNECTIONS, Server
 from connector.journal import Journal, JournalLockedError, new_receiver_id
 from connector.landing import Landing
 from connector.logs import log_as_json
@@ -72,6 +73,8 @@ def serve(settings: Settings) -> int:
         return run_worker(settings, Role(0, 1, lambda url: _say(f"listening on {url}, {line}")))
     except SettingsError as error:
         return _complain(error, EXIT_SETTINGS)
+    except OSError as error:  # the port that workers share is taken, or their folder can't be used
+        return _complain(error, EXIT_FAILED)
 
 
 def run_worker(settings: Settings, role: Role) -> int:
@@ -95,7 +98,8 @@ async def _receive(settings: Settings, role: Role) -> None:
             peers=PeerPolicy(settings.allowed_networks, settings.trusted_proxies),
             max_body_bytes=settings.max_body_bytes,
         )
-        async with _listen(settings, role, Server(receiver, metrics)) as url:
+        server = Server(receiver, metrics, max_connections=make_room(MAX_CONNECTIONS))
+        async with _listen(settings, role, server) as url:
             _settle_memory()
             sys.setswitchinterval(_LONGEST_TURN_S)
             role.on_listening(url)
@@ -138,7 +142,8 @@ async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterat
     """The URL that is served; at the end requests under way are answered first."""
     certificate = _load_certificate(settings)
     renewal = asyncio.create_task(certificate.keep_fresh()) if certificate else None
-    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S)
+    # aiohttp waits that long twice: for the handler, then for its connection.
+    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S / 2)
     await runner.setup()
     try:
         site = web.TCPSite(

@@ -7,13 +7,13 @@ Starting, watching and stopping them belongs here. The kernel spreads connection
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
@@ -40,8 +40,9 @@ def supervise(settings: Settings, on_listening: Callable[[str], None]) -> int:
         0 if all workers stopped well, else the first exit code that was not 0.
     """
     log_as_json()
-    _share_metrics(settings)
-    with _reserve_port(settings) as reserved:
+    # A folder of its own: whoever is started beside it by mistake must not take its figures away.
+    with TemporaryDirectory(prefix="verbex-metrics-") as folder, _reserve_port(settings) as reserved:
+        os.environ[SHARED_FOLDER_VARIABLE] = folder
         settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
         return _Supervisor(settings).run(on_listening)
 
@@ -127,15 +128,11 @@ def _work(settings: Settings, number: int, telling: Connection, watched: Connect
 
 def _reserve_port(settings: Settings) -> socket.socket:
     """A socket that is bound but does not listen: it holds the port for those that do."""
-    family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-    reserved = socket.socket(family)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reserved.bind((settings.host, settings.port))
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        reserved = socket.socket(family)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((settings.host, settings.port))
+    except OSError as error:
+        raise OSError(f"No worker can listen on {settings.host}, port {settings.port}: {error}") from None
     return reserved
-
-
-def _share_metrics(settings: Settings) -> None:
-    folder = settings.data_dir / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)  # figures of an earlier run
-    folder.mkdir(parents=True)
-    os.environ[SHARED_FOLDER_VARIABLE] = str(folder)

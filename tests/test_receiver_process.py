@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
 import aiohttp
 import pytest
-from receiving import SECRET, ReceiverProcess, landed_rows, make_body, until
+from receiving import SECRET, ReceiverProcess, connected, landed_rows, make_body, until
 
 from connector.landing import Landing
 from connector.signature import SIGNATURE_HEADER, sign
@@ -161,6 +161,36 @@ def test_a_receiver_that_would_trust_nobody_exits_with_2(tmp_path: Path) -> None
     assert not (tmp_path / "data").exists()
 
 
+async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
+    """Where few files may be open, senders too many are told so, and those who came first are served."""
+    few = ["bash", "-c", 'ulimit -n 160; exec "$@"', "-"]
+    with ReceiverProcess(tmp_path / "data", wrapper=few) as receiver:
+        async with AsyncExitStack() as stack:
+            reader, writer = await stack.enter_async_context(connected(receiver.url))
+            others = [await stack.enter_async_context(connected(receiver.url)) for _ in range(200)]
+            assert b" 503 " in await others[-1][0].readline()
+            for number in range(3):  # each into a segment of its own
+                body = make_body(f"trace-{number}")
+                head = f"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+                assert b" 200 " in await reader.readline()
+                await reader.readuntil(b"}")
+                await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
+        assert receiver.stop() == 0
+        assert "error" not in receiver.log
+
+
+async def test_a_second_start_takes_no_figures_from_the_first(tmp_path: Path) -> None:
+    """Several workers started twice by mistake: the metrics of those that run go on."""
+    with ReceiverProcess(tmp_path / "data", WORKERS="2") as first:
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            await client.post(first.url, data=make_body())
+            ended = run_to_its_end(tmp_path / "data", VERBEX_ALLOW_UNSIGNED="true", VERBEX_WORKERS="2")
+            assert ended.returncode == 1
+            metrics = await client.get(first.url.replace("/webhooks/verbex", "/metrics"))
+            assert 'verified_by="unsigned"} 1.0' in await metrics.text()
+
+
 def test_a_second_receiver_on_one_journal_refuses_and_names_the_first(tmp_path: Path) -> None:
     """Started twice by mistake: the second ends with 1 and says which process is in its way."""
     with ReceiverProcess(tmp_path / "data") as first:
@@ -171,11 +201,13 @@ def test_a_second_receiver_on_one_journal_refuses_and_names_the_first(tmp_path: 
         assert first.stop() == 0
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers: str) -> None:
     """Not a traceback: the address, the cause, exit code 1."""
     with ReceiverProcess(tmp_path / "first") as first:
         port = first.url.split(":")[2].split("/")[0]
-        ended = run_to_its_end(tmp_path / "second", VERBEX_ALLOW_UNSIGNED="true", VERBEX_PORT=port)
+        settings = {"VERBEX_ALLOW_UNSIGNED": "true", "VERBEX_PORT": port, "VERBEX_WORKERS": workers}
+        ended = run_to_its_end(tmp_path / "second", **settings)
         assert ended.returncode == 1
         assert port in ended.stderr
         assert "Traceback" not in ended.stderr
