@@ -66,6 +66,7 @@ class Sealer:
         self._landing: Landing | None = None
         self._tick_s = min(interval_s, _LONGEST_TICK_S)
         self._stopping = asyncio.Event()
+        self._failed: set[Path] = set()
         self.failure: str | None = None
         """Why the last segment could not be landed; None when it could."""
 
@@ -73,30 +74,45 @@ class Sealer:
         """Seal until `stop`, then once more; a failure is tried again, ever more patiently."""
         wait_s = self._tick_s
         while not self._stopping.is_set():
-            has_worked = await self._seal_all()
-            await self._measure()
+            has_worked = await self._work()
             wait_s = self._tick_s if has_worked else min(wait_s * 2, _LONGEST_WAIT_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
-        await self._seal_all()
+        await self._work()
 
     def stop(self) -> None:
         """Let `run` seal what is closed by now and return."""
         self._stopping.set()
 
+    async def _work(self) -> bool:
+        try:
+            has_worked = await self._seal_all()
+            await self._measure()
+        except Exception as error:  # noqa: BLE001 - with no descriptor left, not even a folder can be listed
+            self._note(error, "The journal can't be looked through; its segments stay")
+            return False
+        return has_worked
+
     async def _seal_all(self) -> bool:
-        for path in await self._journal.closed_segments():
+        has_sealed = False
+        # What failed before comes last: a segment that can't be read must not keep the others from landing.
+        for path in sorted(await self._journal.closed_segments(), key=self._failed.__contains__):
             try:
                 await asyncio.to_thread(self._seal, path)
             except Exception as error:  # noqa: BLE001 - an unreachable store has many faces
-                self._landing, self.failure = None, f"{type(error).__name__}: {error}"
-                self._metrics.seal_failures.inc()
-                fields = {"segment": path.name, "error": self.failure}
-                logger.error("A segment can't be landed; it stays", extra=fields)  # noqa: TRY400
-                return False
+                self._failed.add(path)
+                self._note(error, "A segment can't be landed; it stays", segment=path.name)
+                return has_sealed
+            self._failed.discard(path)
             self._metrics.sealed.inc()
+            has_sealed = True
         self.failure = None
         return True
+
+    def _note(self, error: Exception, message: str, **fields: str) -> None:
+        self._landing, self.failure = None, f"{type(error).__name__}: {error}"
+        self._metrics.seal_failures.inc()
+        logger.error(message, extra=fields | {"error": self.failure})
 
     async def _measure(self) -> None:
         unsealed = await self._journal.unsealed()

@@ -1,7 +1,11 @@
 """Sealing: what the journal holds lands once, whatever stops it half way."""
 
 import asyncio
+import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,6 +99,49 @@ async def test_the_sealer_catches_up_once_the_landing_is_back(tmp_path: Path) ->
     await sealing
     journal.close()
     assert [row["body"] for row in landed_rows(landing)] == [b"0", b"1", b"2"]
+
+
+async def test_a_segment_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    """A bad sector under the oldest segment must not keep every later event from landing."""
+    journal_folder, landing = tmp_path / "journal", Landing(str(tmp_path / "landing"))
+    journal = Journal(journal_folder, "r", Metrics(), segment_bytes=1, segment_age_s=0)
+    (journal_folder / "a-000001.segment").mkdir()  # reading it is an error, as of a file on a failing disk
+    for number in range(3):
+        write_segment(journal_folder, NOON_US, name=f"b-{number}")
+    sealer = Sealer(journal, lambda: landing, Metrics(), interval_s=0.01)
+    sealing = asyncio.create_task(sealer.run())
+    await until(lambda: len(landing.list_files("")) == 3)
+    assert "a-000001" in (sealer.failure or "")
+    sealer.stop()
+    await sealing
+    journal.close()
+
+
+async def test_sealing_goes_on_once_the_process_may_open_files_again(tmp_path: Path) -> None:
+    """While there is no file descriptor left, not even the journal's folder can be listed."""
+    landing, metrics = Landing(str(tmp_path / "landing")), Metrics()
+    journal = Journal(tmp_path / "journal", "r", metrics, segment_bytes=1, segment_age_s=0)
+    write_segment(journal.folder, NOON_US)
+    sealer = Sealer(journal, lambda: landing, metrics, interval_s=0.01)
+    with no_descriptor_left():
+        sealing = asyncio.create_task(sealer.run())
+        await until(lambda: sealer.failure is not None or b"_failures_total 0.0" not in metrics.render())
+    await until(lambda: len(landing.list_files("")) == 1)
+    sealer.stop()
+    await sealing
+    journal.close()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more for the length of the block."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def test_left_over_segments_of_an_earlier_run_are_sealed(tmp_path: Path) -> None:
