@@ -70,7 +70,8 @@ class Receiver:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         try:
-            if request.raw_path.partition("?")[0] != WEBHOOK_PATH:
+            # What is not written like this may mean it all the same: http://host/webhooks/verbex, %76erbex.
+            if request.raw_path.partition("?")[0] != WEBHOOK_PATH and request.path != WEBHOOK_PATH:
                 return await self._answer_get(request)
             self._admit(request)
             if request.content.is_eof():  # as good as always: the body came with the headers

@@ -3,6 +3,7 @@
 Names, defaults and checks belong here. What a setting does belongs to the module that uses it.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_val
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "VERBEX_"
+
+_URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
+_BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[^/\s]+)*/?")
 
 
 class SettingsError(Exception):
@@ -50,6 +54,18 @@ class Settings(BaseSettings):
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+        return value
+
+    @field_validator("webhook_token", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @field_validator("landing_url")
+    @classmethod
+    def _check_landing(cls, value: str) -> str:
+        if _URL_LIKE.match(value) and not _BUCKET.fullmatch(value):
+            raise ValueError("give a folder, or a bucket as s3://bucket/prefix")
         return value
 
     @field_validator("data_dir")

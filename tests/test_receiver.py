@@ -158,10 +158,11 @@ async def test_a_wrong_proof_is_not_taken_for_an_unsigned_event(tmp_path: Path) 
         assert (await receiver.post(make_body()))[0] == 200
 
 
-def test_a_receiver_that_would_trust_nobody_does_not_start() -> None:
+@pytest.mark.parametrize("settings", [{}, {"webhook_token": "  "}, {"webhook_secrets": " , "}])
+def test_a_receiver_that_would_trust_nobody_does_not_start(settings: dict[str, Any]) -> None:
     """The error says which settings there are to choose from."""
     with pytest.raises(SettingsError) as caught:
-        Authenticator.from_settings(Settings(_env_file=None))
+        Authenticator.from_settings(Settings(_env_file=None, **settings))
     for name in ("VERBEX_WEBHOOK_SECRETS", "VERBEX_WEBHOOK_TOKEN", "VERBEX_ALLOW_UNSIGNED"):
         assert name in str(caught.value)
 

@@ -182,6 +182,19 @@ async def test_a_chunked_body_cut_short_is_not_stored(tmp_path: Path, chunks: by
         assert (await post(running.url, make_body()))[0] == 200
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["http://hooks.example/webhooks/verbex", "/webhooks/%76erbex", "/webhooks/verbex?from=verbex"],
+)
+async def test_another_way_to_write_the_address_is_the_address(tmp_path: Path, target: str) -> None:
+    """HTTP lets a client name the whole URL, and escape what needs no escape."""
+    body = make_body()
+    head = f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with serving(tmp_path) as running:
+        assert b" 200 " in await say(running, head.encode() + body)
+        assert len(running.stored()) == 1
+
+
 async def test_lengths_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     """Two ways to read where a request ends are the start of a smuggled one."""
     head = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\n"

@@ -1,0 +1,39 @@
+"""Settings: a mistake is told at the start, before anything is acknowledged."""
+
+import pytest
+
+from connector.settings import SettingsError, load_settings
+
+
+@pytest.mark.parametrize(
+    "url", ["data/landing", "/srv/a folder: ours", "s3://bucket", "s3://bucket/", "s3://bucket.x/a/b=c/"]
+)
+def test_a_folder_or_a_bucket_is_a_landing_zone(url: str) -> None:
+    """Taken as it is."""
+    assert load_settings(landing_url=url).landing == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3:/bucket/x",
+        "s3://",
+        "S3://bucket",
+        "s4://bucket",
+        "s3://bucket/a b",
+        "s3://b//x",
+        "s3://hush:hush@b/x",
+    ],
+)
+def test_a_landing_zone_that_could_never_be_reached_is_refused(url: str) -> None:
+    """Otherwise events would be acknowledged for days and land nowhere."""
+    with pytest.raises(SettingsError, match="VERBEX_LANDING_URL") as caught:
+        load_settings(landing_url=url)
+    assert "hush" not in str(caught.value)
+
+
+def test_spaces_around_a_token_are_not_part_of_it() -> None:
+    """No header could ever carry them."""
+    token = load_settings(webhook_token=" a token\n").webhook_token
+    assert token is not None
+    assert token.get_secret_value() == "a token"
