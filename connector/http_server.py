@@ -18,7 +18,7 @@ from connector.receiver import Receiver
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
-MAX_HEADER_BYTES = 8190
+MAX_HEADER_BYTES = 4096
 MAX_HEADERS = 64
 READ_BUFFER_BYTES = 16_384
 KEEPALIVE_TIMEOUT_S = 75.0
