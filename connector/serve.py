@@ -64,7 +64,7 @@ def serve(settings: Settings) -> int:
         settings let nobody in or contradict each other.
     """
     try:
-        line = f"{Authenticator.from_settings(settings).describe()}, stores in {settings.data_dir}"
+        line = f"{Authenticator.from_settings(settings).describe()}, {_describe_storage(settings)}"
         _load_certificate(settings)
         if settings.workers > 1:
             from connector.workers import supervise  # it starts processes that import this module
@@ -85,6 +85,11 @@ def run_worker(settings: Settings, role: Role) -> int:
     except (JournalLockedError, OSError) as error:
         return _complain(error, EXIT_FAILED)
     return EXIT_STOPPED
+
+
+def _describe_storage(settings: Settings) -> str:
+    elsewhere = f", lands in {settings.landing_url}" if settings.landing_url else ""
+    return f"stores in {settings.data_dir}{elsewhere}"
 
 
 async def _receive(settings: Settings, role: Role) -> None:

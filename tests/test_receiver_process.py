@@ -131,9 +131,11 @@ async def test_deliveries_land_while_the_receiver_runs(tmp_path: Path) -> None:
 
 async def test_the_first_line_says_where_how_and_what(tmp_path: Path) -> None:
     """One honest line: the real port, the way of authentication, the folder; and it is true."""
-    settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": f"old, {SECRET}"}
+    landing = str(tmp_path / "landing")
+    settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": f"old, {SECRET}", "LANDING_URL": landing}
     with ReceiverProcess(tmp_path / "data", **settings) as receiver:
-        told = f"listening on {receiver.url}, authenticates by signature, stores in {tmp_path / 'data'}"
+        stores = f"stores in {tmp_path / 'data'}, lands in {landing}"
+        told = f"listening on {receiver.url}, authenticates by signature, {stores}"
         assert receiver.line == f"verbex-sync: {told}"
         body = make_body()
         signature = {SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=1)}
