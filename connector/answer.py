@@ -6,18 +6,19 @@ Verbex documents only 422.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
+
+from connector.credentials import drop_credentials
 
 _MAX_QUOTE = 200
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 _Fields = dict[str, msgspec.Raw]
 _SURFACE = msgspec.json.Decoder(_Fields)
-_JSON_SPACE = b" \t\r\n"
 
 
 class VerbexError(Exception):
@@ -56,12 +57,14 @@ class AnswerTooLargeError(VerbexError):
 class Answer:
     """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why.
 
-    The bytes are those received, but for halves of characters, which become question marks.
+    The bytes are those received, but for halves of characters, which become question marks. `fields` are
+    those of `body`, each still as JSON; none if it is no object.
     """
 
     http_status: int
     body: bytes | None
     reason: str | None = None
+    fields: _Fields = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - any JSON
@@ -107,15 +110,14 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         _raise_for(asked, status, _reason_within(fields), retry_after_s)
         return Answer(http_status, None, _reason_within(fields))
-    return Answer(http_status, body)
+    return Answer(http_status, body, fields=fields)
 
 
 def read_pca(answer: Answer) -> Answer:
     """The same answer if it holds PCA items, wrapped in `data` or bare; else that there are none yet."""
     if answer.body is None:
         return answer
-    outer = _fields_of(answer.body)
-    inner = _fields_of(outer["data"]) if "data" in outer else outer
+    outer, inner = answer.fields, _fields_within(answer)
     if bytes(inner.get("items", b""))[:1] == b"[" and bytes(inner.get("available", b"")) != b"false":
         return answer
     reason = _reason_within(inner) or _reason_within(outer) or "the answer holds no items"
@@ -130,8 +132,7 @@ def read_call(asked: str, answer: Answer) -> Answer:
     """
     if answer.body is None:
         return answer
-    outer = _fields_of(answer.body)
-    if _fields_of(outer["data"]) if "data" in outer else outer:
+    if _fields_within(answer):
         return answer
     raise ApiUnavailableError(
         f"{asked} got JSON that is no call; it is asked again later.", http_status=answer.http_status
@@ -166,9 +167,13 @@ def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float
 
 
 def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
+    """Checks the whole and reads its fields, at a tenth of the cost of reading everything."""
     try:
         body.decode()
-        return body, _fields_of(body)
+        return body, _SURFACE.decode(body)
+    except msgspec.ValidationError:
+        msgspec.json.decode(body)
+        return body, {}
     except msgspec.DecodeError:
         if b"\\ud" not in body.lower():
             raise
@@ -177,15 +182,17 @@ def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
         return mended, _fields_of(mended)
 
 
-def _fields_of(body: bytes | msgspec.Raw) -> _Fields:
-    """The fields of a JSON object, each still as JSON; none if it is any other JSON.
+def _fields_of(value: bytes | msgspec.Raw) -> _Fields:
+    """The fields of a JSON object, each still as JSON; none if it is any other JSON."""
+    try:
+        return _SURFACE.decode(value)
+    except msgspec.ValidationError:
+        return {}
 
-    Reading only the surface checks the whole, and costs a tenth of reading everything.
-    """
-    if bytes(body).lstrip(_JSON_SPACE)[:1] == b"{":
-        return _SURFACE.decode(body)
-    msgspec.json.decode(body)
-    return {}
+
+def _fields_within(answer: Answer) -> _Fields:
+    """The fields of what is in its `data`, or its own if it is not wrapped."""
+    return _fields_of(answer.fields["data"]) if "data" in answer.fields else answer.fields
 
 
 def _status_within(fields: _Fields, http_status: int) -> int:
@@ -202,9 +209,18 @@ def _status_within(fields: _Fields, http_status: int) -> int:
 def _reason_within(fields: _Fields) -> str | None:
     for name in ("message", "detail", "error"):
         if _has(fields, name):
-            said = msgspec.json.decode(fields[name])
-            return (said if isinstance(said, str) else bytes(fields[name]).decode())[:_MAX_QUOTE]
+            return _quote(fields[name])
     return None
+
+
+def _quote(told: msgspec.Raw) -> str:
+    """What the API says, cut short; it is stored like an answer, so no credential may be in it either."""
+    try:
+        clean = drop_credentials(bytes(told))
+        said = msgspec.json.decode(clean)
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError):
+        return "a reason that can't be read"
+    return (said if isinstance(said, str) else clean.decode())[:_MAX_QUOTE]
 
 
 def _has(fields: _Fields, name: str) -> bool:

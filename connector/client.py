@@ -9,13 +9,11 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
-import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
@@ -163,12 +161,12 @@ class VerbexClient:
             return answer
         try:
             body = drop_credentials(answer.body)
-        except (msgspec.ValidationError, ArithmeticError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
             raise ApiUnavailableError(
                 f"GET {path} got JSON that can't be searched for credentials, and so can't be stored.",
                 http_status=answer.http_status,
             ) from error
-        return answer if body is answer.body else replace(answer, body=body)
+        return answer if body is answer.body else read_answer(f"GET {path}", answer.http_status, body)
 
     async def _ask(
         self,

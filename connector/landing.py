@@ -235,9 +235,12 @@ def _prefix(zone: str) -> str:
 
 def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[date, pa.RecordBatch]]:
     days = pc.cast(pc.floor_temporal(batch[time_column], unit="day"), pa.timestamp("us", tz="UTC"))
-    for day in sorted(pc.unique(days).to_pylist()):
+    found = sorted(pc.unique(days).to_pylist())
+    for day in found:
         assert isinstance(day, datetime)  # noqa: S101 - a null time can't be in a landed schema
-        yield day.date(), batch.filter(pc.equal(days, pa.scalar(day, days.type)))
+        # Mostly there is one, and choosing would copy every body.
+        is_all = len(found) == 1
+        yield day.date(), batch if is_all else batch.filter(pc.equal(days, pa.scalar(day, days.type)))
 
 
 def _sync(path: str) -> None:

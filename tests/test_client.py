@@ -212,7 +212,7 @@ async def test_connections_are_kept(api: ApiServer, client: VerbexClient) -> Non
 
 
 @pytest.mark.usefixtures("is_quick")
-@pytest.mark.parametrize("odd", [b"[" * 700 + b"]" * 700, b"1e99999999999999999999", b"9" * 5000])
+@pytest.mark.parametrize("odd", [b"[" * 700 + b"]" * 700, b"1e99999999999999999999"])
 async def test_json_that_can_not_be_searched_is_not_passed_on(odd: bytes) -> None:
     """A credential could hide in it; the error is a named one, so that it stops no other call."""
 
