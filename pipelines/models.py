@@ -5,7 +5,7 @@ Reading and ordering the files of `sql/` belongs here. Running them does not: `p
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -20,7 +20,7 @@ CHANGED = "changed"
 EXISTING = "existing"
 """The relation that holds the rows that a table has for those keys now; the runner makes it."""
 
-_NO_MODELS = ("checks", "queries")
+_NO_MODELS = ("checks", "functions", "queries")
 _FIELD = re.compile(r"^(?P<name>[a-z][a-z_. ]*):\s*(?P<value>.*)$")
 _COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
 
@@ -55,8 +55,21 @@ class SqlFile:
 
 
 @dataclass(frozen=True)
+class Function(SqlFile):
+    """An expression that several models share."""
+
+    @property
+    def definition(self) -> str:
+        """The statement that lets a connection use it; nothing of it is stored in the database."""
+        parameters = ", ".join(self.listed("parameters"))
+        return f"create or replace temp macro {self.name}({parameters}) as {self.sql}"
+
+
+@dataclass(frozen=True)
 class Model(SqlFile):
-    """A SELECT that is kept as a table."""
+    """A SELECT that is kept as a table, and the functions that it or its header calls."""
+
+    functions: tuple[Function, ...] = ()
 
     @property
     def table(self) -> str:
@@ -100,9 +113,10 @@ class Model(SqlFile):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the file does, or DuckDB, whose `hash()` may; either rebuilds the table."""
+        """Changes with the file, a function it calls, or DuckDB, whose `hash()` may; each rebuilds it."""
         columns = [vars(column) for column in self.columns]
-        content = json.dumps([dict(self.fields), columns, self.sql, duckdb.__version__])
+        functions = [function.definition for function in self.functions]
+        content = json.dumps([dict(self.fields), columns, self.sql, functions, duckdb.__version__])
         return sha256(content.encode()).hexdigest()
 
 
@@ -134,9 +148,10 @@ def load_models(folder: Path) -> tuple[Model, ...]:
         ModelError: A header or SELECT can't be read, two files share a name, or models form a circle.
     """
     layers = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in _NO_MODELS)
+    functions = load_functions(folder)
     models: dict[str, Model] = {}
     for path in (path for layer in layers for path in sorted(layer.glob("*.sql"))):
-        model = read_model(path)
+        model = read_model(path, functions)
         if model.table in models:
             raise ModelError(
                 f"{path}: {models[model.table].folder}/ has a model of this name; rename one of them."
@@ -154,9 +169,17 @@ def load_checks(folder: Path) -> tuple[Check, ...]:
     return tuple(Check(**vars(read_sql_file(path))) for path in sorted((folder / "checks").glob("*.sql")))
 
 
-def read_model(path: Path) -> Model:
-    """One model file; its SELECT is parsed, not run."""
-    model = Model(**vars(read_sql_file(path)))
+def load_functions(folder: Path) -> tuple[Function, ...]:
+    """The functions of the folder's `functions/`, by name."""
+    paths = sorted((folder / "functions").glob("*.sql"))
+    return tuple(Function(**vars(read_sql_file(path))) for path in paths)
+
+
+def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
+    """One model file, which may call any of `functions`; its SELECT is parsed, not run."""
+    file = read_sql_file(path)
+    text = "\n".join([*file.fields.values(), file.sql])
+    model = Model(**vars(file), functions=tuple(each for each in functions if f"{each.name}(" in text))
     if model.is_incremental and not model.keys:
         raise ModelError(f"{path}: it reads `{CHANGED}` but its header has no `grain:`; add one.")
     return model

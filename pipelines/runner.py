@@ -34,6 +34,8 @@ class Runner:
         self._models = tuple(models)
         self._checks = tuple(check for check in checks if check.is_blocking)
         self.ledger = Ledger(connection)
+        for definition in sorted({each.definition for model in models for each in model.functions}):
+            self._sql.execute(definition)
         self._forget_outdated()
 
     def reset(self, models: Sequence[Model]) -> None:

@@ -21,7 +21,7 @@
 --   is_announced boolean: whether its analysis was announced
 --   compared_at timestamp: when Verbex listed it, or did not, UTC
 with changed_hashes as (
-    select hash(call_id) >> 24 as call_hash from changed
+    select call_hash(call_id) as call_hash from changed
 ),
 
 ours as (

@@ -4,7 +4,7 @@
 --
 -- grain: call_id
 -- keys: call_hash
--- changed by ops.listed_calls: select hash(call_id) >> 24 as call_hash where is_backfill
+-- changed by ops.listed_calls: select call_hash(call_id) as call_hash where is_backfill
 -- not null: call_id, status, pca_status, event_count, updated_at, call_hash
 -- columns:
 --   call_id varchar: Verbex's identity of the call
@@ -68,7 +68,7 @@ listings as (
             struct_pack(listed_at, fetcher_id, sequence)
         ) as listing
     from ops.listed_calls
-    where is_backfill and hash(call_id) >> 24 in (select call_hash from changed)
+    where is_backfill and call_hash(call_id) in (select call_hash from changed)
     group by call_id
 ),
 
@@ -134,7 +134,7 @@ select
         fetches.last_attempt_at,
         case when 'api' in (told.started_source, told.ended_source) or told.event_count = 0 then told.listed_at end
     ) as updated_at,
-    hash(call_id) >> 24 as call_hash
+    call_hash(call_id) as call_hash
 from told
 left join fetches using (call_id)
 order by coalesce(told.first_event_at, told.started_at), call_id

@@ -68,6 +68,7 @@ select
     case when not attempts_since.is_answered then attempts_since.newest.retry_at end as next_attempt_at,
     attempts_since.newest.http_status as last_http_status,
     attempts_since.newest.error as last_error,
-    hash(call_id) >> 24 as call_hash
+    call_hash(call_id) as call_hash
 from announcements
 full join attempts_since using (call_id)
+order by coalesce(announcements.announced_at, attempts_since.last_attempt_at), call_id

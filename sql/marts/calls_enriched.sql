@@ -2,9 +2,9 @@
 --
 -- grain: call_id
 -- keys: call_hash
--- changed by pca: select hash(call_id) >> 24 as call_hash
--- changed by pca_items: select hash(call_id) >> 24 as call_hash
--- changed by call_details: select hash(call_id) >> 24 as call_hash
+-- changed by pca: select call_hash(call_id) as call_hash
+-- changed by pca_items: select call_hash(call_id) as call_hash
+-- changed by call_details: select call_hash(call_id) as call_hash
 -- not null: call_id, status, pca_status
 -- columns:
 --   call_id varchar: Verbex's identity of the call

@@ -117,7 +117,7 @@ select
     verified_by,
     body,
     hash(trace_id) >> 24 as trace_hash,
-    case when field[2] is not null then hash(field[2]) >> 24 end as call_hash
+    call_hash(field[2]) as call_hash
 from fields
 -- time order lets later reads skip most of the table and keeps it small
 order by received_at, trace_id

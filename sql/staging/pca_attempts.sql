@@ -27,6 +27,6 @@ select
     error,
     retry_at at time zone 'UTC' as retry_at,
     case when json_valid(try(decode(body))) then try(decode(body)) end as body,
-    hash(call_id) >> 24 as call_hash
+    call_hash(call_id) as call_hash
 from landed_pca
 order by attempted_at, fetcher_id, sequence
