@@ -63,7 +63,8 @@ class Runner:
                 return self._build(model)
             if self.ledger.take_pending(model) == 0:
                 return self._outcome(model, 0, 0)
-            return self._replace_keys(model) if model.is_incremental else self._replace_all(model)
+            replace = self._replace_keys if model.is_incremental else self._replace_all
+            return self._outcome(model, *replace(model))
 
     def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Outcome:
         """Take landed rows into a table; they stand ready in the relation that it loads from.
@@ -81,52 +82,64 @@ class Runner:
                 self.ledger.create(model)
             self._mark_changed(model, model.upstream)
             self.ledger.add_loads(model, files)
-            return self._replace_keys(model)
+            return self._outcome(model, *self._replace_keys(model))
 
     def _build(self, model: Model) -> Outcome:
-        """Compute every key straight into a new table, without the copies that a replacement needs."""
+        """Compute every key of a new table."""
         if model.is_incremental:
             self._mark_changed(model, model.upstream)
         self.ledger.create(model)
-        self._sql.execute(f"insert into {model.table} by name {model.sql}")
-        self._audit(model, model.table)
-        return self._outcome(model, self._count(model.table), 0)
+        return self._outcome(model, self._fill(model), 0)
 
-    def _replace_all(self, model: Model) -> Outcome:
-        """Compute a table whose SELECT knows no changed keys."""
-        replaced = self._count(model.table)
+    def _replace_all(self, model: Model) -> tuple[int, int]:
+        """Compute a table whose SELECT knows no changed keys; returns how many rows came and went."""
+        removed = self._count(model.table)
         self._tell_readers(model, model.table)
         self._sql.execute(f"delete from {model.table}")
         self._sql.execute(f"insert into {model.table} by name {model.sql}")
         self._audit(model, model.table)
         self._tell_readers(model, model.table)
-        return self._outcome(model, self._count(model.table), replaced)
+        return self._count(model.table), removed
 
-    def _replace_keys(self, model: Model) -> Outcome:
-        """Compute the changed keys' rows and put them in the place of those that differ."""
+    def _replace_keys(self, model: Model) -> tuple[int, int]:
+        """Compute the changed keys' rows and replace those that differ; returns how many came and went."""
         columns = columns_of(self._sql, f"from {model.table}")
         names = [quoted(name) for name, _ in columns]
-        listed = ", ".join(names)
-        keys = ", ".join(model.keys)
-        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
         # By rowid, because a join alone would read every column of every row to find these.
-        found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
-        existing = self._make(
-            EXISTING, f"select rowid as row_id, {listed} from {model.table} where rowid in ({found})"
-        )
+        found = f"select rowid from {model.table} semi join {CHANGED} using ({', '.join(model.keys)})"
+        rows = f"select rowid as row_id, {', '.join(names)} from {model.table}"
+        existing = self._make(EXISTING, f"{rows} where rowid in ({found})")
+        if not self._count(model.table):
+            return self._fill(model), 0
         create_empty(self._sql, "temp table computed", columns)
-        ((added,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
+        ((computed,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
         self._audit(model, "computed")
         if not existing:
             self._sql.execute(f"insert into {model.table} from computed")
             self._tell_readers(model, "computed")
-            return self._outcome(model, added, 0)
-        added = self._make("added", f"select {listed} from computed anti join existing on {same}")
-        removed = self._make("removed", f"select row_id, {listed} from existing anti join computed on {same}")
-        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from removed)")
-        self._sql.execute(f"insert into {model.table} from added")
-        self._tell_readers(model, f"(from added union all select {listed} from removed)")
-        return self._outcome(model, added, removed)
+            return computed, 0
+        unchanged = self._exchange(model, names)
+        return computed - unchanged, existing - unchanged
+
+    def _exchange(self, model: Model, names: Sequence[str]) -> int:
+        """Put the computed rows in the place of the existing, but for those that are the same: how many."""
+        listed = ", ".join(names)
+        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
+        pairs = f"select computed.rowid as computed_id, row_id from computed join existing on {same}"
+        unchanged = self._make("unchanged", pairs)
+        added = f"select {listed} from computed anti join unchanged on computed.rowid = computed_id"
+        removed = "from existing anti join unchanged using (row_id)"
+        self._sql.execute(f"delete from {model.table} where rowid in (select row_id {removed})")
+        self._sql.execute(f"insert into {model.table} {added}")
+        self._tell_readers(model, f"({added} union all select {listed} {removed})")
+        return unchanged
+
+    def _fill(self, model: Model) -> int:
+        """Compute straight into the empty table, without the copy that a replacement needs."""
+        ((added,),) = self._sql.execute(f"insert into {model.table} by name {model.sql}").fetchall()
+        self._audit(model, model.table)
+        self._tell_readers(model, model.table)
+        return int(added)
 
     def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
         keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))

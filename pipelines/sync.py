@@ -21,8 +21,9 @@ from pipelines.sources import FileCount, Source, chunks_of, read_chunk, source_o
 from pipelines.warehouse import Warehouse, WarehouseFile
 from pipelines.wide_views import make_views
 
-# Bounds the memory of a load: landed files hold about five times their size in raw bytes.
-_CHUNK_BYTES = 64 * 1024 * 1024
+# Bounds the memory of a load: landed files hold about five times their size in raw bytes, and sorting and
+# storing these takes several times as much again.
+_CHUNK_BYTES = 32 * 1024 * 1024
 _CHUNK_FILES = 2_000
 
 

@@ -24,7 +24,8 @@
 --   body json: the body exactly as received
 --   trace_hash ubigint: hash of trace_id, by which loads find the event
 --   call_hash ubigint: hash of call_id, by which loads find the events of a call; null where that is
-with delivered as (
+with every_delivery as not materialized (
+    -- read again wherever it is named, which is cheaper than one more copy of every body
     select
         trace_id,
         event_name,
@@ -33,17 +34,11 @@ with delivered as (
         decode(body) as body,
         1 as deliveries
     from landed_events
-),
 
-known as (
+    union all
+
     select trace_id, event_name, received_at, verified_by, body, deliveries
     from existing
-),
-
-every_delivery as (
-    select * from delivered
-    union all
-    select * from known
 ),
 
 -- Most events are delivered once. Setting the others apart spares carrying every body through a group by.
@@ -78,6 +73,13 @@ unique_events as (
     from first_deliveries
 ),
 
+-- Time order lets later reads skip most of the table and keeps it small. Fields are read after sorting, so that
+-- there is less to sort.
+in_time as (
+    select * from unique_events
+    order by received_at, trace_id
+),
+
 fields as (
     select
         trace_id,
@@ -98,7 +100,7 @@ fields as (
                 '$.payload.timestamp'
             ]
         ) as field
-    from unique_events
+    from in_time
 )
 
 select
@@ -119,5 +121,3 @@ select
     hash(trace_id) >> 24 as trace_hash,
     call_hash(field[2]) as call_hash
 from fields
--- time order lets later reads skip most of the table and keeps it small
-order by received_at, trace_id
