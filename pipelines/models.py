@@ -111,6 +111,10 @@ class Model(SqlFile):
         """The SELECT, its FROM left out, that turns changed rows of `upstream` into keys of this model."""
         return self.fields.get(f"changed by {upstream}") or f"select {', '.join(self.keys)}"
 
+    def ignores(self, upstream: str) -> tuple[str, ...]:
+        """The columns of `upstream` that it does not read, so that a change of these alone is none to it."""
+        return self.listed(f"ignores {upstream}")
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the file, a function it calls, or DuckDB, whose `hash()` may; each rebuilds it."""
@@ -182,6 +186,9 @@ def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
     model = Model(**vars(file), functions=tuple(each for each in functions if f"{each.name}(" in text))
     if model.is_incremental and not model.keys:
         raise ModelError(f"{path}: it reads `{CHANGED}` but its header has no `grain:`; add one.")
+    for column in (column for upstream in model.reads for column in model.ignores(upstream)):
+        if re.search(rf"\b{column}\b", model.sql):
+            raise ModelError(f"{path}: it reads `{column}`, which its header ignores; take it out there.")
     return model
 
 

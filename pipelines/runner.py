@@ -114,25 +114,36 @@ class Runner:
         create_empty(self._sql, "temp table computed", columns)
         ((computed,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
         self._audit(model, "computed")
-        if not existing:
-            self._sql.execute(f"insert into {model.table} from computed")
-            self._tell_readers(model, "computed")
-            return computed, 0
-        unchanged = self._exchange(model, names)
+        unchanged = self._exchange(model, names) if existing else self._append(model)
+        self._sql.execute("drop table computed")  # or it held its memory while the next rows are computed
         return computed - unchanged, existing - unchanged
+
+    def _append(self, model: Model) -> int:
+        """Put the computed rows beside those that are there: none of them is unchanged."""
+        self._sql.execute(f"insert into {model.table} from computed")
+        self._tell_readers(model, "computed")
+        return 0
 
     def _exchange(self, model: Model, names: Sequence[str]) -> int:
         """Put the computed rows in the place of the existing, but for those that are the same: how many."""
         listed = ", ".join(names)
-        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
-        pairs = f"select computed.rowid as computed_id, row_id from computed join existing on {same}"
-        unchanged = self._make("unchanged", pairs)
         added = f"select {listed} from computed anti join unchanged on computed.rowid = computed_id"
         removed = "from existing anti join unchanged using (row_id)"
+        unchanged = self._find_unchanged(names)
         self._sql.execute(f"delete from {model.table} where rowid in (select row_id {removed})")
         self._sql.execute(f"insert into {model.table} {added}")
-        self._tell_readers(model, f"({added} union all select {listed} {removed})")
+        # Readers that ignore nothing first, because for the others more rows are unchanged.
+        for reader in sorted(self._readers(model), key=lambda reader: reader.ignores(model.table)):
+            if ignored := {quoted(name) for name in reader.ignores(model.table)}:
+                self._find_unchanged([name for name in names if name not in ignored])
+            self.ledger.add_pending(reader, model, f"({added} union all select {listed} {removed})")
         return unchanged
+
+    def _find_unchanged(self, names: Sequence[str]) -> int:
+        """Pair the computed rows with the existing ones that have the same in these columns: how many."""
+        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
+        pairs = f"select computed.rowid as computed_id, row_id from computed join existing on {same}"
+        return self._make("unchanged", pairs)
 
     def _fill(self, model: Model) -> int:
         """Compute straight into the empty table, without the copy that a replacement needs."""
@@ -146,9 +157,11 @@ class Runner:
         self._make(CHANGED, keys)
 
     def _tell_readers(self, model: Model, rows: str) -> None:
-        for reader in self._models:
-            if model.table in reader.upstream and self.stands(reader):
-                self.ledger.add_pending(reader, model, rows)
+        for reader in self._readers(model):
+            self.ledger.add_pending(reader, model, rows)
+
+    def _readers(self, model: Model) -> list[Model]:
+        return [each for each in self._models if model.table in each.upstream and self.stands(each)]
 
     def _audit(self, model: Model, rows: str) -> None:
         for check in assertions(model, rows):

@@ -115,6 +115,7 @@ def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) ->
         tables.append(taken)
         counts.append(FileCount(file.path, table.num_rows, taken.num_rows))
     rows = pa.concat_tables(tables) if tables else source.schema.empty_table()
+    pa.default_memory_pool().release_unused()  # a third more than the rows take, which DuckDB needs now
     return Chunk(rows, tuple(counts), unreadable)
 
 

@@ -23,7 +23,7 @@ from pipelines.wide_views import make_views
 
 # Bounds the memory of a load: landed files hold about five times their size in raw bytes, and sorting and
 # storing these takes several times as much again.
-_CHUNK_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES = 48 * 1024 * 1024
 _CHUNK_FILES = 2_000
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from pipelines.models import ModelError, load_models, read_model, relations_in, sql_folder
+from pipelines.models import ModelError, load_functions, load_models, read_model, relations_in, sql_folder
 
 
 def write_model(folder: Path, name: str, text: str) -> Path:
@@ -72,6 +73,7 @@ def test_every_model_of_ours_describes_itself(model: object) -> None:
         ("selec 1", "is not one SELECT"),
         ("select 1; select 2", "several statements"),
         ("select * from calls semi join changed using (call_id)", "no `grain:`"),
+        ("-- ignores calls: day\nselect call_id, day from calls", "reads `day`, which its header ignores"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text: str, complaint: str) -> None:
@@ -88,3 +90,40 @@ def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path, "b", "select * from a")
     with pytest.raises(ModelError, match="in a circle"):
         load_models(tmp_path)
+
+
+def test_a_model_is_built_anew_when_a_function_that_it_calls_changes(tmp_path: Path) -> None:
+    """What a function says is part of what its callers say, and of nobody else's."""
+    function = tmp_path / "functions" / "doubled.sql"
+    function.parent.mkdir()
+    write_model(tmp_path, "caller", "select doubled(number) as number from numbers")
+    write_model(tmp_path, "other", "select number from numbers")
+    fingerprints = []
+    for expression in ("number * 2", "number + number"):
+        function.write_text(f"-- Twice a number.\n--\n-- parameters: number\n{expression}\n")
+        fingerprints.append({model.name: model.fingerprint for model in load_models(tmp_path)})
+    assert fingerprints[0]["other"] == fingerprints[1]["other"]
+    assert fingerprints[0]["caller"] != fingerprints[1]["caller"]
+
+
+@pytest.mark.parametrize("call_id", ["", "call-1", "0x12", "-1", "1_0", "通話", "ffffffffffffffffffffffff"])
+def test_every_call_id_has_a_number(call_id: str) -> None:
+    """Ids of any shape have one, though only those of Verbex's shape are in order of time."""
+    assert call_hashes(call_id)[0] is not None
+
+
+def test_numbers_of_call_ids_follow_the_second_in_which_they_were_made() -> None:
+    """The later id has the larger number; no id has none."""
+    earlier, later, missing = call_hashes("6910366fffffffffffffffff", "691036700000000000000000", None)
+    assert earlier is not None
+    assert later is not None
+    assert earlier < later
+    assert missing is None
+
+
+def call_hashes(*call_ids: str | None) -> list[int | None]:
+    (function,) = load_functions(sql_folder())
+    with duckdb.connect() as connection:
+        connection.execute(function.definition)
+        rows = connection.execute("select call_hash(unnest(?::varchar[]))", [list(call_ids)]).fetchall()
+    return [number for (number,) in rows]

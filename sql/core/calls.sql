@@ -4,6 +4,7 @@
 --
 -- grain: call_id
 -- keys: call_hash
+-- ignores events: deliveries
 -- changed by ops.listed_calls: select call_hash(call_id) as call_hash where is_backfill
 -- not null: call_id, status, pca_status, event_count, updated_at, call_hash
 -- columns:

@@ -5,6 +5,7 @@
 --
 -- grain: call_id
 -- keys: call_hash
+-- ignores events: deliveries
 -- changed by events: select call_hash where event_name = 'callAnalysis.pcaCompleted'
 -- not null: call_id, state, attempts
 -- columns:

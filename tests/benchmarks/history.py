@@ -12,7 +12,8 @@ import duckdb
 
 START_S = 1_700_000_000
 CALLS_PER_S = 2
-ROWS_PER_FILE = 1_000_000
+ROWS_PER_FILE = 160_000
+"""About as many as a receiver seals at once when it is busy: 64 MB of its journal."""
 
 # An event is known by its number; three in a row are one call's. Deliveries of a twentieth come twice, and a
 # tenth come up to ten minutes late. hash() stands for chance: the same history every time.
@@ -98,7 +99,10 @@ from told
 
 
 def land_history(landing: Path, *, first: int, count: int) -> None:
-    """Land deliveries number `first` to `first + count`, in files of a million, each under its first date."""
+    """Land deliveries number `first` to `first + count` in files as a busy receiver seals them.
+
+    Each file lies under the date of its first delivery.
+    """
     for start in range(first, first + count, ROWS_PER_FILE):
         stop = min(start + ROWS_PER_FILE, first + count)
         _land(landing, _bound(_HISTORY, first=start, last=stop), first=start, name="history")
