@@ -12,8 +12,8 @@ import duckdb
 
 START_S = 1_700_000_000
 CALLS_PER_S = 2
-ROWS_PER_FILE = 160_000
-"""About as many as a receiver seals at once when it is busy: 64 MB of its journal."""
+ROWS_PER_FILE = 122_880
+"""Near what a busy receiver seals at once, 64 MB of its journal, and one row group as DuckDB writes them."""
 
 # An event is known by its number; three in a row are one call's. Deliveries of a twentieth come twice, and a
 # tenth come up to ten minutes late. hash() stands for chance: the same history every time.
