@@ -6,7 +6,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -53,7 +53,8 @@ def own_home(data_dir: Path) -> Path:
 def ensure_home(data_dir: Path, env_file: Path) -> Path:
     """Make Dagster's home and let this process, and `dagster dev` in this folder, find it.
 
-    A home that is already set is left as it is.
+    A home that is already set is left as it is. An `env_file` that can't be written is left too: it may well
+    be mounted into a container, and only `dagster dev` would then have to be told the home.
 
     Returns:
         The home in use.
@@ -61,8 +62,8 @@ def ensure_home(data_dir: Path, env_file: Path) -> Path:
     home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or own_home(data_dir))
     make_home(home)
     if _remembered(env_file) is None:
-        with env_file.open("a", encoding="utf-8") as file:
-            file.write(f"{_VARIABLE}={home}\n")
+        with suppress(OSError):
+            _remember(env_file, home)
     os.environ[_VARIABLE] = str(home)
     return home
 
@@ -93,6 +94,13 @@ def hold_event_log(home: Path) -> Iterator[None]:
     with closing(sqlite3.connect(home / EVENT_LOG, timeout=60, check_same_thread=False)) as connection:
         connection.execute("select count(*) from sqlite_master").fetchall()  # connects for good
         yield
+
+
+def _remember(env_file: Path, home: Path) -> None:
+    with env_file.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        is_line_open = file.read()[-1:] not in ("", "\n")  # as some editors leave the last one
+        file.write("\n" * is_line_open + f"{_VARIABLE}={home}\n")
 
 
 def _remembered(env_file: Path) -> str | None:

@@ -11,8 +11,11 @@ import dagster as dg
 import duckdb
 import pytest
 from commanding import Run
+from dotenv import dotenv_values
 from oracle import STARTED
 from warehousing import DataFolder, body
+
+from pipelines.home import ensure_home
 
 
 @pytest.fixture
@@ -60,6 +63,27 @@ def test_sync_records_its_run_where_the_ui_finds_it(run: Run, folder: DataFolder
     with dg.DagsterInstance.from_config(str(tmp_path / "data" / "dagster")) as instance:
         (run_record,) = instance.get_runs()
     assert run_record.job_name == "load"
+
+
+@pytest.mark.parametrize("lines", ["A=1", "A=1\n", "A=1\r\n", ""])
+def test_remembering_the_home_spoils_no_line_of_env(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str
+) -> None:
+    """A file whose last line has no end, as some editors leave it, may end in a key."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    env_file = tmp_path / ".env"
+    env_file.write_text(lines, newline="")
+    home = ensure_home(tmp_path / "data", env_file)
+    ended = {"A": "1"} if lines else {}
+    assert dotenv_values(env_file) == ended | {"DAGSTER_HOME": str(home)}
+
+
+def test_an_env_file_that_can_not_be_written_keeps_nobody_from_syncing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be mounted into a container."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    assert ensure_home(tmp_path / "data", tmp_path / "missing" / ".env") == tmp_path / "data" / "dagster"
 
 
 def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> None:
