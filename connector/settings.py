@@ -56,7 +56,7 @@ class Settings(BaseSettings):
             return tuple(part for part in (part.strip() for part in value.split(",")) if part)
         return value
 
-    @field_validator("webhook_token", mode="before")
+    @field_validator("webhook_token", "api_key", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
         return (value.strip() or None) if isinstance(value, str) else value

@@ -37,3 +37,10 @@ def test_spaces_around_a_token_are_not_part_of_it() -> None:
     token = load_settings(webhook_token=" a token\n").webhook_token
     assert token is not None
     assert token.get_secret_value() == "a token"
+
+
+def test_a_line_end_after_the_key_is_not_part_of_it() -> None:
+    """A mounted secret often ends in one, and no header can carry it."""
+    key = load_settings(api_key="a-key\n").api_key
+    assert key is not None
+    assert key.get_secret_value() == "a-key"
