@@ -17,6 +17,10 @@ from connector.credentials import drop_credentials
 _MAX_QUOTE = 200
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+_CALL_FIELDS = {
+    *("_id", "ai_agent_id", "messages", "metadata", "call_status", "call_type"),
+    *("call_start_time", "call_end_time", "call_duration_seconds", "call_finish_reason"),
+}
 _Fields = dict[str, msgspec.Raw]
 _SURFACE = msgspec.json.Decoder(_Fields)
 
@@ -125,17 +129,22 @@ def read_pca(answer: Answer) -> Answer:
 
 
 def read_call(asked: str, answer: Answer) -> Answer:
-    """The same answer if it is an object that can be a call.
+    """The same answer if it has any field of a call; else, if it says so, that there is none yet.
 
     Raises:
         ApiUnavailableError: It is JSON, but no call.
     """
     if answer.body is None:
         return answer
-    if _fields_within(answer):
+    fields = _fields_within(answer)
+    if fields.keys() & _CALL_FIELDS:
         return answer
+    reason = _reason_within(fields) or _reason_within(answer.fields)
+    if bytes(fields.get("available", b"")) == b"false":
+        return Answer(answer.http_status, None, reason or "the call is not available")
+    said = f" ({reason})" if reason else ""
     raise ApiUnavailableError(
-        f"{asked} got JSON that is no call; it is asked again later.", http_status=answer.http_status
+        f"{asked} got JSON that is no call{said}; it is asked again later.", http_status=answer.http_status
     )
 
 

@@ -8,6 +8,9 @@ import random
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+LONGEST_WAIT_S = 86_400.0
+"""A `Retry-After` of more is a mistake somewhere: after a day it does no harm to ask once."""
+
 
 class Pace:
     """Hands out turns evenly, at most `rate_per_s` of them a second; infinity for no limit."""
@@ -30,6 +33,10 @@ class Pace:
             # A hold began while this turn was waited for: queue again behind it, at the same rate.
             self._next_s = max(self._next_s, self._held_until_s)
 
+    async def wait_out_hold(self) -> None:
+        """Return when no hold is left."""
+        await asyncio.sleep(max(0.0, self._held_until_s - asyncio.get_running_loop().time()))
+
     def hold(self, seconds: float) -> None:
         """Give no turn to anybody for so many seconds."""
         self._held_until_s = max(self._held_until_s, asyncio.get_running_loop().time() + seconds)
@@ -43,13 +50,16 @@ def backoff_s(attempts: int, rng: random.Random, *, first_s: float, longest_s: f
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:
-    """The seconds that a `Retry-After` asks for, given in seconds or as a date; None if it says nothing."""
+    """The seconds that a `Retry-After` asks for, given in seconds or as a date, but no more than a day.
+
+    None if it says nothing.
+    """
     text = header.strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return min(float(text[:9]), LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
-    return max(0.0, (aware - now).total_seconds())
+    return min(max(0.0, (aware - now).total_seconds()), LONGEST_WAIT_S)

@@ -144,11 +144,33 @@ def test_a_404_means_not_there_yet_unless_a_proxy_says_it() -> None:
         read_answer("GET /x", 404, b"<html>not found</html>")
 
 
-@pytest.mark.parametrize("value", [[], "text", 3, None, {}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [], "text", 3, None, {}, {"data": {}}, {"message": "no upstream"}, {"detail": []}, {"code": 500},
+        {"status": "error"}, {"success": False}, {"data": {"error": "no upstream"}},
+    ],
+)  # fmt: skip
 def test_what_can_not_be_a_call_is_a_fault(value: object) -> None:
-    """A call is an object that holds something."""
+    """A call has at least one field of a call; an error in a 200 would else pass for one, and for good."""
     with pytest.raises(ApiUnavailableError):
         read_call("GET /x", read(value))
+
+
+@pytest.mark.parametrize("value", [{"_id": "x"}, {"data": {"messages": []}}, {"call_type": "new", "more": 1}])
+def test_a_call_may_lack_nearly_every_field(value: object) -> None:
+    """Wrapped or bare, and with fields that nobody knows yet."""
+    assert read_call("GET /x", read(value)).body is not None
+
+
+@pytest.mark.parametrize(
+    "value", [{"available": False}, {"data": {"available": False, "message": "not yet"}}]
+)
+def test_a_call_may_not_be_there_yet(value: object) -> None:
+    """As an analysis may not: it is awaited, and that is no fault."""
+    answer = read_call("GET /x", read(value))
+    assert answer.body is None
+    assert answer.reason
 
 
 def test_a_refused_key_names_the_setting_and_not_the_reply() -> None:
@@ -183,7 +205,8 @@ def test_a_number_that_no_machine_can_hold_is_no_accident() -> None:
         ("0", 0), (" 120 ", 120), (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
         ("", None), ("soon", None), ("-1", None), ("1.5", None), ("²", None),
-        ("9" * 400, 999_999_999),
+        ("9" * 400, 86_400),
+        ("Wed, 21 Oct 2035 07:28:00 +99999999999999", None),
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds_and_as_a_date(header: str, expected: float | None) -> None:
