@@ -104,8 +104,12 @@ class VerbexClient:
         )
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                await self._pace.wait_out_hold()  # of which whoever asks next would not know
+        finally:
+            await self._session.close()
 
     async def get_pca(self, agent_id: str, call_id: str) -> Answer:
         """The post-call analysis of one call; without a body if there is none (yet)."""

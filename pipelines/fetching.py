@@ -4,20 +4,23 @@ What is due, and on request what was given up, is read from the published file, 
 written, so a slow API delays no row. The answers reach the tables with the next load.
 """
 
+import math
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from connector.answer import NotAuthorizedError
+from connector.answer import NotAuthorizedError, VerbexError
 from connector.fetch import fetch_due
 from connector.lock import LockHeldError, hold_lock, is_held
 from connector.loop import run
+from connector.pace import LONGEST_WAIT_S
 from connector.settings import Settings
 from pipelines.assets import PUBLISHED, Result
 from pipelines.due import ZONES, list_due, list_unavailable
@@ -100,20 +103,29 @@ class Fetched:
         return {"asked": self.outcomes.total(), **self.outcomes, **stopped}
 
 
-def fetch_all(settings: Settings, warehouse: WarehouseResource, *, again: Span | None = None) -> Fetched:
+def fetch_all(
+    settings: Settings,
+    warehouse: WarehouseResource,
+    *,
+    again: Span | None = None,
+    stop: threading.Event | None = None,
+) -> Fetched:
     """Ask once for everything that is due, and for what was given up in `again`.
 
     A call that was given up is past its time: what Verbex says of it now settles it anew, and it is not asked
-    for by itself again if that is nothing.
+    for by itself again if that is nothing. Nothing is asked while Verbex has told us to wait.
 
     Raises:
         LockHeldError: Another process is asking already; with `again` it still is after a minute, since it
             asks only for what is due.
         NotAuthorizedError: The key is not accepted; what was answered before is landed.
+        asyncio.CancelledError: `stop` was set; what was answered before is landed.
     """
     fetched = Fetched()
     Path(warehouse.data_dir).mkdir(parents=True, exist_ok=True)
     with hold_lock(_lock_of(warehouse), wait_s=0 if again is None else _PATIENCE_S):
+        if (until := held_until(warehouse, datetime.now(UTC))) is not None:
+            return Fetched(stopped_by=f"Verbex told us to wait until {until:%Y-%m-%d %H:%M:%S} UTC.")
         for zone in ZONES:
             due = list_due(warehouse, zone, datetime.now(UTC))
             if again is not None:
@@ -126,17 +138,42 @@ def fetch_all(settings: Settings, warehouse: WarehouseResource, *, again: Span |
                         settings=settings,
                         landing=warehouse.landing,
                         rng=random.SystemRandom(),
-                    )
+                    ),
+                    stop=stop,
                 )
                 fetched.outcomes.update(summary.outcomes)
                 if summary.stopped_by is not None:
-                    fetched.stopped_by = str(summary.stopped_by)
+                    _note_hold(warehouse, summary.stopped_by)
+                    return replace(fetched, stopped_by=str(summary.stopped_by))
     return fetched
+
+
+def held_until(warehouse: WarehouseResource, now: datetime) -> datetime | None:
+    """Until when Verbex told us to wait, UTC; None if it did not, or if that is over.
+
+    A file remembers it: whoever asks next is another pass, and mostly another process.
+    """
+    try:
+        until = datetime.fromtimestamp(float(_hold_of(warehouse).read_text()), UTC)
+    except (FileNotFoundError, ValueError):
+        return None
+    # One that is further off than any wait was noted by a clock that has been put back since.
+    return until if now < until <= now + timedelta(seconds=LONGEST_WAIT_S) else None
 
 
 def is_fetching(warehouse: WarehouseResource) -> bool:
     """Whether a process is asking Verbex at this moment."""
     return is_held(_lock_of(warehouse))
+
+
+def _note_hold(warehouse: WarehouseResource, error: VerbexError | OSError) -> None:
+    wait_s = error.retry_after_s if isinstance(error, VerbexError) else None
+    until = datetime.now(UTC) + timedelta(seconds=wait_s or 0)
+    _hold_of(warehouse).write_text(str(math.ceil(until.timestamp())))
+
+
+def _hold_of(warehouse: WarehouseResource) -> Path:
+    return Path(warehouse.data_dir) / "fetch.hold"
 
 
 def _lock_of(warehouse: WarehouseResource) -> Path:

@@ -6,6 +6,7 @@ materialisations and check results of the same assets. Fetching goes on beside i
 no row.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from connector.settings import Settings
 from pipelines.assets import PUBLISHED
 from pipelines.audit import AuditError
 from pipelines.due import count_due
-from pipelines.fetching import ANSWERS, Fetched, fetch_all
+from pipelines.fetching import ANSWERS, Fetched, fetch_all, held_until
 from pipelines.models import Model, load_checks
 from pipelines.reporting import check_results, checks_of, finding_result, published_metadata, update_metadata
 from pipelines.resources import WarehouseResource
@@ -51,6 +52,7 @@ class Follower:
     _tried: list[object] = field(default_factory=list)
     _fetched: Fetched | None = None
     _fetch_pause_s: float = _FETCH_EVERY_S
+    _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Go on until interrupted; what is not reported yet is reported then."""
@@ -71,6 +73,7 @@ class Follower:
                         reported_s = now_s
                     time.sleep(_LOOK_EVERY_S)
             finally:
+                self._stop.set()
                 self.report()
 
     def report(self) -> None:
@@ -153,10 +156,13 @@ class Follower:
             self._fetched = self._fetched + fetched if self._fetched else fetched
 
     def _fetch(self) -> Fetched | None:
-        if self.settings.api_key is None or not count_due(self.warehouse, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if self.settings.api_key is None or held_until(self.warehouse, now):
+            return None
+        if not count_due(self.warehouse, now):
             return None
         try:
-            fetched = fetch_all(self.settings, self.warehouse)
+            fetched = fetch_all(self.settings, self.warehouse, stop=self._stop)
         except (LockHeldError, NotAuthorizedError, OSError) as error:
             # Rows keep coming whatever becomes of the asking.
             self.echo(f"Nothing was asked: {error}")

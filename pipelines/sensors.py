@@ -14,7 +14,7 @@ import dagster as dg
 from connector.landing import LandedFile
 from pipelines.assets import PUBLISHED
 from pipelines.due import count_due
-from pipelines.fetching import is_fetching
+from pipelines.fetching import held_until, is_fetching
 from pipelines.intake import look_for_files
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
@@ -85,6 +85,8 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
         if not has_api_key:
             return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
         now = datetime.now(UTC)
+        if (until := held_until(warehouse, now)) is not None:
+            return dg.SkipReason(f"Verbex told us to wait until {until:%Y-%m-%d %H:%M:%S} UTC.")
         due = count_due(warehouse, now)
         if not due:
             return dg.SkipReason("Nothing is due.")

@@ -15,9 +15,11 @@ from typing import NamedTuple
 import dagster as dg
 import pytest
 from oracle import ANALYSED, ENDED, STARTED
+from pydantic import SecretStr
 from receiving import until
-from warehousing import NOON_US, DataFolder, body, dagster_instance
+from warehousing import NOON_US, DataFolder, bodies_of, body, dagster_instance
 
+from connector.landing import PCA_ZONE
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
 from pipelines.definitions import LOAD_JOB, build_definitions
@@ -190,3 +192,33 @@ async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_
         finally:
             process.kill()
             await process.wait()
+
+
+class StoppedError(Exception):
+    """In place of Ctrl-C, which only a main thread hears."""
+
+
+async def test_following_ends_at_once_also_while_it_asks(folder: DataFolder, tmp_path: Path) -> None:
+    """It does not ask for all that is due first; what was answered is landed, and the rest stays due."""
+    world = World.build(seed=4, calls=40)
+    folder.land(bodies_of(world))
+    folder.sync()
+
+    def stop_at_load(said: str) -> None:
+        if said.startswith("Loaded"):
+            raise StoppedError
+
+    def follow() -> None:
+        key = SecretStr(api.api_key)
+        settings = Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=4)
+        with dagster_instance(tmp_path) as instance:
+            Follower(settings, WarehouseResource.from_settings(settings), instance, stop_at_load).run()
+
+    async with ApiServer(world) as api:
+        following = asyncio.create_task(asyncio.to_thread(follow))
+        await until(lambda: api.request_count() >= 2, timeout_s=20)
+        folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+        with pytest.raises(StoppedError):
+            await asyncio.wait_for(following, 20)
+        assert api.request_count() < 20
+    assert folder.landing.list_files(PCA_ZONE)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -80,3 +80,20 @@ def test_a_thread_leaves_signals_alone() -> None:
     thread.start()
     thread.join()
     assert results == ["done"]
+
+
+def test_another_thread_can_end_the_work_in_order() -> None:
+    """No signal reaches a thread, so whoever started it says so."""
+    said: list[str] = []
+    is_stopped = Event()
+
+    async def wait() -> None:
+        is_stopped.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            said.append("tidied up")
+
+    with pytest.raises(asyncio.CancelledError):
+        run(wait(), stop=is_stopped)
+    assert said == ["tidied up"]
