@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +220,16 @@ def test_booleans_and_numbers_are_read_as_such() -> None:
     tables.land([[Item("Is it", "boolean", text), Item("How much", "number", text)] for text in told])
     rows = [(row["Is it"], row["How much"]) for row in tables.view()]
     assert rows == [(True, None), (False, None), (None, None), (None, 3.5), (None, None)]
+
+
+@pytest.mark.parametrize("told", ["NaN", "-inf", "Infinity", "1e999"])
+def test_what_would_spoil_every_sum_is_no_number(told: str) -> None:
+    """A double can be no number at all; the sum and the average of a dashboard would be none either."""
+    tables = Tables()
+    tables.land([[Item("How much", "number", told)], [Item("How much", "number", "2")]])
+    assert {row["How much"] for row in tables.view()} == {None, 2.0}
+    numbers = tables.sql.execute("select result, result_number from pca_items").fetchall()
+    assert dict(numbers) == {told: None, "2": 2.0}
 
 
 def test_a_view_is_named_and_filtered_by_whatever_the_agents_id_is() -> None:

@@ -11,7 +11,7 @@
 --   key varchar: the name made unique in the analysis: the second item of one name is "name (2)", or the next number free
 --   type varchar: string, enum, boolean or number, as configured
 --   result varchar: the result as given, whatever the type says
---   result_number double: the result of a number item, if its text is a number
+--   result_number double: the result of a number item, if its text is a finite number
 --   result_boolean boolean: the result of a boolean item, if its text is true or false
 --   model varchar: the model that answered
 --   prompt_tokens bigint: tokens asked [count]
@@ -88,7 +88,10 @@ select
     coalesce(numbered.key, fields.name, '') as key,
     type,
     result,
-    case when type = 'number' then try_cast(trim(result) as double) end as result_number,
+    -- one NaN or infinity, which are doubles too, would be the sum and the average of a whole dashboard
+    case
+        when type = 'number' and isfinite(try_cast(trim(result) as double)) then try_cast(trim(result) as double)
+    end as result_number,
     case
         when type = 'boolean' and lower(trim(result)) = 'true' then true
         when type = 'boolean' and lower(trim(result)) = 'false' then false

@@ -30,7 +30,8 @@ selected as (
         agent_id,
         position,
         case type
-            when 'number' then 'try_cast(trim(' || result || ') as double)'
+            when 'number'
+                then 'case when isfinite(try_cast(trim(' || result || ') as double)) then try_cast(trim(' || result || ') as double) end'
             when 'boolean' then 'case lower(trim(' || result || ')) when ''true'' then true when ''false'' then false end'
             else result
         end || ' as ' || quoted_name as expression
