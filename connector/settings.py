@@ -87,6 +87,8 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env is not in UTF-8 ({error.reason}); save it in that.") from None
     except ValidationError as error:
         lines = [
             f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"

@@ -135,6 +135,24 @@ def test_storing_a_secret_keeps_the_file_otherwise_as_it_was(tmp_path: Path) -> 
     )
 
 
+def test_older_secrets_stay_accepted_whatever_the_case_of_their_name(tmp_path: Path) -> None:
+    """The settings don't mind the case either, and read one line of two."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("verbex_webhook_secrets=old")
+    store_webhook_secret(SecretStr("new"), env_file)
+    secrets = Settings(_env_file=env_file).webhook_secrets
+    assert [one.get_secret_value() for one in secrets] == ["new", "old"]
+
+
+def test_a_link_to_the_file_of_secrets_stays_one(tmp_path: Path) -> None:
+    """Others read the file that it leads to."""
+    (tmp_path / ".env").symlink_to("shared.env")
+    (tmp_path / "shared.env").write_text("A=1\n")
+    store_webhook_secret(SecretStr("new"), tmp_path / ".env")
+    assert (tmp_path / ".env").is_symlink()
+    assert "VERBEX_WEBHOOK_SECRETS=new" in (tmp_path / "shared.env").read_text()
+
+
 @pytest.mark.parametrize("secret", ["plain", "a'b", 'a"b', "a b", "a#b", "a\\b", "a$b", "ä"])
 def test_any_secret_reads_back_as_told(tmp_path: Path, secret: str) -> None:
     """Whatever characters Verbex chooses, the settings read the same."""

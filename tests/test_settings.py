@@ -1,5 +1,7 @@
 """Settings: a mistake is told at the start, before anything is acknowledged."""
 
+from pathlib import Path
+
 import pytest
 
 from connector.settings import SettingsError, load_settings
@@ -44,3 +46,11 @@ def test_a_line_end_after_the_key_is_not_part_of_it() -> None:
     key = load_settings(api_key="a-key\n").api_key
     assert key is not None
     assert key.get_secret_value() == "a-key"
+
+
+def test_an_env_file_in_another_encoding_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, and without the bytes that could be part of a secret."""
+    (tmp_path / ".env").write_bytes(b"# caf\xe9\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="UTF-8"):
+        load_settings()
