@@ -137,17 +137,14 @@ class VerbexClient:
         seen = set()
         while True:
             page = await self._get("/v1/calls/", wanted, most_bytes=MAX_PAGE_BYTES)
-            shown = unwrap(page.value)
-            if not isinstance(shown, dict) or not isinstance(shown.get("calls"), list):
-                raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
-            yield [call for call in shown["calls"] if isinstance(call, dict)]
-            token = shown.get("next_page_token")
+            calls, token = _read_page(page.value)
+            yield calls
             if not token:
                 return
             if token in seen:
                 raise ApiUnavailableError("GET /v1/calls/ goes in circles: a page token came twice.")
             seen.add(token)
-            wanted["page_token"] = str(token)
+            wanted["page_token"] = token
 
     async def send(self, method: str, path: str, value: object = None) -> Answer:
         """Any other request, its JSON answer as it is, credentials included; a POST is never repeated."""
@@ -249,6 +246,19 @@ async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: i
                 http_status=response.status,
             )
     return b"".join(chunks)
+
+
+def _read_page(told: Any) -> tuple[list[dict[str, Any]], str]:  # noqa: ANN401 - any JSON
+    """The calls of one page and the token of the next, which is empty if there is none."""
+    shown = unwrap(told)
+    if not isinstance(shown, dict) or not isinstance(shown.get("calls"), list):
+        raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
+    calls = [call for call in shown["calls"] if isinstance(call, dict) and call.get("_id")]
+    if shown["calls"] and not calls:
+        # Else a day would pass for read to its end, and for one without calls.
+        raise ApiUnavailableError("GET /v1/calls/ got a list of things without an `_id`; ask again later.")
+    # A wrapper may hold the calls alone.
+    return calls, str(shown.get("next_page_token") or told.get("next_page_token") or "")
 
 
 def _segment(name: str) -> str:

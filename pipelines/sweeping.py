@@ -130,8 +130,9 @@ def sweep_span(
 
 
 def _windows(span: Span) -> list[Window]:
-    """One window for each day."""
-    since, end = (datetime.combine(day, time(), UTC) for day in (span.since, span.until + _DAY))
+    """One window for each day up to today: no call has started after it."""
+    last = min(span.until, datetime.now(UTC).date())
+    since, end = (datetime.combine(day, time(), UTC) for day in (span.since, last + _DAY))
     return daily_windows(since, end, span.agent_ids)
 
 

@@ -4,7 +4,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,6 +98,44 @@ async def test_the_list_passes_filters_on(api: ApiServer, client: VerbexClient) 
     }
     [page] = [page async for page in client.list_calls(query)]
     assert {call["_id"] for call in page} == {call.call_id for call in api.world.calls[3:12]}
+
+
+PAGES = [
+    [{"calls": [{"_id": "a"}], "next_page_token": 5}, {"calls": [{"_id": "b"}]}],
+    [{"calls": [{"_id": "a"}], "next_page_token": {"x": 1}}, {"calls": [{"_id": "b"}, None, {}]}],
+    [{"data": {"calls": [{"_id": "a"}], "next_page_token": "t"}}, {"data": {"calls": [{"_id": "b"}]}}],
+    [{"data": {"calls": [{"_id": "a"}]}, "next_page_token": "t"}, {"calls": [{"_id": "b"}]}],
+]
+
+
+@asynccontextmanager
+async def listing(pages: Sequence[object]) -> AsyncIterator[VerbexClient]:
+    """A client of a server that lists these pages, whatever is asked."""
+    left = iter(pages)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(next(left))
+
+    app = web.Application()
+    app.router.add_get("/v1/calls/", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        async with VerbexClient(url, "k", rate_per_s=1000, concurrency=1, rng=random.Random(1)) as client:
+            yield client
+
+
+@pytest.mark.parametrize("pages", PAGES)
+async def test_no_page_is_left_out_however_the_next_one_is_told(pages: list[object]) -> None:
+    """Wrapped or not, with a token inside or outside of the wrapper, and whatever a token is."""
+    async with listing(pages) as client:
+        assert [call["_id"] async for page in client.list_calls() for call in page] == ["a", "b"]
+
+
+async def test_a_list_of_things_without_an_id_is_no_list_without_calls() -> None:
+    """Its day would be taken for read to the end."""
+    async with listing([{"calls": [{"id": "a"}]}]) as client:
+        with pytest.raises(ApiUnavailableError, match="_id"):
+            await anext(client.list_calls())
 
 
 @pytest.mark.usefixtures("is_quick")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,14 @@ async def test_a_second_sweep_steps_back_and_names_who_is_asking(
     assert api.request_count() == 0
     swept = await asyncio.to_thread(sweep_span, settings, warehouse, Span(DAY, DAY), is_backfill=False)
     assert swept.calls_listed == 30
+
+
+async def test_days_to_come_are_not_asked_for(folder: DataFolder, api: ApiServer) -> None:
+    """`--until 9999-12-31` is a way to say that there is no end."""
+    settings = settings_for(folder, api)
+    warehouse, span = WarehouseResource.from_settings(settings), Span(datetime.now(UTC).date(), date.max)
+    swept = await asyncio.to_thread(sweep_span, settings, warehouse, span, is_backfill=True)
+    assert 1 <= swept.days_read <= 2  # two around midnight
 
 
 @contextmanager
