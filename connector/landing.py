@@ -12,7 +12,7 @@ which rows were whose.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -78,7 +78,7 @@ class Landing:
                 for day, part in _split_by_date(batch, time_column):
                     path = f"{_prefix(zone)}date={day.isoformat()}/{name}.parquet"
                     if path not in asides:
-                        asides[path] = closing.enter_context(self._open_aside(path, batch.schema))
+                        asides[path] = closing.enter_context(self._writing(path, batch.schema))
                     asides[path].write_batch(part)
         return [self._show(path) for path in asides]
 
@@ -94,7 +94,7 @@ class Landing:
         Raises:
             OSError: The store can't take the file; nothing half-written is visible.
         """
-        with self._open_aside(path, schema) as writer:
+        with self._writing(path, schema) as writer:
             for rows in row_groups:
                 writer.write_table(rows, row_group_size=max(1, rows.num_rows))
             writer.add_key_value_metadata(metadata())
@@ -183,6 +183,17 @@ class Landing:
         if where is None:
             return self._merged.read(file.merged, columns)
         return self._merged.read(file.merged, None).filter(where)
+
+    @contextmanager
+    def _writing(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+        try:
+            with self._open_aside(path, schema) as writer:
+                yield writer
+        except BaseException:
+            # Half of a file, of use to nobody, would stay for good, and most likely on a disk that is full.
+            with suppress(OSError):
+                self._fs.delete_file(self._aside(path))
+            raise
 
     def _open_aside(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         aside = self._aside(path)

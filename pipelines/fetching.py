@@ -79,6 +79,8 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
             context.log.info("Nothing was asked: %s It asks for the same calls.", error)
         except (ValueError, NotAuthorizedError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        except OSError as error:
+            raise dg.Failure(unlanded(settings, error)) from None
         yield dg.MaterializeResult(metadata=fetched.metadata)
         yield key_result(ANSWERS, settings)
 
@@ -146,6 +148,13 @@ def fetch_all(
                     _note_hold(warehouse, summary.stopped_by)
                     return replace(fetched, stopped_by=str(summary.stopped_by))
     return fetched
+
+
+def unlanded(settings: Settings, error: OSError) -> str:
+    """Why what Verbex answered is not kept, and what to do."""
+    return (
+        f"{settings.landing} can't take what Verbex answers: {error}. Mend that; the rest is asked for then."
+    )
 
 
 def held_until(warehouse: WarehouseResource, now: datetime) -> datetime | None:

@@ -19,7 +19,7 @@ from connector.loop import run
 from connector.settings import Settings
 from connector.sweep import Progress, Window, daily_windows, sweep_calls
 from pipelines.assets import LISTED, Result, landed_spec
-from pipelines.fetching import key_check, key_result
+from pipelines.fetching import key_check, key_result, unlanded
 from pipelines.models import read_query
 from pipelines.resources import WarehouseResource
 from pipelines.span import Span, SpanConfig
@@ -76,6 +76,8 @@ def listed_asset(settings: Settings, progress: Progress | None = None) -> dg.Ass
                 )
         except (ValueError, SweepBusyError, VerbexError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        except OSError as error:
+            raise dg.Failure(unlanded(settings, error), allow_retries=False) from None
         context.log.info("%s to %s: %s", span.since, span.until, swept)
         days = {"since": str(span.since), "until": str(span.until)}
         yield dg.MaterializeResult(asset_key=LISTED, metadata=days | vars(swept))

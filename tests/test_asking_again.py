@@ -190,6 +190,17 @@ def ids(folder: DataFolder, zone: str, span: Span) -> set[str]:
     return {due.call_id for due in list_unavailable(warehouse_of(folder), zone, span)}
 
 
+async def test_a_landing_that_can_not_be_written_is_told_in_words(
+    folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer
+) -> None:
+    """As a full disk is: the run's failure says where, why and what then."""
+    folder.land(bodies_of(WORLD))
+    folder.sync()
+    (folder.path / "landing" / "pca").write_text("a file where the folder should be")
+    result = await asyncio.to_thread(run_fetch_job, folder, api, instance, {})
+    assert "landing can't take what Verbex answers" in failure_of(result)
+
+
 def run_fetch_job(
     folder: DataFolder, api: ApiServer, instance: dg.DagsterInstance, config: dict[str, Any]
 ) -> dg.ExecuteInProcessResult:

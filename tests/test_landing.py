@@ -1,5 +1,6 @@
 """The landing zone: a file is there whole or not at all, and reads back as it was written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,6 +55,18 @@ def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
     landing.write(events(b""), zone=EVENTS_ZONE, name="a", time_column="received_at")
     (tmp_path / "date=2025-11-09" / ".b.parquet.tmp").write_bytes(b"PAR1 half")
     assert [file.path for file in landing.list_files(EVENTS_ZONE)] == ["date=2025-11-09/a.parquet"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Halves of files would stay for good, and most likely on a disk that is full."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from events(b"a").to_batches()
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        Landing(str(tmp_path)).write_batches(batches(), zone="", name="a", time_column="received_at")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
