@@ -127,7 +127,7 @@ def fetch_all(
     Path(warehouse.data_dir).mkdir(parents=True, exist_ok=True)
     with hold_lock(_lock_of(warehouse), wait_s=0 if again is None else _PATIENCE_S):
         if (until := held_until(warehouse, datetime.now(UTC))) is not None:
-            return Fetched(stopped_by=f"Verbex told us to wait until {until:%Y-%m-%d %H:%M:%S} UTC.")
+            return Fetched(stopped_by=told_to_wait(until))
         for zone in ZONES:
             due = list_due(warehouse, zone, datetime.now(UTC))
             if again is not None:
@@ -145,7 +145,7 @@ def fetch_all(
                 )
                 fetched.outcomes.update(summary.outcomes)
                 if summary.stopped_by is not None:
-                    _note_hold(warehouse, summary.stopped_by)
+                    note_hold(warehouse, summary.stopped_by)
                     return replace(fetched, stopped_by=str(summary.stopped_by))
     return fetched
 
@@ -170,15 +170,22 @@ def held_until(warehouse: WarehouseResource, now: datetime) -> datetime | None:
     return until if now < until <= now + timedelta(seconds=LONGEST_WAIT_S) else None
 
 
+def note_hold(warehouse: WarehouseResource, error: VerbexError | OSError) -> None:
+    """Remember how long Verbex told us to wait, if it did."""
+    wait_s = error.retry_after_s if isinstance(error, VerbexError) else None
+    if wait_s:
+        until = datetime.now(UTC) + timedelta(seconds=wait_s)
+        _hold_of(warehouse).write_text(str(math.ceil(until.timestamp())))
+
+
+def told_to_wait(until: datetime) -> str:
+    """Why nothing is asked."""
+    return f"Verbex told us to wait until {until:%Y-%m-%d %H:%M:%S} UTC."
+
+
 def is_fetching(warehouse: WarehouseResource) -> bool:
     """Whether a process is asking Verbex at this moment."""
     return is_held(_lock_of(warehouse))
-
-
-def _note_hold(warehouse: WarehouseResource, error: VerbexError | OSError) -> None:
-    wait_s = error.retry_after_s if isinstance(error, VerbexError) else None
-    until = datetime.now(UTC) + timedelta(seconds=wait_s or 0)
-    _hold_of(warehouse).write_text(str(math.ceil(until.timestamp())))
 
 
 def _hold_of(warehouse: WarehouseResource) -> Path:

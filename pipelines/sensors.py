@@ -14,7 +14,7 @@ import dagster as dg
 from connector.landing import LandedFile
 from pipelines.assets import PUBLISHED
 from pipelines.due import count_due
-from pipelines.fetching import held_until, is_fetching
+from pipelines.fetching import held_until, is_fetching, told_to_wait
 from pipelines.intake import look_for_files
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
@@ -86,7 +86,7 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
             return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
         now = datetime.now(UTC)
         if (until := held_until(warehouse, now)) is not None:
-            return dg.SkipReason(f"Verbex told us to wait until {until:%Y-%m-%d %H:%M:%S} UTC.")
+            return dg.SkipReason(told_to_wait(until))
         due = count_due(warehouse, now)
         if not due:
             return dg.SkipReason("Nothing is due.")

@@ -13,13 +13,13 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from connector.answer import VerbexError
+from connector.answer import ApiUnavailableError, VerbexError
 from connector.lock import LockHeldError, hold_lock
 from connector.loop import run
 from connector.settings import Settings
 from connector.sweep import Progress, Window, daily_windows, sweep_calls
 from pipelines.assets import LISTED, Result, landed_spec
-from pipelines.fetching import key_check, key_result, unlanded
+from pipelines.fetching import held_until, key_check, key_result, note_hold, told_to_wait, unlanded
 from pipelines.models import read_query
 from pipelines.resources import WarehouseResource
 from pipelines.span import Span, SpanConfig
@@ -110,6 +110,8 @@ def sweep_span(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with hold_lock(folder / "sweep.lock", wait_s=_PATIENCE_S):
+            if (until := held_until(warehouse, datetime.now(UTC))) is not None:
+                raise ApiUnavailableError(told_to_wait(until))
             done = _read_before(warehouse) if is_backfill else []
             wanted = _windows(span)
             windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
@@ -128,6 +130,9 @@ def sweep_span(
             f"Process {error.holder} has been listing Verbex's calls for over {_PATIENCE_S:.0f} s; "
             "nothing was asked. Run this again when it is done."
         ) from None
+    except VerbexError as error:
+        note_hold(warehouse, error)
+        raise
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
 
 

@@ -2,29 +2,34 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from pydantic import SecretStr
 from warehousing import DataFolder, bodies_of, dagster_instance
 
+from connector.answer import ApiUnavailableError
 from connector.settings import Settings
 from connector.simulator import ApiServer, Faults, World
 from pipelines.definitions import FETCH_JOB
 from pipelines.fetching import Fetched, fetch_all, held_until
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import due_sensor
+from pipelines.span import Span
+from pipelines.sweeping import sweep_span
 
 WORLD = World.build(seed=4, calls=12)
+SPAN = Span(date(2025, 11, 10), date(2025, 11, 10))
 
 
 def warehouse_of(folder: DataFolder) -> WarehouseResource:
     return WarehouseResource.from_settings(Settings(_env_file=None, data_dir=folder.path))
 
 
-async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
-    settings = Settings(
+def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
+    return Settings(
         _env_file=None,
         data_dir=folder.path,
         api_url=api.url,
@@ -32,7 +37,10 @@ async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
         api_rps=10_000,
         api_concurrency=1,
     )
-    return await asyncio.to_thread(fetch_all, settings, warehouse_of(folder))
+
+
+async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
+    return await asyncio.to_thread(fetch_all, settings_for(folder, api), warehouse_of(folder))
 
 
 async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_path: Path) -> None:
@@ -54,6 +62,23 @@ async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_pa
         (folder.path / "fetch.hold").write_text(str(time.time() - 1))
         assert (await fetch(folder, api)).stopped_by is None
         assert api.request_count() > len(WORLD.calls)
+
+
+async def test_a_wait_told_to_a_sweep_holds_for_all_and_one_told_to_a_fetch_for_a_sweep(
+    tmp_path: Path,
+) -> None:
+    """There is one account; the list of calls is asked of it too."""
+    folder = DataFolder(tmp_path / "data")
+    folder.land(bodies_of(WORLD))
+    folder.sync()
+    async with ApiServer(WORLD, faults=Faults(too_many=1, retry_after_s=7200)) as api:
+        for told in ("got 429", "told us to wait until"):
+            with pytest.raises(ApiUnavailableError, match=told):
+                await asyncio.to_thread(
+                    sweep_span, settings_for(folder, api), warehouse_of(folder), SPAN, is_backfill=False
+                )
+            assert (await fetch(folder, api)).stopped_by
+            assert api.request_count() == 1
 
 
 def test_a_wait_ends_also_when_the_clock_is_put_back(tmp_path: Path) -> None:
