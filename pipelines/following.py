@@ -52,15 +52,20 @@ class Follower:
     _tried: list[object] = field(default_factory=list)
     _fetched: Fetched | None = None
     _fetch_pause_s: float = _FETCH_EVERY_S
-    _stop: threading.Event = field(default_factory=threading.Event)
+    _is_stopping: bool = False
+    _stop_fetching: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Let `run` end after what it is at; a signal's handler may call this."""
+        self._is_stopping = True
 
     def run(self) -> None:
-        """Go on until interrupted; what is not reported yet is reported then."""
+        """Go on until `stop` or an interrupt; what is not reported yet is reported then."""
         reported_s = fetched_s = time.monotonic()
         fetch: Future[Fetched | None] | None = None
         with ThreadPoolExecutor(1) as fetcher:
             try:
-                while True:
+                while not self._is_stopping:
                     self._load()
                     now_s = time.monotonic()
                     if now_s - fetched_s >= self._fetch_pause_s and (fetch is None or fetch.done()):
@@ -73,7 +78,7 @@ class Follower:
                         reported_s = now_s
                     time.sleep(_LOOK_EVERY_S)
             finally:
-                self._stop.set()
+                self._stop_fetching.set()
                 self.report()
 
     def report(self) -> None:
@@ -162,7 +167,7 @@ class Follower:
         if not count_due(self.warehouse, now):
             return None
         try:
-            fetched = fetch_all(self.settings, self.warehouse, stop=self._stop)
+            fetched = fetch_all(self.settings, self.warehouse, stop=self._stop_fetching)
         except (LockHeldError, NotAuthorizedError, OSError) as error:
             # Rows keep coming whatever becomes of the asking.
             self.echo(f"Nothing was asked: {error}")

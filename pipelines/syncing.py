@@ -3,11 +3,13 @@
 The order of jobs belongs here. The jobs are Dagster's own (`pipelines.definitions`).
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import dagster as dg
 
@@ -66,13 +68,16 @@ class Syncer:
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def follow(self, echo: Echo) -> None:
-        """Load once in a run, then keep up without one each time; returns only by an exception.
+        """Load once in a run, then keep up without one each time, until SIGINT or SIGTERM.
 
         Raises:
             RunFailedError: The first load failed; what was published before still stands.
         """
         echo(_loaded(run_load(self.definitions, self.instance)))
-        Follower(self.settings, self.warehouse, self.instance, echo).run()
+        follower = Follower(self.settings, self.warehouse, self.instance, echo)
+        with _stopped_by_signals(follower):
+            follower.run()
+        echo("Stopped.")
 
 
 @contextmanager
@@ -93,6 +98,25 @@ def open_syncer(
     with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
         fail_abandoned_runs(instance)
         yield Syncer(settings, definitions, warehouse, instance)
+
+
+@contextmanager
+def _stopped_by_signals(follower: Follower) -> Iterator[None]:
+    """A first signal stops it after what it is at, a second one interrupts.
+
+    An exception in the middle of DuckDB's work would be told as a failure of that.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as handlers are called
+        follower.stop()
+        signal.signal(number, signal.default_int_handler)
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _loaded(report: RunReport) -> str:
