@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.models import Check, Model
+from pipelines.models import Check, Model, ModelError
 
 _SAMPLE_ROWS = 5
 
@@ -59,8 +59,12 @@ def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check)
 
     Raises:
         AuditError: It is blocking, and there are rows that break it.
+        ModelError: Its SQL can't be run.
     """
-    connection.execute(f"create or replace temp table found as {check.sql}")
+    try:
+        connection.execute(f"create or replace temp table found as {check.sql}")
+    except duckdb.Error as error:
+        raise ModelError(f"The check {check.name} on {model.table} can't be run: {error}") from error
     (row_count,) = connection.execute("select count(*) from found").fetchall()[0]
     sample = connection.execute(f"from found limit {_SAMPLE_ROWS}")
     columns = tuple(column for column, *_ in sample.description or ())

@@ -21,6 +21,8 @@ EXISTING = "existing"
 """The relation that holds the rows that a table has for those keys now; the runner makes it."""
 
 _NO_MODELS = ("checks", "functions", "queries")
+_TABLE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_TAKEN_NAMES = frozenset({CHANGED, EXISTING, "computed", "unchanged", "found", "pipeline_status"})
 _FIELD = re.compile(r"^(?P<name>[a-z][a-z_. ]*):\s*(?P<value>.*)$")
 _COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
 
@@ -169,8 +171,17 @@ def load_models(folder: Path) -> tuple[Model, ...]:
 
 
 def load_checks(folder: Path) -> tuple[Check, ...]:
-    """The checks of the folder's `checks/`, by name."""
-    return tuple(Check(**vars(read_sql_file(path))) for path in sorted((folder / "checks").glob("*.sql")))
+    """The checks of the folder's `checks/`, by name.
+
+    Raises:
+        ModelError: A header does not say of which table it is.
+    """
+    paths = sorted((folder / "checks").glob("*.sql"))
+    checks = tuple(Check(**vars(read_sql_file(path))) for path in paths)
+    for path, check in zip(paths, checks, strict=True):
+        if "on" not in check.fields:
+            raise ModelError(f"{path}: its header has no `on:`; say there which table it is about.")
+    return checks
 
 
 def load_functions(folder: Path) -> tuple[Function, ...]:
@@ -182,9 +193,15 @@ def load_functions(folder: Path) -> tuple[Function, ...]:
 def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
     """One model file, which may call any of `functions`; its SELECT is parsed, not run."""
     file = read_sql_file(path)
+    if not _TABLE_NAME.fullmatch(file.name) or file.name in _TAKEN_NAMES | _reserved_words():
+        raise ModelError(
+            f"{path}: `{file.name}` can't be a table's name here; rename it, in small letters, digits and _."
+        )
     text = "\n".join([*file.fields.values(), file.sql])
-    model = Model(**vars(file), functions=tuple(each for each in functions if f"{each.name}(" in text))
-    if model.is_incremental and not model.keys:
+    called = (each for each in functions if re.search(rf"\b{each.name}\s*\(", text, re.IGNORECASE))
+    model = Model(**vars(file), functions=tuple(called))
+    # without it rows could repeat, and a row that is there twice can't be told from one that is unchanged
+    if model.is_incremental and not model.grain:
         raise ModelError(f"{path}: it reads `{CHANGED}` but its header has no `grain:`; add one.")
     for column in (column for upstream in model.reads for column in model.ignores(upstream)):
         if re.search(rf"\b{column}\b", model.sql):
@@ -199,7 +216,7 @@ def read_query(folder: Path, name: str) -> str:
 
 def read_sql_file(path: Path) -> SqlFile:
     """Split a file into its header, a block of `--` lines at the top, and its statement."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     header = [line[2:] for line in _leading_comments(lines)]
     fields: dict[str, str] = {}
     columns: list[Column] = []
@@ -223,7 +240,7 @@ def read_sql_file(path: Path) -> SqlFile:
 
 @cache
 def relations_in(sql: str, name: str) -> frozenset[str]:
-    """The tables a SELECT reads, as written, without its CTEs.
+    """The tables a SELECT reads, in small letters as models are named, without its CTEs.
 
     Raises:
         ModelError: `sql` is not one SELECT that DuckDB can parse.
@@ -234,27 +251,28 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
         raise ModelError(
             f"{name}.sql is not one SELECT: {tree.get('error_message', 'found several statements')}"
         )
-    ctes = {entry["key"] for node in _nodes(tree) for entry in node.get("cte_map", {}).get("map", [])}
-    return frozenset(
-        relation
-        for node in _nodes(tree)
-        if node.get("type") == "BASE_TABLE" and (relation := _relation(node)) not in ctes
-    )
+    return frozenset(_relations(tree, frozenset()))
 
 
-def _relation(node: Mapping[str, Any]) -> str:
-    schema = node.get("schema_name") or "main"
-    return node["table_name"] if schema == "main" else f"{schema}.{node['table_name']}"
-
-
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
+def _relations(tree: object, ctes: frozenset[str]) -> Iterator[str]:
+    """The tables read anywhere in a part of a statement in which these CTEs can be named."""
+    if isinstance(tree, list):
         for value in tree:
-            yield from _nodes(value)
+            yield from _relations(value, ctes)
+    elif isinstance(tree, dict):
+        ctes |= {entry["key"].lower() for entry in tree.get("cte_map", {}).get("map", [])}
+        if tree.get("type") == "BASE_TABLE":
+            schema, table = tree["schema_name"].lower(), tree["table_name"].lower()
+            if schema or table not in ctes:
+                yield table if schema in ("", "main") else f"{schema}.{table}"
+        for value in tree.values():
+            yield from _relations(value, ctes)
+
+
+@cache
+def _reserved_words() -> frozenset[str]:
+    rows = duckdb.execute("select keyword_name from duckdb_keywords() where keyword_category = 'reserved'")
+    return frozenset(word for (word,) in rows.fetchall())
 
 
 def _leading_comments(lines: list[str]) -> Iterator[str]:

@@ -5,7 +5,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.models import ModelError, load_functions, load_models, read_model, relations_in, sql_folder
+from pipelines.models import (
+    ModelError,
+    load_checks,
+    load_functions,
+    load_models,
+    read_model,
+    relations_in,
+    sql_folder,
+)
 
 
 def write_model(folder: Path, name: str, text: str) -> Path:
@@ -73,6 +81,7 @@ def test_every_model_of_ours_describes_itself(model: object) -> None:
         ("selec 1", "is not one SELECT"),
         ("select 1; select 2", "several statements"),
         ("select * from calls semi join changed using (call_id)", "no `grain:`"),
+        ("-- keys: agent_id\nselect agent_id from calls semi join changed using (agent_id)", "no `grain:`"),
         ("-- ignores calls: day\nselect call_id, day from calls", "reads `day`, which its header ignores"),
     ],
 )
@@ -82,6 +91,39 @@ def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text:
     with pytest.raises(ModelError, match=complaint) as caught:
         load_models(tmp_path)
     assert "mine" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Calls", "my-mart", "2025", "order", "changed", "pipeline_status"])
+def test_a_file_whose_name_is_no_tables_is_told(tmp_path: Path, name: str) -> None:
+    """Names that SQL would read otherwise, or that we use ourselves, are refused before anything is built."""
+    write_model(tmp_path, name, "select 1 as one")
+    with pytest.raises(ModelError, match=f"`{name}` can't be a table's name here; rename it"):
+        load_models(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select count(*) from CALLS",
+        'select count(*) from Main."Calls"',
+        "with calls as (select * from main.calls) select count(*) from calls",
+        "select (with calls as (select 1) select count(*) from calls), count(*) from calls",
+    ],
+)
+def test_a_table_is_found_however_a_select_writes_it(tmp_path: Path, sql: str) -> None:
+    """Or it would stand behind the tables it reads only by chance, and miss what changes in them."""
+    write_model(tmp_path, "calls", "select 1 as call_id")
+    write_model(tmp_path, "a", sql)
+    (model,) = (model for model in load_models(tmp_path) if model.name == "a")
+    assert model.upstream == {"calls"}
+
+
+def test_a_check_of_no_table_is_refused(tmp_path: Path) -> None:
+    """It would never be run."""
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "mine.sql").write_text("select 1 as one")
+    with pytest.raises(ModelError, match=r"mine.sql: its header has no `on:`"):
+        load_checks(tmp_path)
 
 
 def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
