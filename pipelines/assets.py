@@ -10,7 +10,7 @@ import dagster as dg
 
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
 from pipelines.audit import AuditError
-from pipelines.models import Check, Model
+from pipelines.models import Check, Model, ModelError
 from pipelines.reporting import (
     check_results,
     check_specs,
@@ -111,14 +111,17 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         try:
             sync = warehouse.sync()
             update = sync.update(model)
+            findings = sync.inspect(model, checks)
         except WarehouseBusyError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
             yield finding_result(error.finding)
             raise dg.Failure(str(error), allow_retries=False) from None
+        except ModelError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         facts = sync.facts(model, datetime.now(UTC))
         yield dg.MaterializeResult(metadata=update_metadata(model, update, facts))
-        yield from check_results(model, checks, update, sync.inspect(model, checks))
+        yield from check_results(model, checks, update, findings)
 
     return table
 

@@ -127,7 +127,7 @@ class Ledger:
 
 def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
     """What the warehouse file `path` holds beside or beyond the one that is open."""
-    connection.execute(f"attach '{path}' as other (read_only)")
+    attach(connection, path, "other")
     try:
         tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]
         counts = [f"select '{table}', count(*) from other.{qualified(table)}" for table in tables]
@@ -136,6 +136,12 @@ def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
     finally:
         connection.execute("detach other")
     return Lead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Let `connection` read the warehouse file `path` under `name`."""
+    listed = str(path).replace("'", "''")
+    connection.execute(f"attach '{listed}' as {name} (read_only)")
 
 
 def qualified(table: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from connector.landing import Landing
-from pipelines.ledger import columns_of, qualified, quoted
+from pipelines.ledger import attach, columns_of, qualified, quoted
 from pipelines.models import Model
 from pipelines.sync import Sync
 from pipelines.warehouse import Warehouse, WarehouseFile, connect
@@ -51,7 +51,7 @@ def compare_with_rebuild(warehouse: Warehouse, landing: Landing, folder: Path) -
         with connect(path) as connection:
             sync = Sync(WarehouseFile(path, connection, path, published), landing, folder)
             sync.follow_published()
-            connection.execute(f"attach '{published}' as published (read_only)")
+            attach(connection, published, "published")
             for model in sync.models:
                 yield _compare(connection, model)
 

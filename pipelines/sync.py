@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
 from connector.landing import LandedFile, Landing
 from pipelines.audit import Finding, inspect
 from pipelines.facts import TableFacts, look_up
 from pipelines.intake import look_for_files
 from pipelines.ledger import Lead, lead_of
-from pipelines.models import Check, Model, load_checks, load_models, read_query
+from pipelines.models import Check, Model, ModelError, load_checks, load_models, read_query
 from pipelines.runner import Outcome, Runner
 from pipelines.sources import FileCount, Source, chunks_of, read_chunk, source_of
-from pipelines.warehouse import Warehouse, WarehouseFile
+from pipelines.warehouse import Warehouse, WarehouseFile, is_damage
 from pipelines.wide_views import make_views
 
 # Bounds the memory of a load: landed files hold about five times their size in raw bytes, and sorting and
@@ -82,9 +84,18 @@ class Sync:
 
         Raises:
             AuditError: A blocking check failed; the table is as it was.
+            ModelError: Its SQL can't be run on what is there; the table is as it was.
         """
         self._build_missing(model.upstream)
         self._updated.add(model.table)
+        try:
+            return self._update(model)
+        except duckdb.Error as error:
+            raise ModelError(
+                f"{model.table} was left as it was, because {model.folder}/{model.name}.sql failed: {error}"
+            ) from error
+
+    def _update(self, model: Model) -> Update:
         source = source_of(model)
         if source is None:
             return self._tell(model, self._runner.refresh(model))
@@ -143,7 +154,14 @@ class Sync:
                 self._load(model, source, [file for file in files if file.path in (missed or ())])
 
     def _look_at_published(self) -> Lead:
-        return lead_of(self._file.connection, self._file.published) if self._file.published else Lead()
+        if self._file.published is None:
+            return Lead()
+        try:
+            return lead_of(self._file.connection, self._file.published)
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            return Lead()  # readers get what this sync makes in its place
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:

@@ -7,6 +7,7 @@ swaps the link by an atomic rename. Readers of the file before go on reading it.
 file takes its turn; nothing waits for them, and nothing is copied again once there are three.
 """
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,9 +18,17 @@ import duckdb
 from connector.durable import sync_folder
 from connector.lock import LockHeldError, hold_lock, is_held
 
+logger = logging.getLogger(__name__)
+
 # BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
 _STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
+# What DuckDB says of a file that a crash, a full disk or another program left in pieces.
+_SIGNS_OF_DAMAGE = (
+    "not a valid DuckDB database file",
+    "Could not read enough bytes",
+    "Corrupt database file",
+)
 # More than this is put on disk meanwhile, so that a first build fits beside other programs.
 _MEMORY_LIMIT = "3GB"
 
@@ -29,7 +38,7 @@ class WarehouseBusyError(Exception):
 
 
 class NothingPublishedError(Exception):
-    """There is no published warehouse yet."""
+    """There is no published warehouse yet, or none that can be read."""
 
 
 class Warehouse:
@@ -68,11 +77,18 @@ class Warehouse:
         """Open the published file for reading.
 
         Raises:
-            NothingPublishedError: No sync has published one yet.
+            NothingPublishedError: No sync has published one yet, or it is damaged.
         """
         if not self.published.exists():
             raise NothingPublishedError(f"{self.published} does not exist yet; run `verbex-sync sync` first.")
-        return duckdb.connect(str(self.published), read_only=True)
+        try:
+            return duckdb.connect(str(self.published), read_only=True)
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            raise NothingPublishedError(
+                f"{self.published} is damaged ({error}); `verbex-sync sync` makes it anew from landing."
+            ) from None
 
     def _next_file(self) -> "WarehouseFile":
         published = self.published.resolve() if self.published.exists() else None
@@ -82,10 +98,10 @@ class Warehouse:
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
             path = self._new_file(published)
-            connection = _connect(path)
+            connection = _connect(path) or _connect(path)  # empty, if what was copied is damaged
             assert connection is not None  # noqa: S101 - nobody else knows the new file yet
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
-            surplus.unlink()
+            surplus.unlink(missing_ok=True)
         return WarehouseFile(path, connection, self.published, published)
 
     def _new_file(self, published: Path | None) -> Path:
@@ -126,6 +142,11 @@ class WarehouseFile:
         self.connection.close()
 
 
+def is_damage(error: duckdb.Error) -> bool:
+    """Whether DuckDB says that a file is none of its own, or in pieces."""
+    return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
+
+
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a warehouse file for writing, in the format and time zone that all of them have."""
     connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
@@ -134,12 +155,15 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
-    """Open a file for writing; None while a reader holds it."""
+    """Open a file for writing; None while a reader holds it, or if it was damaged and is gone."""
     if path.exists():
         path.chmod(0o644)
     try:
         return connect(path)
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            return None
-        raise
+    except duckdb.Error as error:
+        if is_damage(error):  # landing has all that was in it
+            logger.warning("%s is damaged and was removed: %s", path, error)
+            path.unlink()
+        elif "Could not set lock" not in str(error):
+            raise
+        return None

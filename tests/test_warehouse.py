@@ -14,7 +14,8 @@ from oracle import ENDED, STARTED
 from warehousing import NOON, NOON_US, DataFolder, bodies_of, body
 
 from connector.simulator import World
-from pipelines.models import sql_folder
+from pipelines.models import ModelError, sql_folder
+from pipelines.rebuilding import compare_with_rebuild
 from pipelines.sync import open_sync
 from pipelines.warehouse import NothingPublishedError, WarehouseBusyError
 
@@ -212,6 +213,47 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout == f"{OLDEST_READER} 10\n"
     assert duckdb.__version__ != OLDEST_READER
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_damaged_file_is_made_anew(tmp_path: Path, is_published: bool) -> None:
+    """Whichever file a crash or a full disk left in pieces, the next syncs go on and publish what landed."""
+    folder = DataFolder(tmp_path)
+    for number in range(2):
+        land_call(folder, number)
+        folder.sync()
+    published = folder.warehouse.published.resolve()
+    (resting,) = (path for path in published.parent.glob("*.duckdb") if path != published)
+    damaged = published if is_published else resting
+    damaged.chmod(0o644)
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    if is_published:
+        with pytest.raises(NothingPublishedError, match=r"is damaged .* `verbex-sync sync` makes it anew"):
+            folder.query("from calls")
+    for number in (2, 3):
+        land_call(folder, number)
+        folder.sync()
+        assert folder.query("select count(*) from calls") == [(number + 1,)]
+
+
+def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
+    """As the home of somebody called O'Brien may."""
+    folder = DataFolder(tmp_path / "o'brien")
+    for _ in range(2):
+        folder.sync()
+    assert all(table.is_equal for table in compare_with_rebuild(folder.warehouse, folder.landing, folder.sql))
+
+
+def test_sql_that_fails_is_named_and_what_was_published_stays(tmp_path: Path) -> None:
+    """A customer's model that can't be run says which file it is and why."""
+    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql)
+    land_call(folder, 0)
+    folder.sync()
+    (folder.sql / "marts" / "mine.sql").write_text("select no_such_column from calls")
+    with pytest.raises(ModelError, match=r"marts/mine.sql failed: .*no_such_column"):
+        folder.sync()
+    assert folder.query("select count(*) from calls") == [(1,)]
 
 
 def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path) -> None:
