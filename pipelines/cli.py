@@ -18,7 +18,22 @@ if TYPE_CHECKING:
     from pipelines.show import Format
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands, and what any of them says of SQL that can't be used."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from pipelines.models import ModelError
+
+            if isinstance(error, ModelError):
+                fail(str(error), EXIT_FAILED)
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="verbex-sync")
 def main() -> None:
     """Verbex voice-agent webhooks as SQL tables. Settings come from VERBEX_* and .env; see the README."""

@@ -22,7 +22,7 @@ from pipelines.assets import PUBLISHED
 from pipelines.audit import AuditError
 from pipelines.due import count_due
 from pipelines.fetching import ANSWERS, Fetched, fetch_all, held_until
-from pipelines.models import Model, load_checks
+from pipelines.models import Model, ModelError, load_checks
 from pipelines.reporting import check_results, checks_of, finding_result, published_metadata, update_metadata
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
@@ -50,6 +50,7 @@ class Follower:
     _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
     _told: dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, float]] = field(default_factory=dict)
     _tried: list[object] = field(default_factory=list)
+    _is_published: bool = False
     _fetched: Fetched | None = None
     _fetch_pause_s: float = _FETCH_EVERY_S
     _is_stopping: bool = False
@@ -86,14 +87,18 @@ class Follower:
         if self._fetched is not None:
             self._tell(dg.AssetMaterialization(ANSWERS, metadata=self._fetched.metadata))
             self._fetched = None
-        if self._unreported:
-            self._report_tables()
+        if self._unreported and self._is_published:
+            try:
+                self._report_tables()
+            except ModelError as error:
+                self.echo(str(error))
 
     def _report_tables(self) -> None:
         checks = load_checks(self.warehouse.sql)
         status = self.warehouse.status()
-        facts = self.warehouse.facts()
-        findings = self.warehouse.inspect([model for model, _ in self._unreported.values()], checks)
+        models = [model for model, _ in self._unreported.values()]
+        facts = self.warehouse.facts(models)
+        findings = self.warehouse.inspect(models, checks)
         for model, update in self._unreported.values():
             metadata = update_metadata(model, update, facts[model.table])
             self._tell(dg.AssetMaterialization(model.name, metadata=metadata))
@@ -130,6 +135,10 @@ class Follower:
             self._tell_if_new(_evaluation(error.model, finding_result(error.finding)))
             self.echo(str(error))
             return
+        except ModelError as error:
+            self._tried = list(fresh)
+            self.echo(str(error))
+            return
         # files that could not be read are still fresh; they are tried again when something else lands
         self._tried = list(list_fresh(self.warehouse))
         deliveries = updates["events"].rows_read
@@ -137,12 +146,14 @@ class Follower:
 
     def _update_tables(self) -> dict[str, Update]:
         updates = {}
+        self._is_published = False
         try:
             sync = self.warehouse.sync()
             for model in sync.models:
                 updates[model.name] = sync.update(model)
                 self._note(model, updates[model.name])
             self.warehouse.publish()
+            self._is_published = True
         finally:
             self.warehouse.close()
         return updates

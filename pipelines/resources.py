@@ -120,8 +120,8 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         with self.read() as connection:
             return {model.table: inspect(connection, model, checks) for model in models}
 
-    def facts(self) -> dict[str, TableFacts]:
-        """What each published table tells of itself as of its publishing, by table.
+    def facts(self, wanted: Sequence[Model]) -> dict[str, TableFacts]:
+        """What published tables tell of themselves as of their publishing, by table.
 
         Raises:
             NothingPublishedError: No sync has published one yet.
@@ -130,7 +130,7 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         with self.read() as connection:
             ((published_at,),) = connection.execute("select published_at from pipeline_status").fetchall()
             as_of = published_at.replace(tzinfo=UTC)
-            return {model.table: look_up(connection, model, models, as_of) for model in models}
+            return {model.table: look_up(connection, model, models, as_of) for model in wanted}
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Spare the run's records the waiting for the disk."""

@@ -105,7 +105,7 @@ def test_every_table_tells_how_far_it_is_behind(folder: DataFolder, instance: dg
     folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US - 60_000_000)
     folder.land_answers(PCA_ZONE, [{"call_id": "call", "attempted_at": NOON - timedelta(seconds=10)}])
     folder.sync()
-    facts = WarehouseResource.from_settings(Settings(data_dir=folder.path)).facts()
+    facts = WarehouseResource.from_settings(Settings(data_dir=folder.path)).facts(folder.models)
     lags_s = {table: fact.lag_s for table, fact in facts.items()}
     assert (lags_s["events"], lags_s["quarantine"], lags_s["ops.pca_attempts"]) == (60, None, 10)
     assert lags_s["calls"] == lags_s["agent_daily"] == lags_s["pca_items"] == 10

@@ -7,15 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import dagster as dg
 import duckdb
 import pytest
+from click.testing import CliRunner
 from commanding import Run
 from dotenv import dotenv_values
 from oracle import STARTED
 from warehousing import DataFolder, body
 
+<<<<<<< HEAD
 from pipelines.home import ensure_home
+=======
+from pipelines.cli import Commands
+from pipelines.models import ModelError
+>>>>>>> 9e1a1c3 (Tell a mistake in somebody's model in one line, and go on following)
 
 
 @pytest.fixture
@@ -126,6 +133,21 @@ def test_a_mistake_in_sql_is_told_without_a_traceback(run: Run, folder: DataFold
     assert done.returncode == 2
     assert "no_such_table" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_in_a_model_is_told_without_a_traceback() -> None:
+    """Exit code 1 and the file's name, whichever command met it."""
+
+    @click.group(cls=Commands)
+    def commands() -> None:
+        pass
+
+    @commands.command()
+    def sync() -> None:
+        raise ModelError("mine.sql is not one SELECT")
+
+    done = CliRunner().invoke(commands, ["sync"])
+    assert (done.exit_code, done.output) == (1, "mine.sql is not one SELECT\n")
 
 
 def test_query_cannot_change_what_is_published(run: Run, folder: DataFolder) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ from connector.settings import Settings
 from connector.simulator import ApiServer, World
 from pipelines.definitions import LOAD_JOB, build_definitions
 from pipelines.following import Follower
+from pipelines.models import sql_folder
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse import NothingPublishedError
 
@@ -85,6 +87,32 @@ def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
         assert [bool(record.event) for record in history] == [True]
         assert not instance.fetch_materializations(dg.AssetKey("pca"), limit=10).records
+
+
+def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """Somebody's mistake in a mart costs fresh rows, not the process."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    mine = tmp_path / "sql" / "marts" / "mine.sql"
+    settings, said = Settings(data_dir=folder.path, api_key=None), list[str]()
+    with dagster_instance(tmp_path) as instance:
+        warehouse = WarehouseResource.from_settings(settings, tmp_path / "sql")
+        follower = Follower(settings, warehouse, instance, said.append)
+        folder.land([body("a", STARTED, "call-a", 0)])
+        follower._load()
+        for mistake in ("select no_such_column from calls", "selec 1"):
+            mine.write_text(mistake)
+            folder.land([body(mistake, STARTED, "call-b", 0)])
+            follower._load()
+            follower.report()
+            assert "mine.sql" in said[-1]
+            assert call_ids(folder) == {"call-a"}
+        mine.write_text("select count(*) as calls from calls")
+        folder.land([body("c", STARTED, "call-c", 0)])
+        follower._load()
+        follower.report()
+    assert folder.query("from mine") == [(3,)]
 
 
 class Tick(NamedTuple):
