@@ -68,6 +68,10 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
         fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         click.echo("Stopped.")
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # what DuckDB makes of an interrupt in the middle of a query
+            raise
+        click.echo("Stopped.")
 
 
 @main.command()

@@ -22,7 +22,7 @@ from pipelines.assets import PUBLISHED
 from pipelines.audit import AuditError
 from pipelines.due import count_due
 from pipelines.fetching import ANSWERS, Fetched, fetch_all, held_until
-from pipelines.models import Model, ModelError, load_checks
+from pipelines.models import Model, ModelError, load_checks, load_models
 from pipelines.reporting import check_results, checks_of, finding_result, published_metadata, update_metadata
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
@@ -47,6 +47,7 @@ class Follower:
     warehouse: WarehouseResource
     instance: dg.DagsterInstance
     echo: Echo
+    _models: tuple[Model, ...] = field(init=False)
     _unreported: dict[str, tuple[Model, Update]] = field(default_factory=dict)
     _told: dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, float]] = field(default_factory=dict)
     _tried: list[object] = field(default_factory=list)
@@ -59,6 +60,10 @@ class Follower:
     def stop(self) -> None:
         """Let `run` end after what it is at; a signal's handler may call this."""
         self._is_stopping = True
+
+    def __post_init__(self) -> None:
+        """Know the tables that landed files are for."""
+        self._models = load_models(self.warehouse.sql)
 
     def run(self) -> None:
         """Go on until `stop` or an interrupt; what is not reported yet is reported then."""
@@ -120,7 +125,7 @@ class Follower:
             self._tell(evaluation)
 
     def _load(self) -> None:
-        fresh = list_fresh(self.warehouse)
+        fresh = list_fresh(self.warehouse, self._models)
         if not fresh or fresh == self._tried:
             return
         started_s = time.monotonic()
@@ -140,7 +145,7 @@ class Follower:
             self.echo(str(error))
             return
         # files that could not be read are still fresh; they are tried again when something else lands
-        self._tried = list(list_fresh(self.warehouse))
+        self._tried = list(list_fresh(self.warehouse, self._models))
         deliveries = updates["events"].rows_read
         self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
 

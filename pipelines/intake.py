@@ -4,13 +4,18 @@ A folder of a day is marked once all its files are in; as long as the mark holds
 file is read belongs to `pipelines.sources`, and how it is entered to `pipelines.ledger`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 import duckdb
 
 from connector.landing import LandedFile, Landing
+
+_BY_ALL = """
+    select {columns} from {ledger} where list_contains($tables, model)
+    group by all having count(distinct model) = len($tables)
+"""
 
 
 @dataclass(frozen=True)
@@ -22,22 +27,19 @@ class Intake:
 
 
 def look_for_files(
-    connection: duckdb.DuckDBPyConnection, landing: Landing, zone: str, table: str | None = None
+    connection: duckdb.DuckDBPyConnection, landing: Landing, zone: str, tables: Collection[str]
 ) -> Intake:
-    """What of a zone a table has not taken in, or any table if none is named."""
-    is_tables = "model = coalesce($table, model)"
-    seen = connection.execute(f"select distinct day, mark from ops.days where {is_tables}", {"table": table})
-    done = set(seen.fetchall())
+    """What of a zone any of the tables that load from it has not taken in."""
+    asked = {"tables": list(tables)}
+    done = set(connection.execute(_BY_ALL.format(columns="day, mark", ledger="ops.days"), asked).fetchall())
     files: list[LandedFile] = []
     marks: dict[str, str] = {}
     for day in landing.list_days(zone):
         mark = _mark(landing.list_stored(day))
         if (day, mark) in done:
             continue
-        rows = connection.execute(
-            f"select path from ops.loads where day = $day and {is_tables}", {"day": day, "table": table}
-        ).fetchall()
-        taken = {path for (path,) in rows}
+        paths = _BY_ALL.format(columns="path", ledger="(from ops.loads where day = $day)")
+        taken = {path for (path,) in connection.execute(paths, asked | {"day": day}).fetchall()}
         files += [file for file in landing.list_day(day) if file.path not in taken]
         marks[day] = mark
     return Intake(tuple(files), marks)

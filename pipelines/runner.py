@@ -12,7 +12,7 @@ import duckdb
 
 from pipelines.audit import assertions, run_check
 from pipelines.ledger import Ledger, columns_of, create_empty, quoted
-from pipelines.models import CHANGED, EXISTING, Check, Model
+from pipelines.models import CHANGED, EXISTING, Check, Model, relations_in
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Runner:
     def stands(self, model: Model) -> bool:
         """Whether the table of `model` is there."""
         return model.table in self.ledger.fingerprints()
+
+    def can_run(self, check: Check) -> bool:
+        """Whether every table that `check` reads is there; one materialised alone may stand before others."""
+        read = relations_in(check.sql, check.name) & {model.table for model in self._models}
+        return read <= self.ledger.fingerprints().keys()
 
     def refresh(self, model: Model) -> Outcome:
         """Bring a table up to date with the tables it reads.
@@ -169,7 +174,7 @@ class Runner:
 
     def _outcome(self, model: Model, added: int, replaced: int) -> Outcome:
         for check in self._checks:
-            if check.model == model.table:
+            if check.model == model.table and self.can_run(check):
                 run_check(self._sql, model, check)
         return Outcome(added, replaced, self._count(model.table))
 

@@ -19,7 +19,7 @@ from pipelines.intake import look_for_files
 from pipelines.models import Model
 from pipelines.resources import WarehouseResource
 from pipelines.retention import forget_old_records
-from pipelines.sources import SOURCES, source_of, zone_of
+from pipelines.sources import source_of, zone_of
 from pipelines.warehouse import NothingPublishedError
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
@@ -54,7 +54,7 @@ def landing_sensor(job_name: str, models: Sequence[Model]) -> dg.SensorDefinitio
     def new_landed_files(
         context: dg.SensorEvaluationContext, warehouse: WarehouseResource
     ) -> dg.RunRequest | dg.SkipReason:
-        fresh = list_fresh(warehouse)
+        fresh = list_fresh(warehouse, models)
         if not fresh:
             return dg.SkipReason("Nothing landed that is not published.")
         if warehouse.is_being_written() or _is_starting(context.instance, job_name):
@@ -115,15 +115,19 @@ def retention_sensor() -> dg.SensorDefinition:
     return old_records
 
 
-def list_fresh(warehouse: WarehouseResource) -> list[LandedFile]:
-    """The landed files that the published warehouse has not taken in."""
+def list_fresh(warehouse: WarehouseResource, models: Sequence[Model]) -> list[LandedFile]:
+    """The landed files that any table of the published warehouse has not taken in."""
     landing = warehouse.landing
-    zones = dict.fromkeys(source.zone for source in SOURCES)
+    zones: dict[str, list[str]] = {}
+    for model in models:
+        if source := source_of(model):
+            zones.setdefault(source.zone, []).append(model.table)
     try:
         with warehouse.read() as connection:
-            return [file for zone in zones for file in look_for_files(connection, landing, zone).files]
+            intakes = [look_for_files(connection, landing, zone, tables) for zone, tables in zones.items()]
     except NothingPublishedError:
         return [file for zone in zones for file in landing.list_files(zone)]
+    return [file for intake in intakes for file in intake.files]
 
 
 def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[str]:

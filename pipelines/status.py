@@ -4,6 +4,7 @@ from pathlib import Path
 
 from connector.segment import SEGMENT_SUFFIX
 from connector.settings import Settings
+from pipelines.models import load_models
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import list_fresh
 
@@ -17,7 +18,7 @@ def read_status(settings: Settings) -> dict[str, object]:
     warehouse = WarehouseResource.from_settings(settings)
     return {
         **warehouse.status(),
-        "landed_files_to_load": len(list_fresh(warehouse)),
+        "landed_files_to_load": len(list_fresh(warehouse, load_models(warehouse.sql))),
         "journal_bytes": sum(path.stat().st_size for path in _segments(settings.data_dir)),
     }
 

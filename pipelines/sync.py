@@ -99,7 +99,7 @@ class Sync:
         source = source_of(model)
         if source is None:
             return self._tell(model, self._runner.refresh(model))
-        intake = look_for_files(self._file.connection, self._landing, source.zone, model.table)
+        intake = look_for_files(self._file.connection, self._landing, source.zone, [model.table])
         update = self._load(model, source, intake.files)
         if intake.marks and not update.unreadable:
             self._runner.ledger.add_days(model, intake.marks)
@@ -107,7 +107,8 @@ class Sync:
 
     def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
         """What those of `checks` that keep nothing from being published find in the table of `model`."""
-        return inspect(self._file.connection, model, checks)
+        about_it = [check for check in checks if check.model == model.table and self._runner.can_run(check)]
+        return inspect(self._file.connection, model, about_it)
 
     def facts(self, model: Model, as_of: datetime) -> TableFacts:
         """What the table of `model` tells of itself as of `as_of`."""
@@ -124,8 +125,8 @@ class Sync:
         Raises:
             AuditError: A table that was not there yet could not be built; nothing is shown.
         """
-        if self._published.paths and any(model.table not in self._updated for model in self._models):
-            self.follow_published()
+        if any(model.table not in self._updated for model in self._models):
+            self.follow_published()  # also where it lacks nothing: no table is shown behind one that it reads
         self._build_missing({model.table for model in self._models})
         make_views(self._file.connection)
         status = read_query(self._folder, "pipeline_status")

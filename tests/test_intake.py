@@ -3,13 +3,14 @@
 from datetime import date
 from pathlib import Path
 
-from warehousing import NOON_US, DataFolder, bodies_of
+from warehousing import NOON, NOON_US, DataFolder, bodies_of
 
 from connector.compaction import compact
 from connector.landing import EVENTS_ZONE
 from connector.schemas import EVENT_SCHEMA
 from connector.simulator import World
 from pipelines.intake import Intake, look_for_files
+from pipelines.sync import open_sync
 
 DAY_US = 86_400_000_000
 
@@ -17,7 +18,7 @@ DAY_US = 86_400_000_000
 def intake(folder: DataFolder) -> Intake:
     """What the published events lack."""
     with folder.warehouse.read() as connection:
-        return look_for_files(connection, folder.landing, EVENTS_ZONE, "events")
+        return look_for_files(connection, folder.landing, EVENTS_ZONE, ["events", "quarantine"])
 
 
 def landed(tmp_path: Path) -> DataFolder:
@@ -42,6 +43,16 @@ def test_a_late_file_of_an_old_day_is_found_alone(tmp_path: Path) -> None:
     assert len(found.files) == len(found.marks) == 1
     folder.sync()
     assert intake(folder) == Intake((), {})
+
+
+def test_a_file_that_one_of_two_tables_took_in_is_still_to_be_taken_in(tmp_path: Path) -> None:
+    """As when somebody materialised a single table: the sensor must see what the other lacks."""
+    folder = landed(tmp_path)
+    folder.land(bodies_of(World.build(calls=1)), received_at_us=NOON_US)
+    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
+        sync.update(next(model for model in sync.models if model.table == "quarantine"))
+        sync.publish(NOON)
+    assert len(intake(folder).files) == 1
 
 
 def test_a_day_with_a_file_that_cannot_be_read_stays_open(tmp_path: Path) -> None:
