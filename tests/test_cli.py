@@ -17,12 +17,9 @@ from dotenv import dotenv_values
 from oracle import STARTED
 from warehousing import DataFolder, body
 
-<<<<<<< HEAD
-from pipelines.home import ensure_home
-=======
 from pipelines.cli import Commands
+from pipelines.home import ensure_home
 from pipelines.models import ModelError
->>>>>>> 9e1a1c3 (Tell a mistake in somebody's model in one line, and go on following)
 
 
 @pytest.fixture
