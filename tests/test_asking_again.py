@@ -9,8 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from commanding import Run
-from pydantic import SecretStr
-from warehousing import NOON, DataFolder, bodies_of, dagster_instance
+from warehousing import NOON, DataFolder, bodies_of, dagster_instance, settings_for
 
 from connector import client as client_module
 from connector.landing import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE
@@ -38,11 +37,6 @@ def folder(tmp_path: Path) -> DataFolder:
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dagster_instance(tmp_path) as instance:
         yield instance
-
-
-def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
-    key = SecretStr(api.api_key)
-    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)
 
 
 def warehouse_of(folder: DataFolder) -> WarehouseResource:

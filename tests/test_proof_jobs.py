@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from pydantic import SecretStr
-from warehousing import DataFolder, dagster_instance
+from warehousing import DataFolder, dagster_instance, settings_for
 
 from connector.settings import Settings
 from connector.simulator import ApiServer, World
@@ -44,11 +44,6 @@ def folder(tmp_path: Path) -> DataFolder:
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dagster_instance(tmp_path) as instance:
         yield instance
-
-
-def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
-    key = SecretStr(api.api_key)
-    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)
 
 
 def run_job(

@@ -10,11 +10,13 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import SecretStr
 
 from connector.event import read_envelope
 from connector.landing import EVENTS_ZONE, Landing
 from connector.schemas import ANSWER_SCHEMA, EVENT_SCHEMA
-from connector.simulator import World
+from connector.settings import Settings
+from connector.simulator import ApiServer, World
 from pipelines.audit import Finding, inspect
 from pipelines.home import make_home
 from pipelines.models import Model, load_checks, load_models, sql_folder
@@ -139,3 +141,9 @@ def body(trace_id: str, name: str, call_id: str | None, timestamp_s: float, **pa
             "payload": {key: value for key, value in told.items() if value is not None},
         }
     ).encode()
+
+
+def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
+    """Asks `api` without any limit worth a wait, for this folder."""
+    key = SecretStr(api.api_key)
+    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)
