@@ -172,8 +172,7 @@ class Landing:
         if file.merged is None:
             try:
                 with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
-                    there = [name for name in columns if name in pq.read_schema(source).names]
-                    return pq.read_table(source, columns=there, filters=where)
+                    return _read_parquet(source, columns, where)
             except FileNotFoundError:
                 # It may have been merged since it was listed.
                 day = file.path.rpartition("/")[0]
@@ -234,6 +233,15 @@ _REPETITIVE = [
     *("agent_id", "outcome", "error"),
 ]
 """Columns worth a dictionary. For bodies and ids, each a different one, it costs a tenth of the file."""
+
+
+def _read_parquet(source: pa.NativeFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
+    file = pq.ParquetFile(source, pre_buffer=True)
+    there = [name for name in columns if name in file.schema_arrow.names]
+    if where is not None:
+        return pq.read_table(source, columns=there, filters=where)
+    # `read_table` would put the table together from many small pieces, in up to four times the time.
+    return file.read(columns=there, use_threads=False)
 
 
 def _is_number(field: pa.Field) -> bool:

@@ -5,6 +5,7 @@ The metadata's shape and reading a part back belong here. Which files are merged
 """
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import NamedTuple
 
 import msgspec
@@ -59,6 +60,7 @@ class MergedFiles:
         self._parts: dict[str, list[Part]] = {}
         self._row_group: _RowGroup | None = None
         self._rows: pa.Table | None = None
+        self._reading = Lock()
 
     def parts(self, path: str) -> list[Part]:
         """The parts of a merged file.
@@ -100,7 +102,8 @@ class MergedFiles:
         return pa.concat_tables(slices)
 
     def _read_row_group(self, file: pq.ParquetFile, wanted: _RowGroup) -> pa.Table:
-        if self._rows is None or self._row_group != wanted:
-            self._rows = file.read_row_group(wanted.number, columns=list(wanted.columns))
-            self._row_group = wanted
-        return self._rows
+        with self._reading:  # threads that read parts of one row group read it once
+            if self._rows is None or self._row_group != wanted:
+                self._rows = file.read_row_group(wanted.number, columns=list(wanted.columns))
+                self._row_group = wanted
+            return self._rows

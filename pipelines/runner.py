@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipelines.audit import assertions, run_check
-from pipelines.ledger import Ledger, columns_of, create_empty, quoted
+from pipelines.ledger import Ledger, columns_of, quoted
 from pipelines.models import CHANGED, EXISTING, Check, Model, relations_in
 
 
@@ -94,68 +94,73 @@ class Runner:
         if model.is_incremental:
             self._mark_changed(model, model.upstream)
         self.ledger.create(model)
-        return self._outcome(model, self._fill(model), 0)
+        added = self._insert(model)
+        self._audit(model, model.table)
+        self._tell_readers(model, model.table)
+        return self._outcome(model, added, 0)
 
     def _replace_all(self, model: Model) -> tuple[int, int]:
         """Compute a table whose SELECT knows no changed keys; returns how many rows came and went."""
         removed = self._count(model.table)
         self._tell_readers(model, model.table)
         self._sql.execute(f"delete from {model.table}")
-        self._sql.execute(f"insert into {model.table} by name {model.sql}")
+        added = self._insert(model)
         self._audit(model, model.table)
         self._tell_readers(model, model.table)
-        return self._count(model.table), removed
+        return added, removed
 
     def _replace_keys(self, model: Model) -> tuple[int, int]:
-        """Compute the changed keys' rows and replace those that differ; returns how many came and went."""
-        columns = columns_of(self._sql, f"from {model.table}")
-        names = [quoted(name) for name, _ in columns]
+        """Compute the changed keys' rows in the place of the existing; returns how many differ, new and old.
+
+        The rows go straight into the table: mostly few keys had rows before, and setting the computed ones
+        aside first would be one more copy of each. None of them is taken out again, also where it says what
+        an existing one said, because DuckDB would then write all of them a second time.
+        """
+        names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.table}")]
+        keys, listed = ", ".join(model.keys), ", ".join(["rowid as row_id", *names])
         # By rowid, because a join alone would read every column of every row to find these.
-        found = f"select rowid from {model.table} semi join {CHANGED} using ({', '.join(model.keys)})"
-        rows = f"select rowid as row_id, {', '.join(names)} from {model.table}"
-        existing = self._make(EXISTING, f"{rows} where rowid in ({found})")
-        if not self._count(model.table):
-            return self._fill(model), 0
-        create_empty(self._sql, "temp table computed", columns)
-        ((computed,),) = self._sql.execute(f"insert into computed by name {model.sql}").fetchall()
-        self._audit(model, "computed")
-        unchanged = self._exchange(model, names) if existing else self._append(model)
-        self._sql.execute("drop table computed")  # or it held its memory while the next rows are computed
-        return computed - unchanged, existing - unchanged
+        found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
+        existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
+        computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
+        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
+        added = self._insert(model)
+        self._audit(model, computed)
+        if not existing:
+            self._tell_readers(model, computed)
+            return added, 0
+        unchanged = self._tell_differences(model, names, computed)
+        return added - unchanged, existing - unchanged
 
-    def _append(self, model: Model) -> int:
-        """Put the computed rows beside those that are there: none of them is unchanged."""
-        self._sql.execute(f"insert into {model.table} from computed")
-        self._tell_readers(model, "computed")
-        return 0
-
-    def _exchange(self, model: Model, names: Sequence[str]) -> int:
-        """Put the computed rows in the place of the existing, but for those that are the same: how many."""
-        listed = ", ".join(names)
-        added = f"select {listed} from computed anti join unchanged on computed.rowid = computed_id"
-        removed = "from existing anti join unchanged using (row_id)"
+    def _tell_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
+        """Tell readers of the computed and the existing rows, without those that are both: how many."""
+        self._make("computed", f"from {computed} semi join {EXISTING} using ({', '.join(model.keys)})")
         unchanged = self._find_unchanged(names)
-        self._sql.execute(f"delete from {model.table} where rowid in (select row_id {removed})")
-        self._sql.execute(f"insert into {model.table} {added}")
+        listed = ", ".join(names)
+        added = f"select {listed} from {computed} anti join unchanged on row_id = computed_id"
+        removed = f"select {listed} from {EXISTING} anti join unchanged on row_id = existing_id"
         # Readers that ignore nothing first, because for the others more rows are unchanged.
         for reader in sorted(self._readers(model), key=lambda reader: reader.ignores(model.table)):
             if ignored := {quoted(name) for name in reader.ignores(model.table)}:
                 self._find_unchanged([name for name in names if name not in ignored])
-            self.ledger.add_pending(reader, model, f"({added} union all select {listed} {removed})")
+            self.ledger.add_pending(reader, model, f"({added} union all {removed})")
         return unchanged
 
     def _find_unchanged(self, names: Sequence[str]) -> int:
         """Pair the computed rows with the existing ones that have the same in these columns: how many."""
         same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
-        pairs = f"select computed.rowid as computed_id, row_id from computed join existing on {same}"
-        return self._make("unchanged", pairs)
+        ids = "computed.row_id as computed_id, existing.row_id as existing_id"
+        return self._make("unchanged", f"select {ids} from computed join existing on {same}")
 
-    def _fill(self, model: Model) -> int:
-        """Compute straight into the empty table, without the copy that a replacement needs."""
+    def _insert(self, model: Model) -> int:
         ((added,),) = self._sql.execute(f"insert into {model.table} by name {model.sql}").fetchall()
-        self._audit(model, model.table)
-        self._tell_readers(model, model.table)
         return int(added)
+
+    def _last_rowid(self, table: str) -> int:
+        """Rows that are inserted from now on have higher ones; -1 if there is none yet."""
+        # So many rows have at least one number as high, and DuckDB passes over all rows with lower ones.
+        sql = f"select coalesce(max(rowid), -1) from {table} where rowid >= {self._count(table) - 1}"
+        ((last,),) = self._sql.execute(sql).fetchall()
+        return int(last)
 
     def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
         keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))

@@ -23,9 +23,9 @@ from pipelines.sources import FileCount, Source, chunks_of, read_chunk, source_o
 from pipelines.warehouse import Warehouse, WarehouseFile, is_damage
 from pipelines.wide_views import make_views
 
-# Bounds the memory of a load: landed files hold about five times their size in raw bytes, and sorting and
-# storing these takes several times as much again.
-_CHUNK_BYTES = 48 * 1024 * 1024
+# Bounds the memory of a load: landed files hold about five times their size in raw bytes, and storing these
+# takes as much again. Smaller ones cost time: each leaves a row group that is not full, which DuckDB merges.
+_CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
 
 

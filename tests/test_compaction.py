@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -143,6 +144,20 @@ from connector.landing import Landing
 from connector.schemas import EVENT_SCHEMA
 compact(Landing(sys.argv[1]), "", EVENT_SCHEMA, before=date(2025, 11, 10))
 """
+
+
+def test_threads_that_read_parts_of_one_file_at_once_get_each_its_own(tmp_path: Path) -> None:
+    """A load reads several files at a time, and many of them may lie in the same merged one."""
+    landing = Landing(str(tmp_path))
+    names = [f"{number:03}" for number in range(60)]
+    for start in (0, 30):
+        land(landing, *names[start : start + 30])
+        compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    files = landing.list_files(EVENTS_ZONE)
+    with ThreadPoolExecutor(8) as readers:
+        for _ in range(5):
+            tables = list(readers.map(lambda file: landing.read(file, EVENT_SCHEMA), files))
+            assert [table["body"][0].as_py() for table in tables] == [f"{n} 0".encode() for n in names]
 
 
 def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:

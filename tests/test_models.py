@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from pipelines.models import (
     ModelError,
     load_checks,
-    load_functions,
     load_models,
     read_model,
     relations_in,
@@ -146,26 +144,3 @@ def test_a_model_is_built_anew_when_a_function_that_it_calls_changes(tmp_path: P
         fingerprints.append({model.name: model.fingerprint for model in load_models(tmp_path)})
     assert fingerprints[0]["other"] == fingerprints[1]["other"]
     assert fingerprints[0]["caller"] != fingerprints[1]["caller"]
-
-
-@pytest.mark.parametrize("call_id", ["", "call-1", "0x12", "-1", "1_0", "通話", "ffffffffffffffffffffffff"])
-def test_every_call_id_has_a_number(call_id: str) -> None:
-    """Ids of any shape have one, though only those of Verbex's shape are in order of time."""
-    assert call_hashes(call_id)[0] is not None
-
-
-def test_numbers_of_call_ids_follow_the_second_in_which_they_were_made() -> None:
-    """The later id has the larger number; no id has none."""
-    earlier, later, missing = call_hashes("6910366fffffffffffffffff", "691036700000000000000000", None)
-    assert earlier is not None
-    assert later is not None
-    assert earlier < later
-    assert missing is None
-
-
-def call_hashes(*call_ids: str | None) -> list[int | None]:
-    (function,) = load_functions(sql_folder())
-    with duckdb.connect() as connection:
-        connection.execute(function.definition)
-        rows = connection.execute("select call_hash(unnest(?::varchar[]))", [list(call_ids)]).fetchall()
-    return [number for (number,) in rows]

@@ -12,6 +12,7 @@ from warehousing import NOON, NOON_US, DataFolder, bodies_of, body
 
 from connector.simulator import Truth, World
 from pipelines.models import sql_folder
+from pipelines.rebuilding import compare_with_rebuild
 from pipelines.sources import source_of
 from pipelines.sync import open_sync
 
@@ -157,6 +158,21 @@ def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> No
         sync.publish(NOON)
     assert folder.query("select deliveries from events") == [(2,)]
     assert folder.query("select count(*) from ops.pending_calls") == [(0,)]
+
+
+def test_many_events_come_in_beside_a_few_that_come_again(tmp_path: Path) -> None:
+    """More rows than DuckDB keeps together, two thirds of them new: the tables are those of one load."""
+    folder = DataFolder(tmp_path)
+    told = [body(f"event-{number}", STARTED, f"call-{number // 2}", number) for number in range(210_000)]
+    folder.land(told[:70_000], received_at_us=range(NOON_US, NOON_US + 70_000))
+    folder.sync()
+    folder.land(told[69_000:], received_at_us=range(NOON_US + 80_000, NOON_US + 221_000))
+    folder.sync()
+    told_of = folder.query("select count(*), count(distinct trace_id), sum(deliveries) from events")
+    assert told_of == [(210_000, 210_000, 211_000)]
+    assert folder.query("select count(*), sum(event_count) from calls") == [(105_000, 210_000)]
+    compared = compare_with_rebuild(folder.warehouse, folder.landing, folder.sql)
+    assert [each.table for each in compared if not each.is_equal] == []
 
 
 names = st.sampled_from([STARTED, ENDED, TRANSFERRED, ANALYSED, "CallHandler.Unknown", "Service.New"])

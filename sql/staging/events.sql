@@ -6,7 +6,7 @@
 --
 -- grain: trace_id
 -- keys: trace_hash
--- changed by landed_events: select hash(trace_id) >> 24 as trace_hash
+-- changed by landed_events: select trace_hash(trace_id) as trace_hash
 -- not null: trace_id, event_name, occurred_at, received_at, deliveries, verified_by, body, trace_hash
 -- columns:
 --   trace_id varchar: identity of the event, the same in every redelivery
@@ -24,8 +24,20 @@
 --   body json: the body exactly as received
 --   trace_hash ubigint: hash of trace_id, by which loads find the event
 --   call_hash ubigint: hash of call_id, by which loads find the events of a call; null where that is
-with every_delivery as not materialized (
-    -- read again wherever it is named, which is cheaper than one more copy of every body
+with repeated as (
+    -- Most events are delivered once. Setting the others apart spares carrying every body through a group by.
+    -- `landed_events` is named wherever it is read: a CTE of it, read twice, would be one more copy of every body.
+    select trace_hash
+    from (
+        select trace_hash(trace_id) as trace_hash from landed_events
+        union all
+        select trace_hash from existing
+    )
+    group by trace_hash
+    having count(*) > 1
+),
+
+repeated_deliveries as (
     select
         trace_id,
         event_name,
@@ -34,19 +46,13 @@ with every_delivery as not materialized (
         decode(body) as body,
         1 as deliveries
     from landed_events
+    semi join repeated on trace_hash(trace_id) = trace_hash
 
     union all
 
+    -- each is there because something with its hash has landed
     select trace_id, event_name, received_at, verified_by, body, deliveries
     from existing
-),
-
--- Most events are delivered once. Setting the others apart spares carrying every body through a group by.
-repeated as (
-    select trace_id
-    from every_delivery
-    group by trace_id
-    having count(*) > 1
 ),
 
 -- A total order on what a delivery shows, so that equal receipt times cannot make two loads differ.
@@ -57,27 +63,25 @@ first_deliveries as (
             struct_pack(received_at, body, verified_by, event_name)
         ) as seen,
         sum(deliveries)::bigint as deliveries
-    from every_delivery
-    semi join repeated using (trace_id)
+    from repeated_deliveries
     group by trace_id
 ),
 
 unique_events as (
-    select trace_id, event_name, received_at, verified_by, body, deliveries
-    from every_delivery
-    anti join repeated using (trace_id)
+    select
+        trace_id,
+        event_name,
+        received_at at time zone 'UTC' as received_at,
+        verified_by,
+        decode(body) as body,
+        1 as deliveries
+    from landed_events
+    anti join repeated on trace_hash(trace_id) = trace_hash
 
     union all
 
     select unnest(seen), deliveries
     from first_deliveries
-),
-
--- Time order lets later reads skip most of the table and keeps it small. Fields are read after sorting, so that
--- there is less to sort.
-in_time as (
-    select * from unique_events
-    order by received_at, trace_id
 ),
 
 fields as (
@@ -100,7 +104,7 @@ fields as (
                 '$.payload.timestamp'
             ]
         ) as field
-    from in_time
+    from unique_events
 )
 
 select
@@ -111,13 +115,12 @@ select
     field[3] as agent_id,
     field[4] as status,
     field[5] as reason,
-    -- through decimal, because a double of seconds would already round the microseconds
-    make_timestamp(floor(try_cast(field[6] as decimal(28, 9)) * 1000000)::bigint) as occurred_at,
-    make_timestamp(floor(try_cast(field[7] as decimal(28, 9)) * 1000)::bigint) as announced_at,
+    moment(field[6], 9) as occurred_at,
+    moment(field[7], 6) as announced_at,
     received_at,
     deliveries,
     verified_by,
     body,
-    hash(trace_id) >> 24 as trace_hash,
+    trace_hash(trace_id) as trace_hash,
     call_hash(field[2]) as call_hash
 from fields
