@@ -90,6 +90,8 @@ class Tables:
 
     def _make(self, table: str, *, keys: str, key: str) -> None:
         model: Model = MODELS[table]
+        for function in model.functions:
+            self.sql.execute(function.definition)
         self.sql.execute(f"create or replace temp table changed as {keys}", [key])
         self.sql.execute(f"create or replace table {table} as {model.sql}")
 

@@ -56,26 +56,20 @@ occurrences as (
 
 -- Names seldom repeat, so what it takes to tell them apart is only worked out where they do.
 repeated as (
-    select call_id, position, name, occurrence
+    select call_id, position
     from occurrences
     where occurrence > 1
 ),
 
 names as (
-    select call_id, list(name) as names
+    select call_id, list(name order by position) as names
     from occurrences
     semi join repeated using (call_id)
     group by call_id
 ),
 
--- An item may itself be called "name (2)"; numbers that would repeat a name are left out.
-numbered as (
-    select
-        call_id,
-        position,
-        name || ' (' || list_filter(
-            range(2, 2 + 2 * len(names)), lambda number: not list_contains(names, name || ' (' || number || ')')
-        )[occurrence - 1] || ')' as key
+keys as (
+    select call_id, position, item_key(names, position) as key
     from repeated
     join names using (call_id)
 )
@@ -85,7 +79,7 @@ select
     agent_id,
     position,
     fields.name,
-    coalesce(numbered.key, fields.name, '') as key,
+    coalesce(keys.key, fields.name, '') as key,
     type,
     result,
     -- one NaN or infinity, which are doubles too, would be the sum and the average of a whole dashboard
@@ -101,5 +95,5 @@ select
     try_cast(usage ->> '$.completion_tokens' as bigint) as completion_tokens,
     try_cast(usage ->> '$.total_tokens' as bigint) as total_tokens
 from fields
-left join numbered using (call_id, position)
+left join keys using (call_id, position)
 order by call_id, position

@@ -45,41 +45,18 @@ shapes as (
 ),
 
 places as (
-    select
-        agent_id,
-        seen_at,
-        items,
-        names,
-        unnest(range(1, len(items) + 1)) as position
+    select agent_id, items, names, seen_at, unnest(range(1, len(items) + 1)) as position
     from shapes
-),
-
-repeats as (
-    select
-        agent_id,
-        seen_at,
-        position,
-        names,
-        names[position] as name,
-        len(list_filter(names[:position], lambda other: other = names[position])) as occurrence,
-        items[position].type as type
-    from places
 ),
 
 every_sighting as (
     select
         agent_id,
-        -- as in pca_items
-        case
-            when occurrence = 1 then name
-            else name || ' (' || list_filter(
-                range(2, 2 + 2 * len(names)), lambda number: not list_contains(names, name || ' (' || number || ')')
-            )[occurrence - 1] || ')'
-        end as key,
-        case when type in ('number', 'boolean') then type else 'text' end as type,
+        item_key(names, position) as key,
+        case when items[position].type in ('number', 'boolean') then items[position].type else 'text' end as type,
         seen_at as first_seen_at,
         position
-    from repeats
+    from places
 
     union all
 
