@@ -93,7 +93,7 @@ def test_an_env_file_that_can_not_be_written_keeps_nobody_from_syncing(
 def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> None:
     """`sync --full-refresh` builds every table anew from landing."""
     folder.land([body("a", STARTED, "call", 0)])
-    run("sync")
+    folder.sync()
     before = folder.tables()
     done = run("sync", "--full-refresh")
     assert "Loaded 1 deliveries from 1 files" in done.stdout

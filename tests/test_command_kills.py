@@ -136,7 +136,7 @@ async def test_many_kills_leave_tables_that_a_rebuild_gives(
 
 
 @pytest.mark.parametrize(
-    "commands", [[SYNC, SYNC], pytest.param([SYNC, LOAD_JOB, SYNC, LOAD_JOB], marks=pytest.mark.slow)]
+    "commands", [[SYNC], pytest.param([SYNC, LOAD_JOB, SYNC, LOAD_JOB], marks=pytest.mark.slow)]
 )
 async def test_syncs_dagster_and_follow_mode_share_one_folder(
     tmp_path: Path, commands: list[list[str]]
