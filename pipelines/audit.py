@@ -62,15 +62,12 @@ def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check)
         ModelError: Its SQL can't be run.
     """
     try:
-        connection.execute(f"create or replace temp table found as {check.sql}")
+        made = connection.execute(f"create or replace temp table found as {check.sql}")
     except duckdb.Error as error:
         raise ModelError(f"The check {check.name} on {model.table} can't be run: {error}") from error
-    (row_count,) = connection.execute("select count(*) from found").fetchall()[0]
-    sample = connection.execute(f"from found limit {_SAMPLE_ROWS}")
-    columns = tuple(column for column, *_ in sample.description or ())
-    finding = Finding(
-        check.name, check.description, check.is_blocking, row_count, columns, tuple(sample.fetchall())
-    )
+    ((row_count,),) = made.fetchall()
+    columns, rows = _sample(connection) if row_count else ((), ())
+    finding = Finding(check.name, check.description, check.is_blocking, row_count, columns, rows)
     if finding.row_count and finding.is_blocking:
         raise AuditError(model, finding)
     return finding
@@ -88,6 +85,11 @@ def inspect(
         for check in checks
         if check.model == model.table and not check.is_blocking
     )
+
+
+def _sample(connection: duckdb.DuckDBPyConnection) -> tuple[tuple[str, ...], tuple[tuple[object, ...], ...]]:
+    sample = connection.execute(f"from found limit {_SAMPLE_ROWS}")
+    return tuple(column for column, *_ in sample.description or ()), tuple(sample.fetchall())
 
 
 def _promises(model: Model, rows: str) -> Iterator[tuple[str, str, str]]:

@@ -52,6 +52,7 @@ class Ledger:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._sql = connection
+        self._fingerprints: dict[str, str] | None = None
         self._sql.execute("create schema if not exists ops")
         self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
         self._sql.execute(
@@ -62,7 +63,16 @@ class Ledger:
 
     def fingerprints(self) -> dict[str, str]:
         """The tables that stand, and the fingerprint each was built from."""
-        return dict(self._sql.execute("select model, fingerprint from ops.models").fetchall())
+        if self._fingerprints is None:  # asked for hundreds of times in a sync
+            self._fingerprints = dict(
+                self._sql.execute("select model, fingerprint from ops.models").fetchall()
+            )
+        return self._fingerprints
+
+    def roll_back(self) -> None:
+        """Undo the caller's transaction."""
+        self._sql.execute("rollback")
+        self._fingerprints = None
 
     def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
         """Enter landed files, each as path and row count."""
@@ -92,6 +102,7 @@ class Ledger:
         keys = [(key, types[key]) for key in model.keys] if model.is_incremental else [("stale", "boolean")]
         create_empty(self._sql, f"table {_pending(model.table)}", keys)
         self._sql.execute("insert into ops.models values (?, ?)", [model.table, model.fingerprint])
+        self._fingerprints = None
         self._comment(model)
 
     def drop(self, table: str) -> None:
@@ -101,6 +112,7 @@ class Ledger:
         self._sql.execute("delete from ops.models where model = ?", [table])
         self._sql.execute("delete from ops.loads where model = ?", [table])
         self._sql.execute("delete from ops.days where model = ?", [table])
+        self._fingerprints = None
 
     def add_pending(self, reader: Model, upstream: Model, rows: str) -> None:
         """Leave for `reader` the keys that changed `rows` of `upstream` mean to it."""

@@ -204,6 +204,6 @@ class Runner:
         try:
             yield
         except BaseException:
-            self._sql.execute("rollback")
+            self.ledger.roll_back()
             raise
         self._sql.execute("commit")

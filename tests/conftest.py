@@ -12,6 +12,11 @@ from commanding import Run
 from connector.simulator import ApiServer, World
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, because many tests wait for processes that they have started."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture
 async def api() -> AsyncIterator[ApiServer]:
     """A simulated Verbex API with 30 calls, without faults; `api.world` and `api.faults` are at hand."""
