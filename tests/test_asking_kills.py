@@ -228,11 +228,6 @@ async def test_a_backfill_that_is_killed_ends_as_if_undisturbed(tmp_path: Path) 
     await backfill_killed(tmp_path, kills=1, seed=1)
 
 
-async def test_a_sync_that_is_killed_asks_nothing_stored_again(tmp_path: Path) -> None:
-    """After SIGKILLs at random moments of its asking and loading every answer is there, once."""
-    await sync_killed(tmp_path, kills=1, seed=2)
-
-
 async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C while it asks: exit code 1, a line, no trace; days read seconds before are landed."""
     async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:

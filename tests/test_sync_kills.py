@@ -127,14 +127,13 @@ def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
     assert len(list((tmp_path / "warehouse").glob("*.duckdb"))) <= 3
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_few_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path, seed: int) -> None:
+def test_a_few_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path) -> None:
     """SIGKILL at random steps while files land: readers see whole tables, the next sync mends the rest."""
-    survive(tmp_path, kills=3, seed=seed)
+    survive(tmp_path, kills=4, seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 7))
+@pytest.mark.parametrize("seed", range(2, 6))
 def test_many_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path, seed: int) -> None:
     """The same, 48 times in all, each one a different moment."""
     survive(tmp_path, kills=12, seed=seed)
