@@ -13,6 +13,7 @@ wait to be computed anew: what a refresh needs to know, and nothing of how it co
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,9 +71,10 @@ class Ledger:
         return self._fingerprints
 
     def roll_back(self) -> None:
-        """Undo the caller's transaction."""
-        self._sql.execute("rollback")
+        """Undo the caller's transaction; one whose commit failed is undone already."""
         self._fingerprints = None
+        with suppress(duckdb.TransactionException):
+            self._sql.execute("rollback")
 
     def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
         """Enter landed files, each as path and row count."""

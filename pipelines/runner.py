@@ -122,9 +122,9 @@ class Runner:
         found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
         existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
         computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
-        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
         added = self._insert(model)
-        self._audit(model, computed)
+        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
+        self._audit(model, f"(select * exclude (row_id) from {computed})")
         if not existing:
             self._tell_readers(model, computed)
             return added, 0
@@ -203,7 +203,7 @@ class Runner:
         self._sql.execute("begin")
         try:
             yield
+            self._sql.execute("commit")
         except BaseException:
             self.ledger.roll_back()
             raise
-        self._sql.execute("commit")

@@ -50,9 +50,18 @@ def test_a_moment_is_cut_to_the_microsecond_and_never_rounded(
     connection: duckdb.DuckDBPyConnection, seconds: Decimal, digits: int
 ) -> None:
     """As far as the nanosecond, and to the last year that is let in."""
-    told = seconds if digits == 9 else (seconds * 1000).quantize(Decimal("0.000001"))
     microseconds = int((seconds * 1_000_000).to_integral_value(ROUND_FLOOR))
+    told = seconds.scaleb(9 - digits)
     assert moment(connection, f"{told:f}", digits) == EPOCH + timedelta(microseconds=microseconds)
+
+
+@given(milliseconds=st.decimals(0, YEAR_10000_S, places=9))
+def test_milliseconds_are_cut_however_many_digits_they_have(
+    connection: duckdb.DuckDBPyConnection, milliseconds: Decimal
+) -> None:
+    """Nor is the nanosecond rounded, which could carry into the microsecond."""
+    microseconds = int((milliseconds * 1000).to_integral_value(ROUND_FLOOR))
+    assert moment(connection, f"{milliseconds:f}", 6) == EPOCH + timedelta(microseconds=microseconds)
 
 
 @pytest.mark.parametrize(
