@@ -1,7 +1,7 @@
 """The receiver as a process: sockets, signals, clock and randomness enter here, and it ends well.
 
-Wiring belongs here. What a request is answered is `connector.receiver`'s to say; several processes on
-one port are `connector.workers`'s.
+Wiring belongs here. What a request is answered is `connector.receiver.handler`'s to say; several processes on
+one port are `connector.receiver.supervisor`'s.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from connector.auth import Authenticator
-from connector.descriptors import make_room
-from connector.http_server import MAX_CONNECTIONS, Server
-from connector.journal import Journal, JournalLockedError, new_receiver_id
-from connector.landing import Landing
-from connector.logs import log_as_json
-from connector.loop import run
+from connector.journal.group_commit import Journal, JournalLockedError, new_receiver_id
+from connector.journal.seal import Sealer
+from connector.landing.files import Landing
 from connector.metrics import Metrics
-from connector.peers import PeerPolicy
-from connector.receiver import WEBHOOK_PATH, Receiver
-from connector.seal import Sealer
+from connector.receiver.auth import Authenticator
+from connector.receiver.descriptors import make_room
+from connector.receiver.handler import WEBHOOK_PATH, Receiver
+from connector.receiver.peers import PeerPolicy
+from connector.receiver.server import MAX_CONNECTIONS, Server
+from connector.receiver.tls import Certificate
 from connector.settings import Settings, SettingsError, load_settings
-from connector.tls import Certificate
+from connector.system.logs import log_as_json
+from connector.system.loop import run
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def serve(settings: Settings) -> int:
         line = f"{Authenticator.from_settings(settings).describe()}, {_describe_storage(settings)}"
         _load_certificate(settings)
         if settings.workers > 1:
-            from connector.workers import supervise  # it starts processes that import this module
+            from connector.receiver.supervisor import supervise  # it starts processes that import this module
 
             return supervise(settings, lambda url: _say(f"listening on {url}, {line}"))
         return run_worker(settings, Role(0, 1, lambda url: _say(f"listening on {url}, {line}")))

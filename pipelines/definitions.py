@@ -5,16 +5,22 @@ Only putting together belongs here. Tests build the same definitions with other 
 
 import dagster as dg
 
+from connector.fetch.listing import Progress
 from connector.settings import Settings, load_settings
-from connector.sweep import Progress
-from pipelines.assets import LISTED, landed_assets, model_assets, published_asset
-from pipelines.compacting import COMPACT_JOB, COMPACTION, compaction_asset, compaction_schedule
-from pipelines.comparing import AGREEMENT, BACKFILL_JOB, VERIFY_JOB, agreement_asset, proof_schedules
-from pipelines.fetching import ANSWERS, answers_asset
-from pipelines.models import load_checks, load_models
+from pipelines.assets.compacted import COMPACT_JOB, COMPACTION, compaction_asset, compaction_schedule
+from pipelines.assets.tables import LISTED, landed_assets, model_assets, published_asset
+from pipelines.enrichment.fetch import ANSWERS, answers_asset
+from pipelines.models.model import load_checks, load_models
+from pipelines.reconciliation.comparison import (
+    AGREEMENT,
+    BACKFILL_JOB,
+    VERIFY_JOB,
+    agreement_asset,
+    proof_schedules,
+)
+from pipelines.reconciliation.sweep import SWEEP, listed_asset
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import due_sensor, landing_sensor, retention_sensor
-from pipelines.sweeping import SWEEP, listed_asset
 
 LOAD_JOB = "load"
 FETCH_JOB = "fetch"

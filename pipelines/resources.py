@@ -13,14 +13,14 @@ import dagster as dg
 import duckdb
 from pydantic import PrivateAttr
 
-from connector.landing import Landing
+from connector.landing.files import Landing
 from connector.settings import Settings
-from pipelines.audit import Finding, inspect
-from pipelines.facts import TableFacts, look_up
-from pipelines.home import hold_event_log
-from pipelines.models import Check, Model, load_models, sql_folder
-from pipelines.sync import Sync, open_sync
-from pipelines.warehouse import Warehouse, WarehouseBusyError
+from pipelines.instance.home import hold_event_log
+from pipelines.models.model import Check, Model, load_models, sql_folder
+from pipelines.warehouse.audit import Finding, inspect
+from pipelines.warehouse.files import Warehouse, WarehouseBusyError
+from pipelines.warehouse.lag import TableFacts, look_up
+from pipelines.warehouse.session import Sync, open_sync
 
 
 class WarehouseResource(dg.ConfigurableResource[object]):

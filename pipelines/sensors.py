@@ -11,16 +11,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from connector.landing import LandedFile
-from pipelines.assets import PUBLISHED
-from pipelines.due import count_due
-from pipelines.fetching import held_until, is_fetching, told_to_wait
-from pipelines.intake import look_for_files
-from pipelines.models import Model
+from connector.landing.files import LandedFile
+from pipelines.assets.tables import PUBLISHED
+from pipelines.enrichment.due import count_due
+from pipelines.enrichment.fetch import held_until, is_fetching, told_to_wait
+from pipelines.instance.retention import forget_old_records
+from pipelines.models.model import Model
 from pipelines.resources import WarehouseResource
-from pipelines.retention import forget_old_records
-from pipelines.sources import source_of, zone_of
-from pipelines.warehouse import NothingPublishedError
+from pipelines.warehouse.files import NothingPublishedError
+from pipelines.warehouse.intake import look_for_files
+from pipelines.warehouse.sources import source_of, zone_of
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)

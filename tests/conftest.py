@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from commanding import Run
+from support.command import Run
 
-from connector.simulator import ApiServer, World
+from connector.simulator.api import ApiServer
+from connector.simulator.world import World
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from connector.signature import SIGNATURE_HEADER, sign
 from connector.simulator.deliveries import Delivery
 from connector.simulator.events import Event
+from connector.verbex.signature import SIGNATURE_HEADER, sign
 
 MAX_BACKOFF_S = 5.0
 Progress = Callable[[int, int], None]

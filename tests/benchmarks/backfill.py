@@ -18,17 +18,17 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from connector.landing import Landing
+from connector.landing.files import Landing
 from connector.settings import Settings
-from connector.simulator import ApiServer, World
-from connector.simulator.api import DEFAULT_API_KEY
-from pipelines.due import list_due
-from pipelines.models import sql_folder
+from connector.simulator.api import DEFAULT_API_KEY, ApiServer
+from connector.simulator.world import World
+from pipelines.enrichment.due import list_due
+from pipelines.enrichment.span import Span
+from pipelines.models.model import sql_folder
+from pipelines.reconciliation.sweep import sweep_span
 from pipelines.resources import WarehouseResource
-from pipelines.span import Span
-from pipelines.sweeping import sweep_span
-from pipelines.sync import open_sync
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.files import Warehouse
+from pipelines.warehouse.session import open_sync
 
 DAYS = 100
 FIRST, LAST = date(2025, 6, 1), date(2025, 9, 8)

@@ -24,13 +24,14 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from connector.fetch import Due, fetch_due
-from connector.landing import PCA_ZONE, Landing
-from connector.loop import run
-from connector.schemas import ANSWER_SCHEMA
+from connector.fetch.calls import Due, fetch_due
+from connector.landing.files import PCA_ZONE, Landing
+from connector.landing.zones import ANSWER_SCHEMA
 from connector.settings import Settings
-from connector.simulator import ApiServer, Faults, World
-from connector.simulator.api import DEFAULT_API_KEY, LoggedRequest
+from connector.simulator.api import DEFAULT_API_KEY, ApiServer, LoggedRequest
+from connector.simulator.faults import Faults
+from connector.simulator.world import World
+from connector.system.loop import run
 
 CALLS = 10_000
 REPEATS = 3

@@ -26,10 +26,11 @@ LOG = "log"
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from receiving import ReceiverProcess, until  # noqa: E402
+from support.receiver import ReceiverProcess, until  # noqa: E402
 
-from connector.simulator import SendOptions, World, send  # noqa: E402
-from pipelines.home import make_home, own_home  # noqa: E402
+from connector.simulator.sender import SendOptions, send  # noqa: E402
+from connector.simulator.world import World  # noqa: E402
+from pipelines.instance.home import make_home, own_home  # noqa: E402
 
 
 class EndedError(Exception):

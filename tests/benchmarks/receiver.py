@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connector.signature import SIGNATURE_HEADER, sign
+from connector.verbex.signature import SIGNATURE_HEADER, sign
 
 SECRET = "a signing secret"
 RIVALS = Path(__file__).with_name("receiver_rivals.py")

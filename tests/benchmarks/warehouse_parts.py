@@ -177,10 +177,10 @@ def dlt_dicts(landing: Path, target: Path, watch: Stopwatch) -> None:
 def _sync(landing: Path, target: Path, watch: Stopwatch, *, is_full_refresh: bool) -> None:
     from datetime import UTC, datetime
 
-    from connector.landing import Landing
-    from pipelines.models import load_models, sql_folder
-    from pipelines.sync import open_sync
-    from pipelines.warehouse import Warehouse
+    from connector.landing.files import Landing
+    from pipelines.models.model import load_models, sql_folder
+    from pipelines.warehouse.files import Warehouse
+    from pipelines.warehouse.session import open_sync
 
     folder = sql_folder()
     with watch.step("open, catch up"):

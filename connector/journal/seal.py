@@ -1,0 +1,126 @@
+"""Sealing: a closed journal segment becomes Parquet in the landing zone, then goes away.
+
+The order of those two steps and the patience with a landing zone that is away belong here. When a segment is
+closed is `connector.journal.group_commit`'s to say; how a file appears whole is `connector.landing.files`'s.
+
+A segment is removed only after its rows are landed durably. The landed name derives from the segment's,
+so a seal that was killed in between lands the same file again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from connector.journal.group_commit import Journal
+from connector.journal.segment import SegmentReader
+from connector.landing.files import EVENTS_ZONE, LandedFile, Landing
+from connector.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_TICK_S = 1.0
+_LONGEST_WAIT_S = 60.0
+
+
+def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
+    """Land the whole batches of a closed segment, then remove it.
+
+    Returns:
+        The landed files: one for each UTC day of receipt, none if the segment holds no whole batch.
+
+    Raises:
+        OSError: The segment can't be read or the landing zone can't take it; the segment stays.
+    """
+    reader = SegmentReader(path)
+    files = landing.write_batches(
+        reader.batches(), zone=EVENTS_ZONE, name=path.stem, time_column="received_at"
+    )
+    if reader.torn_bytes:
+        logger.warning(
+            "A segment ended in bytes that nobody was promised",
+            extra={"segment": path.name, "torn_bytes": reader.torn_bytes},
+        )
+    path.unlink()
+    return files
+
+
+class Sealer:
+    """Seals the closed segments of a journal while it runs; never in the way of an acknowledgement."""
+
+    def __init__(
+        self, journal: Journal, open_landing: Callable[[], Landing], metrics: Metrics, *, interval_s: float
+    ) -> None:
+        """Prepare.
+
+        Args:
+            journal: Whose segments are to be sealed, left-over ones of earlier runs too.
+            open_landing: Called when there is something to land, again after each failure.
+            metrics: Where to count.
+            interval_s: The journal's own segment age, so that looking more often is of no use.
+        """
+        self._journal = journal
+        self._metrics = metrics
+        self._open_landing = open_landing
+        self._landing: Landing | None = None
+        self._tick_s = min(interval_s, _LONGEST_TICK_S)
+        self._stopping = asyncio.Event()
+        self._failed: set[Path] = set()
+        self.failure: str | None = None
+        """Why the last segment could not be landed; None when it could."""
+
+    async def run(self) -> None:
+        """Seal until `stop`, then once more; a failure is tried again, ever more patiently."""
+        wait_s = self._tick_s
+        while not self._stopping.is_set():
+            has_worked = await self._work()
+            wait_s = self._tick_s if has_worked else min(wait_s * 2, _LONGEST_WAIT_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
+        await self._work()
+
+    def stop(self) -> None:
+        """Let `run` seal what is closed by now and return."""
+        self._stopping.set()
+
+    async def _work(self) -> bool:
+        try:
+            has_worked = await self._seal_all()
+            await self._measure()
+        except Exception as error:  # noqa: BLE001 - with no descriptor left, not even a folder can be listed
+            self._note(error, "The journal can't be looked through; its segments stay")
+            return False
+        return has_worked
+
+    async def _seal_all(self) -> bool:
+        has_sealed = False
+        # What failed before comes last: a segment that can't be read must not keep the others from landing.
+        for path in sorted(await self._journal.closed_segments(), key=self._failed.__contains__):
+            try:
+                await asyncio.to_thread(self._seal, path)
+            except Exception as error:  # noqa: BLE001 - an unreachable store has many faces
+                self._failed.add(path)
+                self._note(error, "A segment can't be landed; it stays", segment=path.name)
+                return has_sealed
+            self._failed.discard(path)
+            self._metrics.sealed.inc()
+            has_sealed = True
+        self.failure = None
+        return True
+
+    def _note(self, error: Exception, message: str, **fields: str) -> None:
+        self._landing, self.failure = None, f"{type(error).__name__}: {error}"
+        self._metrics.seal_failures.inc()
+        logger.error(message, extra=fields | {"error": self.failure})
+
+    async def _measure(self) -> None:
+        unsealed = await self._journal.unsealed()
+        self._metrics.journal_bytes.set(unsealed.size_bytes)
+        self._metrics.unsealed_age_s.set(unsealed.age_s)
+
+    def _seal(self, path: Path) -> None:
+        if self._landing is None:
+            self._landing = self._open_landing()
+        for file in seal_segment(path, self._landing):
+            logger.info("Landed", extra={"path": file.path, "size_bytes": file.size_bytes})

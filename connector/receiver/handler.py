@@ -1,0 +1,196 @@
+"""The receiver's HTTP face: authenticate, store, answer.
+
+Routes, limits on what is read, and the status of each answer belong here. What an event means does not,
+nor how it becomes durable (`connector.journal.group_commit`), nor the process around it (`connector.serve`).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import hdrs, web
+
+from connector.journal.delivery import Delivery
+from connector.journal.group_commit import CannotStoreError, Journal
+from connector.metrics import CONTENT_TYPE, Metrics
+from connector.receiver.acknowledgement import Acknowledgement
+from connector.receiver.auth import AuthenticationError, Authenticator, VerifiedBy
+from connector.receiver.headers import keep_headers
+from connector.receiver.peers import PeerPolicy
+from connector.receiver.problem import Refused, to_response
+from connector.verbex.envelope import read_envelope
+
+WEBHOOK_PATH = "/webhooks/verbex"
+BODY_TIMEOUT_S = 30.0
+MAX_ARRIVING_BYTES = 64 * 1024 * 1024
+"""How much of bodies that are not complete yet is held at once, over all connections."""
+
+_JSON = {hdrs.CONTENT_TYPE: "application/json"}
+
+
+class Receiver:
+    """Answers requests; a 200 leaves only after the delivery's bytes are durable."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        authenticator: Authenticator,
+        metrics: Metrics,
+        *,
+        peers: PeerPolicy = PeerPolicy(),  # noqa: B008 - it is frozen
+        max_body_bytes: int,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            journal: A started journal.
+            authenticator: Who may deliver.
+            metrics: Where to count.
+            peers: From which networks.
+            max_body_bytes: A larger body is refused.
+            clock_ns: UTC, UNIX nanoseconds.
+        """
+        self._journal = journal
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._peers = peers
+        self._max_body_bytes = max_body_bytes
+        self._arriving_bytes = 0
+        self._clock_ns = clock_ns
+        self._gets: dict[str, Callable[[], Awaitable[web.Response]]] = {
+            "/healthz": self._is_alive,
+            "/readyz": self._is_ready,
+            "/metrics": self._render_metrics,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer any request."""
+        try:
+            # What is not written like this may mean it all the same: http://host/webhooks/verbex, %76erbex.
+            if request.raw_path.partition("?")[0] != WEBHOOK_PATH and request.path != WEBHOOK_PATH:
+                return await self._answer_get(request)
+            self._admit(request)
+            if request.content.is_eof():  # as good as always: the body came with the headers
+                body = request.content.read_nowait()
+            else:
+                body = await self._wait_for_body(request)
+            return await self._receive(request, body)
+        except Refused as refused:
+            self._metrics.refused.labels(refused.reason).inc()
+            return to_response(refused)
+
+    def _admit(self, request: web.BaseRequest) -> None:
+        if request.method != "POST":
+            raise _wrong_method("POST")
+        if self._peers.allowed:
+            self._check_peer(request)
+        if not _is_json(request.headers.get(hdrs.CONTENT_TYPE)):
+            detail = "The content type is not JSON; send Content-Type: application/json."
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
+
+    async def _receive(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        now_ns = self._clock_ns()
+        verified_by = self._authenticate(request, body, now_ns)
+        trace_id, event_name, problem = read_envelope(body)
+        headers = keep_headers(request.headers)
+        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, body)
+        try:
+            await self._journal.append(delivery)
+        except CannotStoreError as error:
+            raise _unavailable(str(error)) from None
+        self._metrics.count_stored(verified_by, is_event=problem is None)
+        if problem is None:
+            return Acknowledgement(trace_id, is_last=not request.keep_alive, at_s=now_ns // 1_000_000_000)
+        refused = Refused(HTTPStatus.BAD_REQUEST, "no_event", problem)
+        return to_response(refused, stored=True, traceId=trace_id)
+
+    async def _wait_for_body(self, request: web.BaseRequest) -> bytes:
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._read_slow_body(request)
+        except TimeoutError:
+            detail = f"The body did not arrive within {BODY_TIMEOUT_S:g} s."
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow_body", detail) from None
+        except (web.RequestPayloadError, ConnectionError):
+            detail = "The body broke off before its end; send the whole of it."
+            raise Refused(HTTPStatus.BAD_REQUEST, "broken_body", detail) from None
+
+    async def _read_slow_body(self, request: web.BaseRequest) -> bytes:
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = bytearray()
+        try:
+            while chunk := await request.content.readany():
+                body += chunk
+                self._arriving_bytes += len(chunk)
+                if len(body) > self._max_body_bytes:
+                    raise self._too_large()
+                if self._arriving_bytes > MAX_ARRIVING_BYTES:
+                    raise _unavailable("More bodies are arriving than the receiver may hold.")
+        finally:
+            self._arriving_bytes -= len(body)
+        return bytes(body)
+
+    def _check_peer(self, request: web.BaseRequest) -> None:
+        if not self._peers.is_allowed(request.remote, request.headers.getall("X-Forwarded-For", [])):
+            detail = "Events are not taken from this network (VERBEX_ALLOWED_NETWORKS)."
+            raise Refused(HTTPStatus.FORBIDDEN, "network", detail)
+
+    def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
+        try:
+            return self._authenticator.authenticate(request.headers, body, now_s=now_ns / 1e9)
+        except AuthenticationError as error:
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise Refused(HTTPStatus.UNAUTHORIZED, error.reason, str(error), headers=headers) from None
+
+    async def _answer_get(self, request: web.BaseRequest) -> web.Response:
+        answer = self._gets.get(request.path)
+        if answer is None:
+            detail = f"There is nothing here; events go to POST {WEBHOOK_PATH}."
+            raise Refused(HTTPStatus.NOT_FOUND, "not_found", detail)
+        if request.method not in ("GET", "HEAD"):
+            raise _wrong_method("GET, HEAD")
+        return await answer()
+
+    async def _is_alive(self) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def _is_ready(self) -> web.Response:
+        if not await self._journal.probe():
+            raise _unavailable("The receiver can't store deliveries now; its log says why.")
+        return _json({"status": "ok"})
+
+    async def _render_metrics(self) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _too_large(self) -> Refused:
+        detail = f"The body is larger than {self._max_body_bytes} bytes (VERBEX_MAX_BODY_BYTES)."
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), headers=_JSON)
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: str | None) -> bool:
+    # None says nothing against JSON, and an event is worth more than a header.
+    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _wrong_method(allowed: str) -> Refused:
+    detail = f"Only {allowed} is answered here."
+    return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", detail, headers={"Allow": allowed})
+
+
+def _unavailable(detail: str) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "cannot_store", f"{detail} Try again later.")

@@ -1,0 +1,47 @@
+"""Which networks may deliver: an optional allow-list, correct behind a proxy only when it is named.
+
+Deciding from addresses belongs here; proofs of identity are `connector.receiver.auth`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class PeerPolicy:
+    """The networks that may deliver (all, if none is named), and the proxies that are believed."""
+
+    allowed: tuple[Network, ...] = ()
+    proxies: tuple[Network, ...] = ()
+
+    def is_allowed(self, peer: str | None, forwarded_for: Sequence[str]) -> bool:
+        """Whether the sender may deliver.
+
+        Args:
+            peer: The address at the other end of the connection.
+            forwarded_for: The values of the `X-Forwarded-For` headers in order; only what a named proxy
+                wrote is believed, so what the sender wrote into it itself is not.
+        """
+        if not self.allowed:
+            return True
+        hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
+        address = _parse(peer)
+        while hops and address is not None and _is_in(address, self.proxies):
+            address = _parse(hops.pop())
+        return address is not None and _is_in(address, self.allowed)
+
+
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _parse(text: str | None) -> Address | None:
+    try:
+        address = ip_address(text or "")
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,245 @@
+"""What an answer of the Verbex API means: something, nothing yet, or one of three errors.
+
+Reading an answer belongs here, gently: unknown fields are kept, missing ones tolerated. Asking, and asking
+again, is `connector.verbex.client`'s. That 404 means "not there yet" and that 429 and 5xx pass are
+assumptions: Verbex documents only 422.
+"""
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from connector.verbex.credentials import drop_credentials
+
+_MAX_QUOTE = 200
+_UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+_CALL_FIELDS = {
+    *("_id", "ai_agent_id", "messages", "metadata", "call_status", "call_type"),
+    *("call_start_time", "call_end_time", "call_duration_seconds", "call_finish_reason"),
+}
+_Fields = dict[str, msgspec.Raw]
+_SURFACE = msgspec.json.Decoder(_Fields)
+
+
+class VerbexError(Exception):
+    """The API gave no usable answer. The message says what was asked, what came back and what to do.
+
+    Attributes:
+        http_status: The status of the answer; None if there was none.
+        retry_after_s: How long the API asked us to wait; None if it did not.
+    """
+
+    def __init__(
+        self, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+
+
+class NotAuthorizedError(VerbexError):
+    """The key is missing, wrong or not allowed: no further request can succeed."""
+
+
+class RequestRefusedError(VerbexError):
+    """The API understood and said no: the same request again gets the same answer."""
+
+
+class ApiUnavailableError(VerbexError):
+    """The API or the network failed; later may be better."""
+
+
+class AnswerTooLargeError(VerbexError):
+    """The answer has no end, or none within reason: it was not read on, and nothing of it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why.
+
+    The bytes are those received, but for halves of characters, which become question marks. `fields` are
+    those of `body`, each still as JSON; none if it is no object.
+    """
+
+    http_status: int
+    body: bytes | None
+    reason: str | None = None
+    fields: _Fields = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - any JSON
+        """The JSON of `body`, read anew each time; None if there is nothing.
+
+        Raises:
+            ApiUnavailableError: It holds a number that no machine can.
+        """
+        try:
+            return None if self.body is None else msgspec.json.decode(self.body)
+        except msgspec.ValidationError as error:
+            raise ApiUnavailableError(
+                f"An answer can't be read ({error}); ask again later.", http_status=self.http_status
+            ) from None
+
+
+def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: float | None = None) -> Answer:
+    """Tell what an HTTP answer means.
+
+    Args:
+        asked: What was asked, as error messages name it.
+        http_status: The answer's status.
+        body: The answer's body, decompressed.
+        retry_after_s: What its `Retry-After` asks for.
+
+    Raises:
+        NotAuthorizedError: 401 or 403.
+        RequestRefusedError: Any other status from 300 to 499 that asking again would not change.
+        ApiUnavailableError: 408, 425, 429, 5xx, a body that is no JSON, or an error reported under a 2xx.
+    """
+    if http_status == HTTPStatus.NO_CONTENT:
+        return Answer(http_status, None)
+    try:
+        body, fields = _read_surface(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        _raise_for(asked, http_status, _looks_like(body), retry_after_s)
+        raise ApiUnavailableError(
+            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON; it is asked again later."
+            " If that goes on, see whether a proxy answers in place of VERBEX_API_URL.",
+            http_status=http_status,
+        ) from None
+    status = _status_within(fields, http_status)
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        _raise_for(asked, status, _reason_within(fields), retry_after_s)
+        return Answer(http_status, None, _reason_within(fields))
+    return Answer(http_status, body, fields=fields)
+
+
+def read_pca(answer: Answer) -> Answer:
+    """The same answer if it holds PCA items, wrapped in `data` or bare; else that there are none yet."""
+    if answer.body is None:
+        return answer
+    outer, inner = answer.fields, _fields_within(answer)
+    if bytes(inner.get("items", b""))[:1] == b"[" and bytes(inner.get("available", b"")) != b"false":
+        return answer
+    reason = _reason_within(inner) or _reason_within(outer) or "the answer holds no items"
+    return Answer(answer.http_status, None, reason)
+
+
+def read_call(asked: str, answer: Answer) -> Answer:
+    """The same answer if it has any field of a call; else, if it says so, that there is none yet.
+
+    Raises:
+        ApiUnavailableError: It is JSON, but no call.
+    """
+    if answer.body is None:
+        return answer
+    fields = _fields_within(answer)
+    if fields.keys() & _CALL_FIELDS:
+        return answer
+    reason = _reason_within(fields) or _reason_within(answer.fields)
+    if bytes(fields.get("available", b"")) == b"false":
+        return Answer(answer.http_status, None, reason or "the call is not available")
+    said = f" ({reason})" if reason else ""
+    raise ApiUnavailableError(
+        f"{asked} got JSON that is no call{said}; it is asked again later.", http_status=answer.http_status
+    )
+
+
+def unwrap(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What is inside `{"status": ..., "data": ...}`, or `value` itself if it is not wrapped."""
+    return value["data"] if isinstance(value, dict) and "data" in value else value
+
+
+def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float | None) -> None:
+    said = f" ({reason})" if reason else ""
+    if status in _UNAUTHORIZED:
+        # The reason is not quoted: it could repeat the key.
+        raise NotAuthorizedError(
+            f"{asked} got {status}: Verbex does not accept the API key. Set VERBEX_API_KEY to a key of your"
+            " organization that may read calls and post-call analyses, then run this again.",
+            http_status=status,
+        )
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ApiUnavailableError(
+            f"{asked} got {status}{said}; it is asked again later.",
+            http_status=status,
+            retry_after_s=retry_after_s,
+        )
+    if status >= HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.NOT_FOUND:
+        raise RequestRefusedError(
+            f"{asked} got {status}{said}: asking again won't change that. See if VERBEX_API_URL is right.",
+            http_status=status,
+        )
+
+
+def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
+    """Checks the whole and reads its fields, at a tenth of the cost of reading everything."""
+    try:
+        body.decode()
+        return body, _SURFACE.decode(body)
+    except msgspec.ValidationError:
+        msgspec.json.decode(body)
+        return body, {}
+    except msgspec.DecodeError:
+        if b"\\ud" not in body.lower():
+            raise
+        # Half of an emoji, as `\ud83d`, can be written in JSON, but no text and no database can hold it.
+        mended = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return mended, _fields_of(mended)
+
+
+def _fields_of(value: bytes | msgspec.Raw) -> _Fields:
+    """The fields of a JSON object, each still as JSON; none if it is any other JSON."""
+    try:
+        return _SURFACE.decode(value)
+    except msgspec.ValidationError:
+        return {}
+
+
+def _fields_within(answer: Answer) -> _Fields:
+    """The fields of what is in its `data`, or its own if it is not wrapped."""
+    return _fields_of(answer.fields["data"]) if "data" in answer.fields else answer.fields
+
+
+def _status_within(fields: _Fields, http_status: int) -> int:
+    """The status that counts: an error told inside of a 2xx counts as if it were the answer's own."""
+    if http_status >= HTTPStatus.MULTIPLE_CHOICES:
+        return http_status
+    told = bytes(fields.get("status", b""))
+    if len(told) == 3 and told.isdigit() and told[:1] in (b"4", b"5"):
+        return int(told)
+    is_error = _has(fields, "error") and not _has(fields, "data")
+    return HTTPStatus.BAD_GATEWAY if is_error and not fields.keys() & {"items", "_id"} else http_status
+
+
+def _reason_within(fields: _Fields) -> str | None:
+    for name in ("message", "detail", "error"):
+        if _has(fields, name):
+            return _quote(fields[name])
+    return None
+
+
+def _quote(told: msgspec.Raw) -> str:
+    """What the API says, cut short; it is stored like an answer, so no credential may be in it either."""
+    try:
+        clean = drop_credentials(bytes(told))
+        said = msgspec.json.decode(clean)
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError):
+        return "a reason that can't be read"
+    return (said if isinstance(said, str) else clean.decode())[:_MAX_QUOTE]
+
+
+def _has(fields: _Fields, name: str) -> bool:
+    return bytes(fields.get(name, b"null")) not in (b"null", b"false", b'""', b"0", b"[]", b"{}")
+
+
+def _looks_like(body: bytes) -> str:
+    start = body.lstrip()[:1]
+    if start == b"<":
+        return "an HTML page"
+    if start in (b"{", b"["):
+        return "JSON that is cut short or broken"
+    return f"{len(body)} bytes" if body else "an empty body"

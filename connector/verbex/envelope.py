@@ -1,0 +1,127 @@
+"""The raw event's envelope: as much of a body as the receiver must know, and why a body is no event.
+
+Reading `traceId` and `eventName`, and naming what is wrong, belong here. What an event means does not:
+that is SQL's, so fields nobody asked for and event types nobody has heard of are fine.
+
+Source: the "Webhook Data Format" and "Field Descriptions" of Verbex's webhook page.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connector.landing.zones import EVENT_SCHEMA
+
+MAX_DEPTH = 100
+"""How deep a body may nest. A fixed number, so that it doesn't hang on the interpreter's own limit."""
+
+_YEAR_10000_S = 253_402_300_800
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, lt=_YEAR_10000_S)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, lt=_YEAR_10000_S * 1000)]
+
+
+class Envelope(NamedTuple):
+    """What the receiver knows of a body; `problem` is None for an event, else a sentence on why not."""
+
+    trace_id: str | None
+    event_name: str | None
+    problem: str | None
+
+
+class _Payload(msgspec.Struct, gc=False):
+    call_id: str | None = None
+    agent_id: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    timestamp: _Milliseconds | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    traceId: _Text  # noqa: N815 - the sender's name
+    eventName: _Text  # noqa: N815
+    timestamp: _Seconds
+    organizationId: str | None = None  # noqa: N815
+    payload: _Payload | None = None
+
+
+class _Names(msgspec.Struct):
+    traceId: Any = None  # noqa: N815
+    eventName: Any = None  # noqa: N815
+
+
+_decode_event: Callable[[bytes], _Event] = msgspec.json.Decoder(_Event).decode
+_decode_names: Callable[[bytes], _Names] = msgspec.json.Decoder(_Names).decode
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Read a body as a Verbex event; never raises, whatever the bytes are."""
+    try:
+        body.decode()  # msgspec passes over the text of fields it doesn't know
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            _refuse_depth(body)
+        event = _decode_event(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _explain(body, error)
+    return Envelope(event.traceId, event.eventName, None)
+
+
+def reread(table: pa.Table) -> pa.Table:
+    """Read once more the bodies of the rows that carry a problem, with the reader as it is today.
+
+    So a rebuild replays the quarantine: once the reader learns to read a body, its row becomes an event.
+
+    Args:
+        table: Landed deliveries, of `EVENT_SCHEMA`.
+
+    Returns:
+        The same rows in the same order; only `trace_id`, `event_name` and `problem` may differ.
+    """
+    is_problem = pc.is_valid(table["problem"])
+    again = [read_envelope(body.as_py()) for body in table["body"].filter(is_problem)]
+    for position, name in enumerate(Envelope._fields):
+        values = pa.array([envelope[position] for envelope in again], pa.string())
+        index = table.schema.get_field_index(name)
+        replaced = pc.replace_with_mask(table[name].combine_chunks(), is_problem.combine_chunks(), values)
+        table = table.set_column(index, EVENT_SCHEMA.field(name), replaced)
+    return table
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _refuse_depth(body: bytes) -> None:
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0) > MAX_DEPTH:
+        raise msgspec.DecodeError(f"it nests deeper than {MAX_DEPTH} levels")
+
+
+def _explain(body: bytes, error: Exception) -> Envelope:
+    if body.startswith(b"\x1f\x8b"):
+        return Envelope(None, None, "The body is compressed by gzip; it must be sent as plain JSON.")
+    if isinstance(error, UnicodeDecodeError):
+        return Envelope(None, None, f"The body is not UTF-8 text (byte {error.start}).")
+    if not isinstance(error, msgspec.ValidationError):
+        what = "it is empty" if not body.strip() else str(error)
+        return Envelope(None, None, f"The body is not JSON that can be read: {what}.")
+    names = _read_names(body)
+    problem = f"The body is JSON but not a Verbex event: {error}."
+    return Envelope(_text_or_none(names.traceId), _text_or_none(names.eventName), problem)
+
+
+def _read_names(body: bytes) -> _Names:
+    try:
+        return _decode_names(body)
+    except msgspec.MsgspecError:
+        return _Names()
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,118 @@
+"""What Dagster shows of a table: its columns, what an update did to it, and what its checks found.
+
+Only shapes belong here, the same for a run of a job and for what follow mode reports by itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.models.model import Check, Column, Model
+from pipelines.warehouse.audit import Finding, assertions
+from pipelines.warehouse.lag import TableFacts
+from pipelines.warehouse.session import Update
+from pipelines.warehouse.sources import source_of
+
+READABLE_CHECK = "landed_files_are_readable"
+
+
+def checks_of(model: Model, checks: Sequence[Check]) -> list[Check]:
+    """The checks that speak of `model`: its header's promises, then those of `sql/checks/`."""
+    return [*assertions(model), *(check for check in checks if check.model == model.table)]
+
+
+def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]:
+    """The checks as Dagster announces them before a run."""
+    specs = [
+        dg.AssetCheckSpec(
+            check.name, asset=model.name, description=check.description, blocking=check.is_blocking
+        )
+        for check in checks
+    ]
+    if source_of(model):
+        text = "Every landed file could be read; one that can't is set aside and tried again."
+        specs.append(dg.AssetCheckSpec(READABLE_CHECK, asset=model.name, description=text))
+    return specs
+
+
+def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """Columns as Dagster shows them."""
+    return dg.TableSchema(
+        [dg.TableColumn(column.name, column.type, column.description) for column in columns]
+    )
+
+
+def update_metadata(model: Model, update: Update, facts: TableFacts) -> dict[str, float | dg.TableSchema]:
+    """Counts of one update and how far the table is behind: numbers, so that Dagster plots them over time.
+
+    The columns too, where no header could tell them before.
+    """
+    metadata: dict[str, float | dg.TableSchema] = {
+        "dagster/row_count": update.row_count,
+        "rows_added": update.rows_added,
+    }
+    if facts.lag_s is not None:
+        metadata["lag_s"] = facts.lag_s
+    if not model.columns:
+        metadata["dagster/column_schema"] = column_schema(facts.columns)
+    if source_of(model):
+        metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
+        metadata["duplicates_removed"] = update.rows_taken - update.rows_added
+    return metadata
+
+
+def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg.MetadataValue | float | str]:
+    """Where readers find the tables, and the facts of `pipeline_status`."""
+    facts = {
+        name: value if isinstance(value, int | float) else str(value)
+        for name, value in status.items()
+        if value is not None
+    }
+    return {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size, **facts}
+
+
+def check_results(
+    model: Model, checks: Sequence[Check], update: Update, findings: Sequence[Finding]
+) -> Iterator[dg.AssetCheckResult]:
+    """What every check of `model` found; without a finding it was blocking and did not fail."""
+    found = {finding.name: finding for finding in findings}
+    for check in checks:
+        nothing = Finding(check.name, check.description, check.is_blocking, 0, (), ())
+        yield finding_result(found.get(check.name, nothing))
+    if source_of(model):
+        yield _readable_result(update)
+
+
+def finding_result(finding: Finding) -> dg.AssetCheckResult:
+    """A finding with a sample of the rows that break the rule, if any do."""
+    sample = {"rows": rows_value(finding.columns, finding.rows)} if finding.rows else {}
+    return dg.AssetCheckResult(
+        passed=finding.row_count == 0,
+        check_name=finding.name,
+        severity=dg.AssetCheckSeverity.ERROR if finding.is_blocking else dg.AssetCheckSeverity.WARN,
+        metadata={"row_count": finding.row_count, **sample},
+    )
+
+
+def rows_value(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.TableMetadataValue:
+    """Rows as a table in Dagster's UI."""
+    records = [
+        dg.TableRecord(
+            {name: "null" if value is None else str(value) for name, value in zip(columns, row, strict=True)}
+        )
+        for row in rows
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
+    return dg.MetadataValue.table(records, schema)
+
+
+def _readable_result(update: Update) -> dg.AssetCheckResult:
+    listed = "\n".join(f"- `{path}`: {reason}" for path, reason in sorted(update.unreadable.items()))
+    files = {"files": dg.MetadataValue.md(listed)} if listed else {}
+    return dg.AssetCheckResult(
+        passed=not update.unreadable,
+        check_name=READABLE_CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"file_count": len(update.unreadable), **files},
+    )

@@ -1,0 +1,38 @@
+"""The table reference, made from the SQL headers: `python -m pipelines.models.reference sql/README.md`."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.models.model import Column, load_models, read_sql_file, sql_folder
+
+_REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
+
+
+def render(folder: Path) -> str:
+    """Every table of `folder` with its description, grain and columns, as Markdown."""
+    models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_models(folder)]
+    status = read_sql_file(folder / "queries" / "pipeline_status.sql")
+    models.append((status.name, status.description, "a single row", status.columns))
+    return "".join(_table(*model) for model in sorted(models))
+
+
+def replace_reference(text: str, folder: Path) -> str:
+    """`text` with the table reference between its two marks made anew."""
+    reference = render(folder)
+    return _REGION.sub(lambda match: f"{match[1]}{reference}{match[2]}", text)
+
+
+def _table(name: str, description: str, grain: str, columns: Iterable[Column]) -> str:
+    summary = description.splitlines()[0]
+    rows = "".join(f"| `{c.name}` | {c.type} | {c.description} |\n" for c in columns)
+    return (
+        f"<details><summary><code>{name}</code>: {summary}</summary>\n\nGrain: {grain}.\n\n"
+        f"| column | type | meaning |\n|---|---|---|\n{rows}\n</details>\n"
+    )
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(replace_reference(path.read_text(encoding="utf-8"), sql_folder()), encoding="utf-8")

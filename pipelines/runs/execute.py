@@ -1,0 +1,140 @@
+"""Dagster's jobs run in this process, for the command line; their runs show in the UI like any other.
+
+Starting a job and telling what it did belongs here. What is printed of it does not.
+"""
+
+import time
+from dataclasses import dataclass, fields
+from typing import Any
+
+import dagster as dg
+
+from pipelines.assets.tables import LISTED
+from pipelines.definitions import FETCH_JOB, LOAD_JOB
+from pipelines.enrichment.fetch import ANSWERS
+from pipelines.enrichment.span import Span
+from pipelines.instance.abandoned import tag_process
+from pipelines.reconciliation.comparison import BACKFILL_JOB, VERIFY_JOB
+from pipelines.reconciliation.sweep import SWEEP, Swept
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailedError(Exception):
+    """A run failed; the message says in which step and why."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: its id, its length, and each asset's metadata by asset name."""
+
+    run_id: str
+    duration_s: float
+    assets: dict[str, dict[str, Any]]
+
+    @property
+    def rows_added(self) -> int:
+        """Rows added over all tables."""
+        return sum(int(metadata.get("rows_added", 0)) for metadata in self.assets.values())
+
+
+def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
+    """Bring what landed into every table and publish.
+
+    Raises:
+        RunFailedError: A step failed; what was published before still stands.
+    """
+    return _run(definitions, LOAD_JOB, instance)
+
+
+def run_fetch(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, *, again: Span | None = None
+) -> RunReport:
+    """Ask Verbex for what is due, and for what was given up in `again`.
+
+    Raises:
+        RunFailedError: Verbex did not accept the key, or landing can't be written.
+    """
+    if again is None:
+        return _run(definitions, FETCH_JOB, instance)
+    return _run(definitions, FETCH_JOB, instance, _of_step(ANSWERS, again, is_asking_again=True))
+
+
+def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
+    """List the span's calls at Verbex, bring the list and all else that landed into the tables, compare.
+
+    Raises:
+        RunFailedError: Verbex can't be asked, or a step failed.
+    """
+    return _run_sweep(definitions, VERIFY_JOB, instance, span)
+
+
+def run_backfill(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
+    """The same, but take what is listed into our tables.
+
+    Raises:
+        RunFailedError: Verbex can't be asked, or a step failed.
+    """
+    return _run_sweep(definitions, BACKFILL_JOB, instance, span)
+
+
+def _run_sweep(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance, span: Span) -> Swept:
+    config = _of_step(SWEEP, span, is_backfill=job_name == BACKFILL_JOB)
+    report = _run(definitions, job_name, instance, config)
+    told = report.assets[LISTED]
+    return Swept(**{count.name: told[count.name] for count in fields(Swept)})
+
+
+def _of_step(step: str, span: Span, **more: object) -> dict[str, Any]:
+    return {"ops": {step: {"config": span.as_config() | more}}}
+
+
+def _run(
+    definitions: dg.Definitions,
+    job_name: str,
+    instance: dg.DagsterInstance,
+    config: dict[str, Any] | None = None,
+) -> RunReport:
+    started_s = time.monotonic()
+    job = definitions.resolve_job_def(job_name)
+    run_config = _QUIET | (config or {})
+    result = job.execute_in_process(
+        instance=instance, run_config=run_config, tags=tag_process(), raise_on_error=False
+    )
+    if _is_interrupted(result):
+        raise KeyboardInterrupt  # which Dagster takes for a failure of the step that was running
+    if not result.success:
+        raise RunFailedError("\n".join(_failures(result)))
+    assets = {
+        event.asset_key.to_user_string(): {
+            name: value.value
+            for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+    return RunReport(result.run_id, time.monotonic() - started_s, assets)
+
+
+def _reason(failure: Any) -> str:  # noqa: ANN401 - Dagster has no public name for its type
+    """What we said ourselves when we gave up, or else the error with its trace."""
+    told = failure.user_failure_data
+    return str(told.description if told and told.description else failure.error_display_string).strip()
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(
+        error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        for error in errors
+    )
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Why steps failed, each reason once: our own in its words, any other with its stack trace."""
+    steps: dict[str, str | None] = {}
+    for event in result.all_events:
+        if event.is_step_failure:
+            steps.setdefault(_reason(event.step_failure_data), event.step_key)
+    told = [f"{step}: {reason}" for reason, step in steps.items()]
+    return told or ["The run failed before its first step; the Dagster UI shows its log."]

@@ -1,0 +1,50 @@
+"""Which landed files a warehouse has not taken in, without looking at the years that it has.
+
+A folder of a day is marked once all its files are in; as long as the mark holds, it is left alone. What of a
+file is read belongs to `pipelines.warehouse.sources`, and how it is entered to `pipelines.warehouse.ledger`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import duckdb
+
+from connector.landing.files import LandedFile, Landing
+
+_BY_ALL = """
+    select {columns} from {ledger} where list_contains($tables, model)
+    group by all having count(distinct model) = len($tables)
+"""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Landed files of a zone that are still to be taken in, and the marks of the days they are in."""
+
+    files: tuple[LandedFile, ...]
+    marks: Mapping[str, str]
+
+
+def look_for_files(
+    connection: duckdb.DuckDBPyConnection, landing: Landing, zone: str, tables: Collection[str]
+) -> Intake:
+    """What of a zone any of the tables that load from it has not taken in."""
+    asked = {"tables": list(tables)}
+    done = set(connection.execute(_BY_ALL.format(columns="day, mark", ledger="ops.days"), asked).fetchall())
+    files: list[LandedFile] = []
+    marks: dict[str, str] = {}
+    for day in landing.list_days(zone):
+        mark = _mark(landing.list_stored(day))
+        if (day, mark) in done:
+            continue
+        paths = _BY_ALL.format(columns="path", ledger="(from ops.loads where day = $day)")
+        taken = {path for (path,) in connection.execute(paths, asked | {"day": day}).fetchall()}
+        files += [file for file in landing.list_day(day) if file.path not in taken]
+        marks[day] = mark
+    return Intake(tuple(files), marks)
+
+
+def _mark(stored: list[LandedFile]) -> str:
+    listed = "\n".join(f"{file.path} {file.size_bytes}" for file in stored)
+    return sha256(listed.encode()).hexdigest()

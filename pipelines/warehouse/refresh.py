@@ -1,0 +1,209 @@
+"""One table brought up to date in one transaction: find the changed keys, compute, audit, replace.
+
+What happens inside a table's transaction belongs here. Which tables are refreshed, in what order and
+in which file does not: `pipelines.warehouse.session`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from pipelines.models.model import CHANGED, EXISTING, Check, Model, relations_in
+from pipelines.warehouse.audit import assertions, run_check
+from pipelines.warehouse.ledger import Ledger, columns_of, quoted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a refresh did to a table; a row that changed counts as one replaced and one added."""
+
+    rows_added: int
+    rows_replaced: int
+    row_count: int
+
+
+class Runner:
+    """Refreshes tables in one open warehouse file, of which it is the only writer."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model], checks: Sequence[Check] = ()
+    ) -> None:
+        self._sql = connection
+        self._models = tuple(models)
+        self._checks = tuple(check for check in checks if check.is_blocking)
+        self.ledger = Ledger(connection)
+        for definition in sorted({each.definition for model in models for each in model.functions}):
+            self._sql.execute(definition)
+        self._forget_outdated()
+
+    def reset(self, models: Sequence[Model]) -> None:
+        """Forget the tables of `models` and of all that reads them, to be built anew from what they read."""
+        outdated = {model.table for model in models}
+        for model in self._models:  # each stands after what it reads, so one pass reaches everything
+            if model.table in outdated or model.upstream & outdated:
+                outdated.add(model.table)
+        with self._transaction():
+            for table in outdated:
+                self.ledger.drop(table)
+
+    def stands(self, model: Model) -> bool:
+        """Whether the table of `model` is there."""
+        return model.table in self.ledger.fingerprints()
+
+    def can_run(self, check: Check) -> bool:
+        """Whether every table that `check` reads is there; one materialised alone may stand before others."""
+        read = relations_in(check.sql, check.name) & {model.table for model in self._models}
+        return read <= self.ledger.fingerprints().keys()
+
+    def refresh(self, model: Model) -> Outcome:
+        """Bring a table up to date with the tables it reads.
+
+        Raises:
+            AuditError: A blocking check failed; nothing was changed.
+        """
+        with self._transaction():
+            if not self.stands(model):
+                return self._build(model)
+            if self.ledger.take_pending(model) == 0:
+                return self._outcome(model, 0, 0)
+            replace = self._replace_keys if model.is_incremental else self._replace_all
+            return self._outcome(model, *replace(model))
+
+    def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Outcome:
+        """Take landed rows into a table; they stand ready in the relation that it loads from.
+
+        Args:
+            model: A model fed by landing.
+            files: Path and row count of each landed file the rows came from, entered in the ledger in
+                the same transaction, so that no file is ever taken in twice.
+
+        Raises:
+            AuditError: A blocking check failed; nothing was changed.
+        """
+        with self._transaction():
+            if not self.stands(model):
+                self.ledger.create(model)
+            self._mark_changed(model, model.upstream)
+            self.ledger.add_loads(model, files)
+            return self._outcome(model, *self._replace_keys(model))
+
+    def _build(self, model: Model) -> Outcome:
+        """Compute every key of a new table."""
+        if model.is_incremental:
+            self._mark_changed(model, model.upstream)
+        self.ledger.create(model)
+        added = self._insert(model)
+        self._audit(model, model.table)
+        self._tell_readers(model, model.table)
+        return self._outcome(model, added, 0)
+
+    def _replace_all(self, model: Model) -> tuple[int, int]:
+        """Compute a table whose SELECT knows no changed keys; returns how many rows came and went."""
+        removed = self._count(model.table)
+        self._tell_readers(model, model.table)
+        self._sql.execute(f"delete from {model.table}")
+        added = self._insert(model)
+        self._audit(model, model.table)
+        self._tell_readers(model, model.table)
+        return added, removed
+
+    def _replace_keys(self, model: Model) -> tuple[int, int]:
+        """Compute the changed keys' rows in the place of the existing; returns how many differ, new and old.
+
+        The rows go straight into the table: mostly few keys had rows before, and setting the computed ones
+        aside first would be one more copy of each. None of them is taken out again, also where it says what
+        an existing one said, because DuckDB would then write all of them a second time.
+        """
+        names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.table}")]
+        keys, listed = ", ".join(model.keys), ", ".join(["rowid as row_id", *names])
+        # By rowid, because a join alone would read every column of every row to find these.
+        found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
+        existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
+        computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
+        added = self._insert(model)
+        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
+        self._audit(model, f"(select * exclude (row_id) from {computed})")
+        if not existing:
+            self._tell_readers(model, computed)
+            return added, 0
+        unchanged = self._tell_differences(model, names, computed)
+        return added - unchanged, existing - unchanged
+
+    def _tell_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
+        """Tell readers of the computed and the existing rows, without those that are both: how many."""
+        self._make("computed", f"from {computed} semi join {EXISTING} using ({', '.join(model.keys)})")
+        unchanged = self._find_unchanged(names)
+        listed = ", ".join(names)
+        added = f"select {listed} from {computed} anti join unchanged on row_id = computed_id"
+        removed = f"select {listed} from {EXISTING} anti join unchanged on row_id = existing_id"
+        # Readers that ignore nothing first, because for the others more rows are unchanged.
+        for reader in sorted(self._readers(model), key=lambda reader: reader.ignores(model.table)):
+            if ignored := {quoted(name) for name in reader.ignores(model.table)}:
+                self._find_unchanged([name for name in names if name not in ignored])
+            self.ledger.add_pending(reader, model, f"({added} union all {removed})")
+        return unchanged
+
+    def _find_unchanged(self, names: Sequence[str]) -> int:
+        """Pair the computed rows with the existing ones that have the same in these columns: how many."""
+        same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
+        ids = "computed.row_id as computed_id, existing.row_id as existing_id"
+        return self._make("unchanged", f"select {ids} from computed join existing on {same}")
+
+    def _insert(self, model: Model) -> int:
+        ((added,),) = self._sql.execute(f"insert into {model.table} by name {model.sql}").fetchall()
+        return int(added)
+
+    def _last_rowid(self, table: str) -> int:
+        """Rows that are inserted from now on have higher ones; -1 if there is none yet."""
+        # So many rows have at least one number as high, and DuckDB passes over all rows with lower ones.
+        sql = f"select coalesce(max(rowid), -1) from {table} where rowid >= {self._count(table) - 1}"
+        ((last,),) = self._sql.execute(sql).fetchall()
+        return int(last)
+
+    def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
+        keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))
+        self._make(CHANGED, keys)
+
+    def _tell_readers(self, model: Model, rows: str) -> None:
+        for reader in self._readers(model):
+            self.ledger.add_pending(reader, model, rows)
+
+    def _readers(self, model: Model) -> list[Model]:
+        return [each for each in self._models if model.table in each.upstream and self.stands(each)]
+
+    def _audit(self, model: Model, rows: str) -> None:
+        for check in assertions(model, rows):
+            run_check(self._sql, model, check)
+
+    def _outcome(self, model: Model, added: int, replaced: int) -> Outcome:
+        for check in self._checks:
+            if check.model == model.table and self.can_run(check):
+                run_check(self._sql, model, check)
+        return Outcome(added, replaced, self._count(model.table))
+
+    def _forget_outdated(self) -> None:
+        """Drop tables whose file is gone, and reset those whose file changed since they were built."""
+        built = self.ledger.fingerprints()
+        for table in built.keys() - {model.table for model in self._models}:
+            self.ledger.drop(table)
+        self.reset([m for m in self._models if built.get(m.table, m.fingerprint) != m.fingerprint])
+
+    def _make(self, name: str, sql: str) -> int:
+        ((count,),) = self._sql.execute(f"create or replace temp table {name} as {sql}").fetchall()
+        return int(count)
+
+    def _count(self, table: str) -> int:
+        ((count,),) = self._sql.execute(f"select count(*) from {table}").fetchall()
+        return int(count)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._sql.execute("begin")
+        try:
+            yield
+            self._sql.execute("commit")
+        except BaseException:
+            self.ledger.roll_back()
+            raise

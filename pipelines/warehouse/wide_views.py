@@ -1,0 +1,36 @@
+"""The wide views of a warehouse file, made as its table `pca_views` describes them.
+
+Making them belongs here. Their names, columns and definitions do not: `sql/marts/pca_views.sql`.
+"""
+
+import duckdb
+
+from pipelines.warehouse.ledger import quoted
+
+SCHEMA = "pca_wide"
+
+
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views that the file lacks, or has by another definition, and drop those described no more.
+
+    `ops.made_views` remembers what was made, so that a sync that changed no column only looks at two small
+    tables.
+    """
+    connection.execute(f"create schema if not exists {SCHEMA}")
+    connection.execute("create table if not exists ops.made_views (view_name varchar, definition varchar)")
+    wanted = connection.execute(
+        "from pca_views anti join ops.made_views using (view_name, definition) select view_name, definition"
+    ).fetchall()
+    surplus = connection.execute(
+        "from ops.made_views anti join pca_views using (view_name) select view_name"
+    ).fetchall()
+    if not wanted and not surplus:
+        return
+    connection.execute("begin")
+    for (name,) in surplus:
+        connection.execute(f"drop view {SCHEMA}.{quoted(name)}")
+    for name, definition in wanted:
+        connection.execute(f"create or replace view {SCHEMA}.{quoted(name)} as {definition}")
+    connection.execute("delete from ops.made_views")
+    connection.execute("insert into ops.made_views select view_name, definition from pca_views")
+    connection.execute("commit")

@@ -1,0 +1,177 @@
+"""`verify` and `backfill` as Dagster's jobs: asked first, loaded then, and what was found is shown."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+from support.data_folder import DataFolder, dagster_instance, settings_for
+
+from connector.settings import Settings
+from connector.simulator.api import ApiServer
+from connector.simulator.world import World
+from pipelines.definitions import FETCH_JOB, build_definitions
+from pipelines.enrichment.fetch import KEY_CHECK, fetch_all
+from pipelines.enrichment.span import Span
+from pipelines.reconciliation import sweep as sweeping
+from pipelines.reconciliation.comparison import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, VERIFY_JOB
+from pipelines.reconciliation.sweep import SWEEP, SweepBusyError, sweep_span
+from pipelines.resources import WarehouseResource
+
+DAY = date(2025, 11, 10)
+HOLD = """
+import sys
+from pathlib import Path
+from connector.system.lock import hold_lock
+with hold_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dagster_instance(tmp_path) as instance:
+        yield instance
+
+
+def run_job(
+    name: str, settings: Settings, instance: dg.DagsterInstance, **config: object
+) -> dg.ExecuteInProcessResult:
+    """A run as the UI starts one; with `config`, of the step that asks."""
+    job = build_definitions(settings, WarehouseResource.from_settings(settings)).resolve_job_def(name)
+    run_config = {"ops": {SWEEP: {"config": config}}} if config else None
+    return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+
+
+def agreement_of(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvaluation, dict[str, Any]]:
+    """The check of a verify run, and the metadata beside it."""
+    [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == AGREEMENT_CHECK]
+    [shown] = result.asset_materializations_for_node(AGREEMENT)
+    return check, {name: value.value for name, value in shown.metadata.items()}
+
+
+async def test_lost_webhooks_fail_the_check_until_a_backfill_and_a_fetch_repaired_them(
+    folder: DataFolder, instance: dg.DagsterInstance
+) -> None:
+    """The check shows the calls that differ; afterwards it passes, and everything is complete."""
+    world = World.build(seed=5, calls=40)
+    folder.land([delivery.event.body for delivery in world.deliveries(losses=0.1)])
+    days = {"since": str(DAY), "until": str(DAY)}
+    async with ApiServer(world) as api:
+        settings = settings_for(folder, api)
+        check, shown = agreement_of(await asyncio.to_thread(run_job, VERIFY_JOB, settings, instance, **days))
+        assert not check.passed
+        rows = check.metadata["rows"]
+        assert isinstance(rows, dg.TableMetadataValue)
+        listed = {record.data["call_id"] for record in rows.records}
+        assert listed == {call_id for (call_id,) in folder.query("select call_id from call_drift")}
+        assert shown["calls_that_differ"] == len(listed)
+        assert 90 < shown["complete_percent"] <= 100
+        for job, config in ((BACKFILL_JOB, days | {"is_backfill": True}), (FETCH_JOB, {})):
+            assert (await asyncio.to_thread(run_job, job, settings, instance, **config)).success
+        check, shown = agreement_of(await asyncio.to_thread(run_job, VERIFY_JOB, settings, instance, **days))
+    assert check.passed
+    assert (shown["calls_that_differ"], shown["complete_percent"]) == (0, 100)
+
+
+async def test_a_run_asks_before_it_loads(
+    folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer
+) -> None:
+    """No step holds the warehouse while Verbex is asked; without any word about days it asks for two."""
+    result = await asyncio.to_thread(run_job, VERIFY_JOB, settings_for(folder, api), instance)
+    assert result.success
+    starts = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_START)
+    assert starts[0].step_key == SWEEP
+    [swept] = result.asset_materializations_for_node(SWEEP)
+    assert swept.metadata["days_read"].value == 2
+
+
+@pytest.mark.parametrize(("since", "until"), [("2025-13-01", ""), ("", "yesterday")])
+def test_a_day_that_is_none_fails_the_run_by_name(
+    folder: DataFolder, instance: dg.DagsterInstance, since: str, until: str
+) -> None:
+    """Nothing is asked, and the failure repeats what was given."""
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=SecretStr("key"))
+    result = run_job(VERIFY_JOB, settings, instance, since=since, until=until)
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert (since or until) in failure.step_failure_data.error_display_string
+
+
+def test_without_a_key_nothing_is_asked_and_the_schedules_stay_off(
+    folder: DataFolder, instance: dg.DagsterInstance
+) -> None:
+    """A run is green and a check says why; the nightly runs are skipped with the reason."""
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    result = run_job(VERIFY_JOB, settings, instance)
+    assert result.success
+    assert not any(one.passed for one in result.get_asset_check_evaluations() if one.check_name == KEY_CHECK)
+    with_key = settings.model_copy(update={"api_key": SecretStr("key")})
+    for name in ("nightly_verify", "nightly_backfill"):
+        assert tick(settings, name, instance).skip_message == (
+            "VERBEX_API_KEY is not set, so Verbex can't be asked."
+        )
+        assert len(tick(with_key, name, instance).run_requests or ()) == 1
+
+
+def tick(settings: Settings, name: str, instance: dg.DagsterInstance) -> Any:  # noqa: ANN401
+    """What a schedule decides."""
+    schedule = build_definitions(settings).resolve_schedule_def(name)
+    with dg.build_schedule_context(instance) as context:
+        return schedule.evaluate_tick(context)
+
+
+def test_a_backfill_run_repairs_unless_told_otherwise() -> None:
+    """The job's own configuration says so; days are those of any other sweep."""
+    definitions = build_definitions(Settings(_env_file=None, api_key=None))
+    preset = definitions.resolve_job_def(BACKFILL_JOB).run_config
+    assert preset == {"ops": {SWEEP: {"config": {"is_backfill": True}}}}
+
+
+async def test_a_second_sweep_steps_back_and_names_who_is_asking(
+    folder: DataFolder, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits first; nothing is asked twice at once, and a fetch is not held up by a sweep."""
+    monkeypatch.setattr(sweeping, "_PATIENCE_S", 0.2)
+    settings = settings_for(folder, api)
+    warehouse = WarehouseResource.from_settings(settings)
+    with holding(folder.path / "sweep.lock") as holder:
+        with pytest.raises(SweepBusyError, match=f"Process {holder} has been listing.*again"):
+            sweep_span(settings, warehouse, Span(DAY, DAY), is_backfill=False)
+        fetch_all(settings, warehouse)
+    assert api.request_count() == 0
+    swept = await asyncio.to_thread(sweep_span, settings, warehouse, Span(DAY, DAY), is_backfill=False)
+    assert swept.calls_listed == 30
+
+
+async def test_days_to_come_are_not_asked_for(folder: DataFolder, api: ApiServer) -> None:
+    """`--until 9999-12-31` is a way to say that there is no end."""
+    settings = settings_for(folder, api)
+    warehouse, span = WarehouseResource.from_settings(settings), Span(datetime.now(UTC).date(), date.max)
+    swept = await asyncio.to_thread(sweep_span, settings, warehouse, span, is_backfill=True)
+    assert 1 <= swept.days_read <= 2  # two around midnight
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[int]:
+    """Another process that holds a lock; its id."""
+    path.parent.mkdir(parents=True)
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process.pid
+        process.kill()

@@ -1,0 +1,92 @@
+"""A wait that Verbex asks for holds for every pass, every process and every kind of answer."""
+
+import asyncio
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+from support.data_folder import DataFolder, bodies_of, dagster_instance
+
+from connector.settings import Settings
+from connector.simulator.api import ApiServer
+from connector.simulator.faults import Faults
+from connector.simulator.world import World
+from connector.verbex.answer import ApiUnavailableError
+from pipelines.definitions import FETCH_JOB
+from pipelines.enrichment.fetch import Fetched, fetch_all, held_until
+from pipelines.enrichment.span import Span
+from pipelines.reconciliation.sweep import sweep_span
+from pipelines.resources import WarehouseResource
+from pipelines.sensors import due_sensor
+
+WORLD = World.build(seed=4, calls=12)
+SPAN = Span(date(2025, 11, 10), date(2025, 11, 10))
+
+
+def warehouse_of(folder: DataFolder) -> WarehouseResource:
+    return WarehouseResource.from_settings(Settings(_env_file=None, data_dir=folder.path))
+
+
+def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
+    return Settings(
+        _env_file=None,
+        data_dir=folder.path,
+        api_url=api.url,
+        api_key=SecretStr(api.api_key),
+        api_rps=10_000,
+        api_concurrency=1,
+    )
+
+
+async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
+    return await asyncio.to_thread(fetch_all, settings_for(folder, api), warehouse_of(folder))
+
+
+async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_path: Path) -> None:
+    """Neither for what else is due in that pass, nor by the next pass, nor by a run that Dagster starts."""
+    folder = DataFolder(tmp_path / "data")
+    folder.land(bodies_of(WORLD))
+    folder.sync()
+    async with ApiServer(WORLD, faults=Faults(too_many=1, retry_after_s=7200)) as api:
+        assert (await fetch(folder, api)).stopped_by
+        assert api.request_count() == 1
+        api.faults = Faults()
+        assert "told us to wait until" in ((await fetch(folder, api)).stopped_by or "")
+        assert api.request_count() == 1
+        with dagster_instance(tmp_path) as instance:
+            resources = {"warehouse": warehouse_of(folder)}
+            with dg.build_sensor_context(instance=instance, resources=resources) as context:
+                told = due_sensor(FETCH_JOB, has_api_key=True)(context)
+        assert isinstance(told, dg.SkipReason)
+        (folder.path / "fetch.hold").write_text(str(time.time() - 1))
+        assert (await fetch(folder, api)).stopped_by is None
+        assert api.request_count() > len(WORLD.calls)
+
+
+async def test_a_wait_told_to_a_sweep_holds_for_all_and_one_told_to_a_fetch_for_a_sweep(
+    tmp_path: Path,
+) -> None:
+    """There is one account; the list of calls is asked of it too."""
+    folder = DataFolder(tmp_path / "data")
+    folder.land(bodies_of(WORLD))
+    folder.sync()
+    async with ApiServer(WORLD, faults=Faults(too_many=1, retry_after_s=7200)) as api:
+        for told in ("got 429", "told us to wait until"):
+            with pytest.raises(ApiUnavailableError, match=told):
+                await asyncio.to_thread(
+                    sweep_span, settings_for(folder, api), warehouse_of(folder), SPAN, is_backfill=False
+                )
+            assert (await fetch(folder, api)).stopped_by
+            assert api.request_count() == 1
+
+
+def test_a_wait_ends_also_when_the_clock_is_put_back(tmp_path: Path) -> None:
+    """No wait is longer than a day, so one that seems to be was noted by another clock."""
+    folder, now = DataFolder(tmp_path / "data"), datetime.now(UTC)
+    folder.path.mkdir(exist_ok=True)
+    for noted, is_held in ((now + timedelta(hours=23), True), (now + timedelta(days=2), False), (now, False)):
+        (folder.path / "fetch.hold").write_text(str(noted.timestamp()))
+        assert (held_until(warehouse_of(folder), now) is not None) is is_held

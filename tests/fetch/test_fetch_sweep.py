@@ -1,0 +1,126 @@
+"""Sweeping Verbex's list of calls into landing: complete, exact at its edges, resumable."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.fetch.listing import SweepSummary, Window, daily_windows, sweep_calls
+from connector.landing.files import LISTED_ZONE, Landing
+from connector.landing.zones import ANSWER_SCHEMA
+from connector.settings import Settings
+from connector.simulator.api import DEFAULT_API_KEY, ApiServer
+from connector.simulator.details import ACCESS_TOKEN_MARK
+from connector.simulator.faults import Faults
+from connector.simulator.world import World
+from connector.verbex import client as client_module
+from connector.verbex.answer import ApiUnavailableError
+
+START = datetime(2025, 11, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(str(tmp_path / "landing"))
+
+
+async def sweep(api: ApiServer, landing: Landing, windows: list[Window]) -> SweepSummary:
+    settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY, api_rps=10_000)
+    return await sweep_calls(
+        windows, settings=settings, landing=landing, rng=random.Random(api.request_count())
+    )
+
+
+def rows_of(landing: Landing, outcome: str) -> list[dict[str, Any]]:
+    files = landing.list_files(LISTED_ZONE)
+    rows = [row for file in files for row in landing.read(file, ANSWER_SCHEMA).to_pylist()]
+    return [row for row in rows if row["outcome"] == outcome]
+
+
+async def test_every_call_of_the_windows_lands_once(landing: Landing) -> None:
+    """Over several days and pages, each call is one row in the API's own words, less its credential."""
+    async with ApiServer(World.build(calls=2500, span_s=3 * 86_400)) as api:
+        summary = await sweep(api, landing, daily_windows(START, START + 4 * DAY))
+        listed = {row["call_id"]: row for row in rows_of(landing, "listed")}
+        assert len(listed) == summary.calls == 2500
+        for call in api.world.calls:
+            details = api.world.details(call)
+            del details["access_token"]
+            assert json.loads(listed[call.call_id]["body"]) == details
+            assert listed[call.call_id]["agent_id"] == call.agent.agent_id
+
+
+async def test_each_window_read_to_its_end_is_on_record(api: ApiServer, landing: Landing) -> None:
+    """The record names the window and how many calls are in it, and comes after them."""
+    agent_id = api.world.agents[0].agent_id
+    await sweep(api, landing, [Window(START, START + DAY, (agent_id,))])
+    [swept] = rows_of(landing, "swept")
+    expected = [call for call in api.world.calls if call.agent.agent_id == agent_id]
+    assert json.loads(swept["body"]) == {
+        "since": "2025-11-10T00:00:00Z",
+        "until": "2025-11-11T00:00:00Z",
+        "agent_ids": [agent_id],
+        "calls": len(expected),
+        "is_backfill": False,
+    }
+    assert {row["call_id"] for row in rows_of(landing, "listed")} == {call.call_id for call in expected}
+    assert swept["sequence"] == len(expected)
+
+
+async def test_the_edges_of_a_window_are_exact(api: ApiServer, landing: Landing) -> None:
+    """A call that starts at `since` is in, one at `until` is not."""
+    first, last = (
+        datetime.fromtimestamp(0, UTC) + timedelta(microseconds=api.world.calls[n].started_us) for n in (4, 9)
+    )
+    await sweep(api, landing, [Window(first, last)])
+    assert [row["call_id"] for row in rows_of(landing, "listed")] == [
+        call.call_id for call in api.world.calls[4:9]
+    ]
+
+
+async def test_a_window_that_fails_is_not_on_record(
+    api: ApiServer, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is told, what was listed before it is landed, and its window counts as unread."""
+    monkeypatch.setattr(client_module, "FIRST_BACKOFF_S", 0.001)
+    windows = daily_windows(START, START + 2 * DAY)
+
+    def fail_later(done: int, _: int) -> None:
+        if done == 1:
+            api.faults = Faults(truncated=1)
+
+    settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY, api_rps=10_000)
+    with pytest.raises(ApiUnavailableError, match="/v1/calls/"):
+        await sweep_calls(
+            windows, settings=settings, landing=landing, rng=random.Random(1), progress=fail_later
+        )
+    assert len(rows_of(landing, "swept")) == 1
+    assert len(rows_of(landing, "listed")) == 30
+
+
+async def test_no_credential_lands(api: ApiServer, landing: Landing, tmp_path: Path) -> None:
+    """The list tells every call's access token; no file has one."""
+    await sweep(api, landing, daily_windows(START, START + DAY))
+    files = [path.read_bytes() for path in tmp_path.rglob("*.parquet")]
+    assert files
+    assert not any(ACCESS_TOKEN_MARK.encode() in content for content in files)
+    assert not any(b"access_token" in row["body"] for row in rows_of(landing, "listed"))
+
+
+@given(
+    since=st.datetimes(datetime(2024, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    length=st.timedeltas(timedelta(0), timedelta(days=40)),
+)
+def test_daily_windows_cover_the_time_without_gap_or_overlap(since: datetime, length: timedelta) -> None:
+    """Each begins where the one before ends, and none spans a UTC midnight."""
+    windows = daily_windows(since, since + length)
+    edges = [since, *(window.until for window in windows)]
+    assert [window.since for window in windows] == edges[:-1]
+    assert edges[-1] == since + length
+    assert all(window.since.date() == (window.until - timedelta(microseconds=1)).date() for window in windows)

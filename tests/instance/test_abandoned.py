@@ -1,0 +1,61 @@
+"""Runs left behind by a process that was killed, and those that are none of our business."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from pipelines.instance.abandoned import fail_abandoned_runs, tag_process
+
+HOST = socket.gethostname()
+EMPTY_JOB = dg.GraphDefinition("empty").to_job()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance of its own."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def status_after(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
+    """What becomes of a started run with these tags."""
+    run = instance.create_run_for_job(EMPTY_JOB, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    fail_abandoned_runs(instance)
+    (run,) = instance.get_runs(dg.RunsFilter(run_ids=[run.run_id]))
+    return run.status
+
+
+def tags_of(process_id: int, host: str = HOST) -> dict[str, str]:
+    return dict.fromkeys(tag_process(), f"{process_id}@{host}")
+
+
+NOT_OURS = {
+    "alive": tags_of(os.getppid()),
+    "another user's": tags_of(1),
+    "on another host": tags_of(os.getppid(), "elsewhere"),
+    "of the daemon": {},
+    "garbage": dict.fromkeys(tag_process(), "?"),
+}
+
+
+def test_a_run_whose_process_is_gone_failed(instance: dg.DagsterInstance) -> None:
+    """As after SIGKILL."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert status_after(instance, tags_of(process.pid)) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_of_a_former_process_with_our_number_failed(instance: dg.DagsterInstance) -> None:
+    """A container's main process has the same number each time."""
+    assert status_after(instance, tag_process()) is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_any_other_run_is_left_alone(instance: dg.DagsterInstance, name: str) -> None:
+    """It may be running."""
+    assert status_after(instance, NOT_OURS[name]) is dg.DagsterRunStatus.STARTED

@@ -1,0 +1,110 @@
+"""The landing zone: a file is there whole or not at all, and reads back as it was written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.receiver import NOON_US, make_delivery
+
+from connector.journal.delivery import Group, to_batch
+from connector.landing.files import EVENTS_ZONE, PCA_ZONE, Landing
+from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
+
+
+def events(*bodies: bytes) -> pa.Table:
+    """One delivery for each body."""
+    return pa.Table.from_batches([to_batch("r", [Group(0, [make_delivery(body) for body in bodies])])])
+
+
+@given(bodies=st.lists(st.binary(), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=30)
+def test_any_body_reads_back_byte_for_byte(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes]
+) -> None:
+    """Parquet keeps what the wire brought."""
+    landing, table = Landing(str(tmp_path_factory.mktemp("landing"))), events(*bodies)
+    (file,) = landing.write(table, zone=EVENTS_ZONE, name="a", time_column="received_at")
+    assert landing.read(file, EVENT_SCHEMA) == table
+
+
+def test_files_of_a_zone_are_listed_by_path_and_zones_do_not_mix(tmp_path: Path) -> None:
+    """Answers live in a folder of their own and are no events."""
+    landing = Landing(str(tmp_path))
+    for name in ("b", "a"):
+        landing.write(events(b""), zone=EVENTS_ZONE, name=name, time_column="received_at")
+    landing.write(events(b""), zone=PCA_ZONE, name="c", time_column="received_at")
+    assert [file.path for file in landing.list_files(EVENTS_ZONE)] == [
+        "date=2025-11-09/a.parquet",
+        "date=2025-11-09/b.parquet",
+    ]
+    assert [file.path for file in landing.list_files(PCA_ZONE)] == ["pca/date=2025-11-09/c.parquet"]
+
+
+def test_a_landing_that_is_not_there_yet_holds_nothing(tmp_path: Path) -> None:
+    """Asking before the first delivery is no error."""
+    assert Landing(str(tmp_path / "nowhere")).list_files(EVENTS_ZONE) == []
+
+
+def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
+    """The file under its temporary name, half written, is nobody's to read."""
+    landing = Landing(str(tmp_path))
+    landing.write(events(b""), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    (tmp_path / "date=2025-11-09" / ".b.parquet.tmp").write_bytes(b"PAR1 half")
+    assert [file.path for file in landing.list_files(EVENTS_ZONE)] == ["date=2025-11-09/a.parquet"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Halves of files would stay for good, and most likely on a disk that is full."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from events(b"a").to_batches()
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        Landing(str(tmp_path)).write_batches(batches(), zone="", name="a", time_column="received_at")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
+    """The error names the file and the columns."""
+    landing = Landing(str(tmp_path))
+    (file,) = landing.write(events(b""), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    with pytest.raises(pa.ArrowInvalid, match=r"a\.parquet lacks the columns .*fetcher_id"):
+        landing.read(file, ANSWER_SCHEMA)
+
+
+def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    """A damaged file is reported, not read as empty."""
+    landing = Landing(str(tmp_path))
+    (file,) = landing.write(events(b"body"), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    path = tmp_path / file.path
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(pa.ArrowInvalid):
+        landing.read(file, EVENT_SCHEMA)
+
+
+def test_landed_files_are_zstd_parquet(tmp_path: Path) -> None:
+    """Any tool reads them, and they are small."""
+    landing = Landing(str(tmp_path))
+    (file,) = landing.write(events(b"body"), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    metadata = pq.ParquetFile(tmp_path / file.path).metadata
+    assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {"ZSTD"}
+    assert file.size_bytes == (tmp_path / file.path).stat().st_size
+
+
+def test_a_row_received_just_before_midnight_is_in_the_day_that_ends(tmp_path: Path) -> None:
+    """Days are UTC days, to the microsecond."""
+    before = NOON_US + 12 * 3_600_000_000 - 1
+    deliveries = [
+        make_delivery(b"late", received_at_us=before),
+        make_delivery(b"early", received_at_us=before + 1),
+    ]
+    table = pa.Table.from_batches([to_batch("r", [Group(0, deliveries)])])
+    landing = Landing(str(tmp_path))
+    late, early = landing.write(table, zone=EVENTS_ZONE, name="a", time_column="received_at")
+    assert landing.read(late, EVENT_SCHEMA)["body"].to_pylist() == [b"late"]
+    assert landing.read(early, EVENT_SCHEMA)["body"].to_pylist() == [b"early"]

@@ -1,0 +1,178 @@
+"""Landing in an object store, against a real S3 API server, which also goes away for a while."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+from support.data_folder import DataFolder, bodies_of
+from support.receiver import ReceiverProcess, landed_rows, make_body, make_delivery, post, until
+
+from connector.journal.delivery import Group, to_batch
+from connector.landing.compaction import compact
+from connector.landing.files import EVENTS_ZONE, Landing
+from connector.landing.zones import EVENT_SCHEMA
+from connector.simulator.world import World
+
+BUCKET = "verbex-events"
+
+
+class ObjectStore:
+    """An S3 API server in a process of its own, with one bucket."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def go_away(self) -> None:
+        """Answer nobody, forget nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def come_back(self) -> None:
+        """Answer again, also what was asked in between."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+async def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    """An empty object store; the environment says where it is, as it would for any S3 client."""
+    command = Path(sys.executable).with_name("moto_server")
+    if not command.exists():
+        pytest.skip("moto[server] is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = start([str(command), "-H", "127.0.0.1", "-p", str(port)], tmp_path / "store.log")
+    for name, value in {"ENDPOINT_URL": url, "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "for-a-test")
+    try:
+        await until(lambda: can_make_bucket(port))
+        yield ObjectStore(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start(command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+    """A process whose output goes into a file."""
+    with log_path.open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def can_make_bucket(port: int) -> bool:
+    """Whether the server was there to make a bucket."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        url = f"http://127.0.0.1:{port}"
+        fs.S3FileSystem(endpoint_override=url, allow_bucket_creation=True).create_dir(BUCKET)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("store")
+def test_a_landing_in_a_bucket_reads_back_what_was_written() -> None:
+    """The same names, the same rows, one file for each day, nothing left aside."""
+    landing = Landing(f"s3://{BUCKET}/landing")
+    assert landing.list_files(EVENTS_ZONE) == []
+    batch = to_batch("r", [Group(0, [make_delivery(b"a"), make_delivery(b"b", received_at_us=0)])])
+    for _ in range(2):
+        files = landing.write_batches([batch], zone=EVENTS_ZONE, name="n", time_column="received_at")
+    assert landing.list_files(EVENTS_ZONE) == sorted(files)
+    assert [file.path for file in sorted(files)] == ["date=1970-01-01/n.parquet", "date=2025-11-09/n.parquet"]
+    assert [row["body"] for row in landed_rows(landing)] == [b"b", b"a"]
+
+
+@pytest.mark.usefixtures("store")
+def test_small_files_in_a_bucket_are_compacted_unnoticed() -> None:
+    """The same listing and rows; the day's folder holds one object."""
+    landing = Landing(f"s3://{BUCKET}/landing")
+    for name in "ab":
+        batch = to_batch(name, [Group(0, [make_delivery(name.encode())])])
+        landing.write_batches([batch], zone=EVENTS_ZONE, name=name, time_column="received_at")
+    before = landing.list_files(EVENTS_ZONE)
+    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=date(2025, 11, 10)) == 2
+    assert landing.list_files(EVENTS_ZONE) == before
+    assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
+    assert len(landing.list_stored("date=2025-11-09")) == 1
+
+
+async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:
+    """Deliver before, while and after the store is away; everything must land once."""
+    url = f"s3://{BUCKET}/landing"
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=url) as receiver:
+        assert (await post(receiver.url, make_body("before")))[0] == 200
+        await until(lambda: len(landed_rows(Landing(url))) == 1)
+        store.go_away()
+        away = asyncio.get_running_loop().time() + away_s
+        count = 0
+        while asyncio.get_running_loop().time() < away:
+            assert (await post(receiver.url, make_body(f"away-{count}")))[0] == 200
+            count += 1
+            await asyncio.sleep(0.05)
+        store.come_back()
+        assert (await post(receiver.url, make_body("after")))[0] == 200
+        assert await asyncio.to_thread(receiver.stop, 60) == 0
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=url) as receiver:  # what was left, if anything
+        assert await asyncio.to_thread(receiver.stop, 60) == 0
+    landed = sorted(row["trace_id"] for row in landed_rows(Landing(url)))
+    assert landed == sorted(["before", "after", *(f"away-{number}" for number in range(count))])
+
+
+async def test_while_the_store_is_away_acknowledgements_go_on(store: ObjectStore, tmp_path: Path) -> None:
+    """Then the uploads catch up, and nothing doubles."""
+    await outlast(store, tmp_path, 4)
+
+
+@pytest.mark.slow
+async def test_a_store_that_is_away_for_a_minute_is_outlasted(store: ObjectStore, tmp_path: Path) -> None:
+    """The same with a longer absence."""
+    await outlast(store, tmp_path, 60)
+
+
+@pytest.mark.slow
+async def test_a_store_that_hangs_does_not_keep_the_receiver_from_stopping(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    """It exits well within a bound; what could not be landed is still in the journal."""
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=f"s3://{BUCKET}/landing") as receiver:
+        store.go_away()
+        assert (await post(receiver.url, make_body()))[0] == 200
+        assert await asyncio.to_thread(receiver.stop, 40) == 0
+    assert len(list((tmp_path / "data" / "journal").rglob("*.segment"))) == 1
+
+
+async def test_a_receiver_starts_and_acknowledges_without_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store that can't be reached at all is no reason to lose an event."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=f"s3://{BUCKET}/landing") as receiver:
+        assert (await post(receiver.url, make_body()))[0] == 200
+        await until(lambda: "can't be landed" in receiver.log)
+        assert (await post(receiver.url, make_body()))[0] == 200
+    assert len(list((tmp_path / "data" / "journal").rglob("*.segment"))) > 0
+
+
+@pytest.mark.usefixtures("store")
+def test_tables_are_made_from_a_bucket_as_from_a_folder(tmp_path: Path) -> None:
+    """The pipeline reads landing in S3 by the same code, and the tables are the same."""
+    bodies = bodies_of(World.build(calls=10))
+    tables: list[dict[str, list[tuple[object, ...]]]] = []
+    for url in (f"s3://{BUCKET}/landing", None):
+        folder = DataFolder(tmp_path / f"data-{len(tables)}", landing_url=url)
+        folder.land(bodies)
+        folder.sync()
+        tables.append({name: rows for name, rows in folder.tables().items() if name != "quarantine"})
+    assert tables[0]["events"]
+    assert tables[0] == tables[1]

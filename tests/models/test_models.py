@@ -1,0 +1,146 @@
+"""SQL files as models: headers, what they read, and how mistakes in them are told."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.models.model import (
+    ModelError,
+    load_checks,
+    load_models,
+    read_model,
+    relations_in,
+    sql_folder,
+)
+
+
+def write_model(folder: Path, name: str, text: str) -> Path:
+    path = folder / "marts" / f"{name}.sql"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_header_tells_grain_keys_and_columns(tmp_path: Path) -> None:
+    """A header is read into the fields that tables, checks and docs derive from."""
+    model = read_model(
+        write_model(
+            tmp_path,
+            "visits",
+            "-- One row per visit: to a shop.\n--\n-- grain: shop_id, day\n-- not null: shop_id\n"
+            "-- columns:\n"
+            "--   shop_id varchar: the shop\n--   pca map(varchar, varchar): answers: by name\n"
+            "select shop_id, pca from shops semi join changed using (shop_id);\n",
+        )
+    )
+    assert model.description == "One row per visit: to a shop."
+    assert model.grain == model.keys == ("shop_id", "day")
+    assert [(c.name, c.type, c.description) for c in model.columns] == [
+        ("shop_id", "varchar", "the shop"),
+        ("pca", "map(varchar, varchar)", "answers: by name"),
+    ]
+    assert model.is_incremental
+    assert model.upstream == {"shops"}
+
+
+def test_what_a_select_reads_leaves_out_its_ctes() -> None:
+    """Tables are found in joins, unions and subqueries; names of CTEs are not tables."""
+    sql = (
+        "with a as (select * from x), b as (select * from a join ops.y using (i)) "
+        "select * from b union all select * from main.z where i in (select i from w)"
+    )
+    assert relations_in(sql, "m") == {"x", "ops.y", "z", "w"}
+
+
+def test_every_model_stands_after_what_it_reads() -> None:
+    """The order of the models is an order in which they can be refreshed."""
+    seen: set[str] = set()
+    models = load_models(sql_folder())
+    names = {model.table for model in models}
+    for model in models:
+        assert model.upstream & names <= seen
+        seen.add(model.table)
+
+
+@pytest.mark.parametrize("model", load_models(sql_folder()), ids=lambda model: model.name)
+def test_every_model_of_ours_describes_itself(model: object) -> None:
+    """Each has a description, a grain and its columns."""
+    from pipelines.models.model import Model
+
+    assert isinstance(model, Model)
+    assert model.description
+    assert model.columns
+    assert model.grain
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("selec 1", "is not one SELECT"),
+        ("select 1; select 2", "several statements"),
+        ("select * from calls semi join changed using (call_id)", "no `grain:`"),
+        ("-- keys: agent_id\nselect agent_id from calls semi join changed using (agent_id)", "no `grain:`"),
+        ("-- ignores calls: day\nselect call_id, day from calls", "reads `day`, which its header ignores"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text: str, complaint: str) -> None:
+    """A mistake in a customer's own model is told by file and cause."""
+    write_model(tmp_path, "mine", text)
+    with pytest.raises(ModelError, match=complaint) as caught:
+        load_models(tmp_path)
+    assert "mine" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Calls", "my-mart", "2025", "order", "changed", "pipeline_status"])
+def test_a_file_whose_name_is_no_tables_is_told(tmp_path: Path, name: str) -> None:
+    """Names that SQL would read otherwise, or that we use ourselves, are refused before anything is built."""
+    write_model(tmp_path, name, "select 1 as one")
+    with pytest.raises(ModelError, match=f"`{name}` can't be a table's name here; rename it"):
+        load_models(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select count(*) from CALLS",
+        'select count(*) from Main."Calls"',
+        "with calls as (select * from main.calls) select count(*) from calls",
+        "select (with calls as (select 1) select count(*) from calls), count(*) from calls",
+    ],
+)
+def test_a_table_is_found_however_a_select_writes_it(tmp_path: Path, sql: str) -> None:
+    """Or it would stand behind the tables it reads only by chance, and miss what changes in them."""
+    write_model(tmp_path, "calls", "select 1 as call_id")
+    write_model(tmp_path, "a", sql)
+    (model,) = (model for model in load_models(tmp_path) if model.name == "a")
+    assert model.upstream == {"calls"}
+
+
+def test_a_check_of_no_table_is_refused(tmp_path: Path) -> None:
+    """It would never be run."""
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "mine.sql").write_text("select 1 as one")
+    with pytest.raises(ModelError, match=r"mine.sql: its header has no `on:`"):
+        load_checks(tmp_path)
+
+
+def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
+    """A circle is told with the names in it."""
+    write_model(tmp_path, "a", "select * from b")
+    write_model(tmp_path, "b", "select * from a")
+    with pytest.raises(ModelError, match="in a circle"):
+        load_models(tmp_path)
+
+
+def test_a_model_is_built_anew_when_a_function_that_it_calls_changes(tmp_path: Path) -> None:
+    """What a function says is part of what its callers say, and of nobody else's."""
+    function = tmp_path / "functions" / "doubled.sql"
+    function.parent.mkdir()
+    write_model(tmp_path, "caller", "select doubled(number) as number from numbers")
+    write_model(tmp_path, "other", "select number from numbers")
+    fingerprints = []
+    for expression in ("number * 2", "number + number"):
+        function.write_text(f"-- Twice a number.\n--\n-- parameters: number\n{expression}\n")
+        fingerprints.append({model.name: model.fingerprint for model in load_models(tmp_path)})
+    assert fingerprints[0]["other"] == fingerprints[1]["other"]
+    assert fingerprints[0]["caller"] != fingerprints[1]["caller"]

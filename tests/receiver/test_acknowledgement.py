@@ -1,0 +1,93 @@
+"""The answer to a stored event, as the bytes a sender reads from its socket."""
+
+import asyncio
+import json
+import socket
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+from support.receiver import connected, make_body, serving
+
+
+def a_request(trace_id: str, version: str, *headers: str) -> bytes:
+    body = make_body(trace_id)
+    lines = [f"POST /webhooks/verbex HTTP/{version}", "Host: h", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
+    """Status line, headers by lower-case name, and body."""
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
+    return status, headers, await reader.readexactly(int(headers["content-length"]))
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [("1.1", ()), ("1.1", ("Connection: keep-alive",)), ("1.0", ("Connection: keep-alive",))],
+)
+async def test_a_connection_that_may_stay_open_takes_the_next_event(
+    tmp_path: Path, version: str, headers: tuple[str, ...]
+) -> None:
+    """The answer says so, and the connection does as it says."""
+    async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
+        for trace_id in ("first", "second"):
+            writer.write(a_request(trace_id, version, *headers))
+            status, answered, _ = await read_answer(reader)
+            assert (status, answered["connection"]) == ("HTTP/1.1 200 OK", "keep-alive")
+
+
+@pytest.mark.parametrize(("version", "headers"), [("1.0", ()), ("1.1", ("Connection: close",))])
+async def test_a_connection_that_must_end_is_closed_after_the_answer(
+    tmp_path: Path, version: str, headers: tuple[str, ...]
+) -> None:
+    """Also for a sender of the old HTTP, which waits for the end."""
+    async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
+        writer.write(a_request("only", version, *headers))
+        _, answered, body = await read_answer(reader)
+        assert (answered["connection"], json.loads(body)) == ("close", {"traceId": "only"})
+        assert await reader.read() == b""
+
+
+async def test_events_sent_without_waiting_are_answered_in_their_order(tmp_path: Path) -> None:
+    """Pipelined requests, as HTTP/1.1 allows."""
+    trace_ids = [f"event {number}" for number in range(20)]
+    async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
+        writer.write(b"".join(a_request(trace_id, "1.1") for trace_id in trace_ids))
+        bodies = [(await read_answer(reader))[2] for _ in trace_ids]
+        assert [json.loads(body)["traceId"] for body in bodies] == trace_ids
+
+
+async def send_and_read_nothing(url: str, patience_s: float) -> None:
+    """Send some forty megabytes of events, and look at none of the answers."""
+    host, port = url.split("//")[1].split("/")[0].split(":")
+    with socket.create_connection((host, int(port))) as sender:
+        sender.settimeout(patience_s)
+        await asyncio.to_thread(sender.sendall, a_request("x" * 9000, "1.1") * 4000)
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(tmp_path: Path) -> None:
+    """A sender that reads none is not heard any further, so what waits for it is bounded."""
+    async with serving(tmp_path) as running:
+        with pytest.raises(TimeoutError):
+            await send_and_read_nothing(running.url, patience_s=2)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux's kernel ends them")
+async def test_a_sender_that_reads_no_answers_does_not_keep_its_place(tmp_path: Path) -> None:
+    """After a while the connection is ended."""
+    async with serving(tmp_path, unread_timeout_s=0.1) as running:
+        with pytest.raises(ConnectionError):
+            await send_and_read_nothing(running.url, patience_s=10)
+
+
+async def test_the_answer_is_dated_json_whatever_the_trace_id_holds(tmp_path: Path) -> None:
+    """The id is the sender's text, so it must not be able to write headers or break the document."""
+    trace_id = 'a"\r\nX-Injected: yes\r\n\r\n 電話'
+    async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
+        writer.write(a_request(trace_id, "1.1"))
+        _, answered, body = await read_answer(reader)
+        assert json.loads(body) == {"traceId": trace_id}
+        assert sorted(answered) == ["connection", "content-length", "content-type", "date"]
+        assert parsedate_to_datetime(answered["date"]).tzinfo is not None

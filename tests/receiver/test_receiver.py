@@ -1,0 +1,288 @@
+"""The receiver over a real socket: who is let in, what is stored, and what each sender is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+from support.receiver import SECRET, SEED_BODIES, Serving, make_body, serving
+
+from connector.receiver.auth import Authenticator
+from connector.receiver.handler import WEBHOOK_PATH
+from connector.settings import Settings, SettingsError
+from connector.verbex.signature import SIGNATURE_HEADER, sign
+
+NOW_S = 1_762_689_600
+JSON = {"Content-Type": "application/json"}
+TOKEN = "a bearer token"
+
+
+class Running:
+    """A receiver on a free port, a client to talk to it, and what it stored."""
+
+    def __init__(self, serving: Serving, client: aiohttp.ClientSession) -> None:
+        self.stored = serving.stored
+        self._client = client
+
+    async def post(self, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+        """Status and document of a delivery; underscores in header names stand for hyphens."""
+        given = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._client.post(WEBHOOK_PATH, data=body, headers=given) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def request(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:  # noqa: ANN401
+        """Any other request, its body read."""
+        response = await self._client.request(method, path, **options)
+        await response.read()
+        return response
+
+
+@asynccontextmanager
+async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:  # noqa: ANN401
+    """Start a receiver with these settings at a fixed time of day, and a client."""
+    authenticator = Authenticator.from_settings(Settings(_env_file=None, **settings))
+    async with (
+        serving(folder, authenticator=authenticator) as served,
+        aiohttp.ClientSession(served.url.removesuffix(WEBHOOK_PATH)) as client,
+    ):
+        yield Running(served, client)
+
+
+@pytest.fixture
+async def unsigned(tmp_path: Path) -> AsyncIterator[Running]:
+    """A receiver that takes events from anybody."""
+    async with running(tmp_path, allow_unsigned=True) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def signed(tmp_path: Path) -> AsyncIterator[Running]:
+    """A receiver that wants a signature or a token."""
+    async with running(
+        tmp_path, webhook_secrets=(SecretStr("old"), SecretStr(SECRET)), webhook_token=SecretStr(TOKEN)
+    ) as receiver:
+        yield receiver
+
+
+@pytest.mark.parametrize("name", SEED_BODIES)
+async def test_a_documented_event_is_stored_byte_for_byte_and_answered(unsigned: Running, name: str) -> None:
+    """Verbex's own examples with the headers of its page: 200, the trace id, and exactly these bytes."""
+    body = SEED_BODIES[name]
+    status, answer = await unsigned.post(
+        body,
+        User_Agent="ReactorNetty/1.1.13",
+        X_Webhook_Event="CallHandler.CallEnded",
+        X_Webhook_Traceid="94c950a0-1694-4b7c-9891-9364c261e4e1",
+        X_Webhook_Timestamp="2025-11-10T01:01:14.552985018Z",
+    )
+    (row,) = unsigned.stored()
+    assert (status, answer) == (200, {"traceId": row["trace_id"]})
+    assert (row["body"], row["problem"], row["verified_by"]) == (body, None, "unsigned")
+    assert row["received_at"].timestamp() == NOW_S
+    assert dict(row["headers"]) == {
+        "content-type": "application/json",
+        "user-agent": "ReactorNetty/1.1.13",
+        "x-webhook-event": "CallHandler.CallEnded",
+        "x-webhook-traceid": "94c950a0-1694-4b7c-9891-9364c261e4e1",
+        "x-webhook-timestamp": "2025-11-10T01:01:14.552985018Z",
+    }
+
+
+async def test_an_event_is_stored_before_it_is_acknowledged(unsigned: Running) -> None:
+    """The moment the answer arrives, the bytes are in a file."""
+    for number in range(20):
+        await unsigned.post(make_body(f"trace-{number}"))
+        assert unsigned.stored()[-1]["trace_id"] == f"trace-{number}"
+
+
+async def test_a_body_that_is_no_event_is_stored_with_its_problem(unsigned: Running) -> None:
+    """The sender is told what is wrong and that it was kept; the row carries the same sentence."""
+    status, answer = await unsigned.post(b'{"traceId": "a", "eventName": 5}')
+    (row,) = unsigned.stored()
+    assert status == 400
+    assert answer["detail"] == row["problem"]
+    assert (answer["stored"], answer["traceId"], row["trace_id"]) == (True, "a", "a")
+
+
+@pytest.mark.parametrize("secret", ["old", SECRET])
+async def test_a_signature_by_any_of_the_secrets_lets_in(signed: Running, secret: str) -> None:
+    """While secrets rotate, both are good."""
+    body = make_body()
+    status, _ = await signed.post(body, **{SIGNATURE_HEADER: sign(body, [secret], signed_at_s=NOW_S)})
+    assert status == 200
+    assert signed.stored()[0]["verified_by"] == "signature"
+
+
+async def test_a_bearer_token_lets_in(signed: Running) -> None:
+    """The token suffices, also beside a signature that is wrong."""
+    for headers in ({}, {SIGNATURE_HEADER: "t=1,v1=00"}):
+        status, _ = await signed.post(make_body(), Authorization=f"bearer {TOKEN}", **headers)
+        assert status == 200
+    assert [row["verified_by"] for row in signed.stored()] == ["token", "token"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer \udcff\udcfe"},
+        {SIGNATURE_HEADER: "t=1,v1=00"},
+        {SIGNATURE_HEADER: "\udcff"},
+        {SIGNATURE_HEADER: ""},
+        {SIGNATURE_HEADER: sign(b"another body", [SECRET], signed_at_s=NOW_S)},
+    ],
+)
+async def test_without_a_proof_nothing_is_stored(signed: Running, headers: dict[str, str]) -> None:
+    """401, a sentence, and not a trace of it on the disk."""
+    status, answer = await signed.post(make_body(), **headers)
+    assert (status, answer["title"]) == (401, "Unauthorized")
+    assert signed.stored() == []
+
+
+async def test_a_wrong_proof_is_not_taken_for_an_unsigned_event(tmp_path: Path) -> None:
+    """Where anybody may deliver, who signs wrongly is refused and who doesn't sign is not."""
+    secrets, token = (SecretStr(SECRET),), SecretStr(TOKEN)
+    async with running(
+        tmp_path, webhook_secrets=secrets, webhook_token=token, allow_unsigned=True
+    ) as receiver:
+        assert (await receiver.post(make_body(), **{SIGNATURE_HEADER: "t=1,v1=00"}))[0] == 401
+        assert (await receiver.post(make_body(), Authorization="Bearer wrong"))[0] == 401
+        assert (await receiver.post(make_body()))[0] == 200
+
+
+@pytest.mark.parametrize("settings", [{}, {"webhook_token": "  "}, {"webhook_secrets": " , "}])
+def test_a_receiver_that_would_trust_nobody_does_not_start(settings: dict[str, Any]) -> None:
+    """The error says which settings there are to choose from."""
+    with pytest.raises(SettingsError) as caught:
+        Authenticator.from_settings(Settings(_env_file=None, **settings))
+    for name in ("VERBEX_WEBHOOK_SECRETS", "VERBEX_WEBHOOK_TOKEN", "VERBEX_ALLOW_UNSIGNED"):
+        assert name in str(caught.value)
+
+
+def test_secrets_do_not_print() -> None:
+    """Neither the policy nor its description shows a secret."""
+    policy = Authenticator((SECRET,), TOKEN, allow_unsigned=False, tolerance_s=1)
+    assert SECRET not in repr(policy) + policy.describe()
+    assert TOKEN not in repr(policy) + policy.describe()
+
+
+async def test_headers_that_could_be_credentials_are_not_stored(signed: Running) -> None:
+    """Custom headers of a subscription may carry anything, so only known ones are kept."""
+    body = make_body()
+    await signed.post(
+        body,
+        **{SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=NOW_S)},
+        Authorization="Bearer wrong",
+        X_Api_Key="key",
+        Cookie="session",
+        X_Webhook_Event="kept",
+    )
+    names = {name for name, _ in signed.stored()[0]["headers"]}
+    assert names == {"content-type", "user-agent", "x-webhook-event"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("APPLICATION/JSON", 200),
+        ("application/cloudevents+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("", 200),
+        ("json", 415),
+    ],
+)
+async def test_a_content_type_that_is_not_json_is_refused(
+    unsigned: Running, content_type: str, status: int
+) -> None:
+    """What says it is something else is not stored; what says nothing is."""
+    assert (await unsigned.post(make_body(), Content_Type=content_type))[0] == status
+    assert len(unsigned.stored()) == (status == 200)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_a_body_that_is_too_large_is_refused(unsigned: Running, is_chunked: bool) -> None:
+    """Announced or chunked: 413, nothing stored; one of exactly the limit goes through."""
+
+    async def chunks(body: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 1000):
+            yield body[start : start + 1000]
+
+    fits = make_body("a", padding="")
+    fits = make_body("a", padding="x" * (10_000 - len(fits)))
+    for body, status in ((fits, 200), (fits + b" ", 413)):
+        data = chunks(body) if is_chunked else body
+        response = await unsigned.request("POST", WEBHOOK_PATH, data=data, headers=JSON)
+        assert response.status == status
+    assert [row["body"] for row in unsigned.stored()] == [fits]
+
+
+async def test_a_journal_that_cannot_store_is_a_503_until_it_can(unsigned: Running, tmp_path: Path) -> None:
+    """Never a false yes: 503 with Retry-After, not ready, and all well again without a restart."""
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-away")
+    tmp_path.rename(elsewhere)
+    response = await unsigned.request("POST", WEBHOOK_PATH, data=make_body(), headers=JSON)
+    assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert (await unsigned.request("GET", "/readyz")).status == 503
+    assert (await unsigned.request("GET", "/healthz")).status == 200
+    elsewhere.rename(tmp_path)
+    assert (await unsigned.request("GET", "/readyz")).status == 200
+    assert (await unsigned.post(make_body()))[0] == 200
+    assert len(unsigned.stored()) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/metrics", 200),
+        ("POST", "/healthz", 405),
+        ("GET", WEBHOOK_PATH, 405),
+        ("PUT", WEBHOOK_PATH, 405),
+        ("GET", "/", 404),
+        ("POST", f"{WEBHOOK_PATH}/", 404),
+    ],
+)
+async def test_every_other_path_and_method_has_an_answer(
+    unsigned: Running, method: str, path: str, status: int
+) -> None:
+    """A wrong address says where events go."""
+    assert (await unsigned.request(method, path)).status == status
+
+
+async def test_metrics_count_what_was_stored_and_refused(signed: Running) -> None:
+    """By how it was verified, and by why it was refused."""
+    await signed.post(make_body(), Authorization=f"Bearer {TOKEN}")
+    await signed.post(b"no event", Authorization=f"Bearer {TOKEN}")
+    await signed.post(make_body())
+    text = await (await signed.request("GET", "/metrics")).text()
+    assert 'verbex_deliveries_stored_total{is_event="true",verified_by="token"} 1.0' in text
+    assert 'verbex_deliveries_stored_total{is_event="false",verified_by="token"} 1.0' in text
+    assert 'verbex_deliveries_refused_total{reason="missing"} 1.0' in text
+
+
+async def test_a_sender_that_waits_for_permission_to_send_gets_it(unsigned: Running) -> None:
+    """`Expect: 100-continue` is answered before the body comes."""
+    response = await unsigned.request("POST", WEBHOOK_PATH, data=make_body(), headers=JSON, expect100=True)
+    assert response.status == 200
+
+
+async def test_many_senders_at_once_are_all_stored(unsigned: Running) -> None:
+    """Two hundred concurrent deliveries, each stored once."""
+    answers = await asyncio.gather(*(unsigned.post(make_body(f"t{number}")) for number in range(200)))
+    assert {status for status, _ in answers} == {200}
+    assert sorted(row["trace_id"] for row in unsigned.stored()) == sorted(
+        f"t{number}" for number in range(200)
+    )

@@ -1,0 +1,125 @@
+"""The receiver when the machine fails it: a full disk, a sync that fails, a clock that jumps."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.receiver import NOON_US, ReceiverProcess, landed_rows, make_body, post, serving
+
+from connector.landing.files import Landing
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fdatasync(int descriptor) {
+    if (access(getenv("SYNC_FAILS_WHILE"), F_OK) == 0) { errno = EIO; return -1; }
+    return ((int (*)(int)) dlsym(RTLD_NEXT, "fdatasync"))(descriptor);
+}
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        mount(folder, "size=2m")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small file system needs root on Linux")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
+
+
+def mount(folder: Path, options: str) -> None:
+    """Mount a file system in memory on a folder, or mount it anew with other options."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Path:
+    """A library to load first, whose fdatasync fails while a file is there."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the fault below Python")
+    source, library = tmp_path / "shim.c", tmp_path / "shim.so"
+    source.write_text(SHIM)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+async def deliver(url: str, acknowledged: dict[str, bytes], trace_id: str, padding: int = 0) -> int:
+    """One delivery; a 200 puts it among the acknowledged."""
+    body = make_body(trace_id, padding="x" * padding)
+    status, _ = await post(url, body)
+    if status == 200:
+        acknowledged[trace_id] = body
+    return status
+
+
+def assert_all_landed(landing: Path, acknowledged: dict[str, bytes]) -> None:
+    """Each acknowledged event is landed, byte for byte."""
+    landed = {row["trace_id"]: row["body"] for row in landed_rows(Landing(str(landing)))}
+    assert {trace_id: landed.get(trace_id) for trace_id in acknowledged} == acknowledged
+
+
+async def test_a_full_disk_is_a_503_and_room_is_all_it_takes_to_recover(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """No false yes while it is full, no restart once there is room, nothing acknowledged is lost."""
+    acknowledged: dict[str, bytes] = {}
+    settings = {"LANDING_URL": str(tmp_path / "landing"), "SEAL_INTERVAL_S": "3600"}
+    with ReceiverProcess(small_disk / "data", **settings) as receiver:
+        numbers = iter(range(1000))
+        while await deliver(receiver.url, acknowledged, f"before-{next(numbers)}", 100_000) == 200:
+            pass
+        full = [await deliver(receiver.url, acknowledged, f"full-{n}", 100_000) for n in range(20)]
+        assert set(full) == {503}
+        await asyncio.to_thread(mount, small_disk, "remount,size=32m")
+        after = [await deliver(receiver.url, acknowledged, f"after-{n}", 100_000) for n in range(20)]
+        assert set(after) == {200}
+        assert receiver.stop() == 0
+    assert len(acknowledged) > 20
+    assert_all_landed(tmp_path / "landing", acknowledged)
+
+
+async def test_a_sync_that_fails_is_a_503_and_its_segment_is_never_trusted_again(
+    shim: Path, tmp_path: Path
+) -> None:
+    """While fdatasync fails nothing is acknowledged; the next group goes into a new segment."""
+    acknowledged: dict[str, bytes] = {}
+    switch, journal = tmp_path / "fails", tmp_path / "data" / "journal" / "0"
+    wrapper = ["env", f"LD_PRELOAD={shim}", f"SYNC_FAILS_WHILE={switch}"]
+    with ReceiverProcess(tmp_path / "data", wrapper=wrapper, SEAL_INTERVAL_S="3600") as receiver:
+        assert await deliver(receiver.url, acknowledged, "before") == 200
+        (first,) = journal.glob("*.segment")
+        switch.touch()
+        failing = await asyncio.gather(
+            *(deliver(receiver.url, acknowledged, f"failing-{n}") for n in range(20))
+        )
+        assert set(failing) == {503}
+        size_bytes = first.stat().st_size
+        switch.unlink()
+        assert await deliver(receiver.url, acknowledged, "after") == 200
+        assert first.stat().st_size == size_bytes
+        assert len(list(journal.glob("*.segment"))) == 2
+        assert receiver.stop() == 0
+    assert_all_landed(tmp_path / "data" / "landing", acknowledged)
+
+
+async def test_a_clock_that_jumps_back_changes_nothing_but_the_time_of_receipt(tmp_path: Path) -> None:
+    """Numbers go on, nothing is refused, nothing is mixed up."""
+    moments = iter([NOON_US, NOON_US - 86_400_000_000, NOON_US - 1])
+    async with serving(tmp_path, clock_ns=lambda: next(moments) * 1000) as running:
+        for number in range(3):
+            assert (await post(running.url, make_body(f"trace-{number}")))[0] == 200
+        rows = running.stored()
+    assert [(row["sequence"], row["trace_id"]) for row in rows] == [(n, f"trace-{n}") for n in range(3)]
+    assert [row["received_at"].day for row in rows] == [9, 8, 9]

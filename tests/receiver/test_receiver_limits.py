@@ -1,0 +1,281 @@
+"""The receiver against the internet: slow, huge, compressed, broken, from the wrong place."""
+
+import asyncio
+import gzip
+import json
+import ssl
+import subprocess
+from ipaddress import ip_network
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.receiver import ReceiverProcess, connected, landed_rows, make_body, post, serving
+
+from connector.landing.files import Landing
+from connector.receiver import handler as receiver_module
+from connector.receiver.peers import PeerPolicy
+from connector.receiver.tls import Certificate
+
+HEAD = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+
+
+async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
+    """What the receiver says to some bytes before it closes, or within two seconds."""
+    async with connected(url) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        if is_cut:
+            writer.write_eof()
+        try:
+            async with asyncio.timeout(2):
+                return await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+
+
+async def test_a_body_that_dawdles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that never finishes its body gets 408 and holds nothing for long."""
+    monkeypatch.setattr(receiver_module, "BODY_TIMEOUT_S", 0.1)
+    async with serving(tmp_path) as running:
+        assert b" 408 " in await answer_to(running.url, HEAD + b"Content-Length: 9\r\n\r\n{")
+        assert running.stored() == []
+
+
+async def test_headers_that_dawdle_are_given_up(tmp_path: Path) -> None:
+    """A connection that never finishes its headers is closed."""
+    async with serving(tmp_path, keepalive_timeout_s=0.2) as running:
+        assert await answer_to(running.url, b"POST /webhooks/verbex HTTP/1.1\r\nX: ") == b""
+
+
+async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    """One endless header, or endlessly many."""
+    async with serving(tmp_path) as running:
+        for headers in (b"X: " + b"x" * 10_000, b"\r\n".join(b"X-%d: x" % number for number in range(500))):
+            assert b" 400 " in await answer_to(running.url, HEAD + headers + b"\r\n\r\n")
+        assert running.stored() == []
+
+
+async def test_a_connection_too_many_is_told_and_closed(tmp_path: Path) -> None:
+    """503 with Retry-After; once a place is free the next one is served."""
+    async with serving(tmp_path, max_connections=2) as running:
+        async with connected(running.url), connected(running.url):
+            refused = await answer_to(running.url, b"")
+            assert b" 503 " in refused
+            assert b"Retry-After" in refused
+        async with asyncio.timeout(5):
+            while (await post(running.url, make_body()))[0] != 200:  # until both are seen to be gone
+                pass
+
+
+async def test_bodies_under_way_are_bounded_over_all_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has arrived of unfinished bodies has a limit of its own; beyond it is 503, and it recovers."""
+    monkeypatch.setattr(receiver_module, "MAX_ARRIVING_BYTES", 4000)
+    half = HEAD + b"Content-Length: 6000\r\n\r\n" + b" " * 3000
+    async with serving(tmp_path) as running:
+        async with connected(running.url) as (_, writer):
+            writer.write(half)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            assert b" 503 " in await answer_to(running.url, half)
+        await asyncio.sleep(0.1)
+        assert b" 200 " in await answer_to(
+            running.url, HEAD + b"Content-Length: 3000\r\n\r\n", make_body().ljust(3000)
+        )
+
+
+async def test_a_gzip_bomb_is_never_inflated(tmp_path: Path) -> None:
+    """A gigabyte of zeros in a megabyte: stored as the bytes that came, with a problem, memory as before."""
+    bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
+    with ReceiverProcess(tmp_path / "data") as receiver:
+        before = receiver.peak_memory_bytes()
+        status, document = await post(receiver.url, bomb, **{"Content-Encoding": "gzip"})
+        assert (status, document["stored"]) == (400, True)
+        assert "gzip" in document["detail"]
+        assert receiver.peak_memory_bytes() - before < 30_000_000
+        assert receiver.stop() == 0
+    (row,) = landed_rows(Landing(str(tmp_path / "data" / "landing")))
+    assert row["body"] == bomb
+    assert ("content-encoding", "gzip") in row["headers"]
+
+
+async def test_what_is_no_http_is_answered_without_quoting_it(tmp_path: Path) -> None:
+    """The log and the answer name the kind of error; neither repeats what may be a secret."""
+    with ReceiverProcess(tmp_path / "data") as receiver:
+        for line in (b"X-Webhook-Signature: hush\x00hush", b"Authorization hush", b"Content-Length: hush"):
+            answer = await answer_to(receiver.url, HEAD + line + b"\r\n\r\n")
+            assert b" 400 " in answer
+            assert b"hush" not in answer
+        assert receiver.stop() == 0
+        assert "hush" not in receiver.log
+
+
+async def test_what_is_no_http_is_counted(tmp_path: Path) -> None:
+    """A refusal like any other."""
+    async with serving(tmp_path) as running:
+        await answer_to(running.url, b"no HTTP\r\n\r\n")
+        assert b'verbex_deliveries_refused_total{reason="no_http"} 1.0' in running.metrics.render()
+
+
+async def test_logs_are_json_and_hold_no_secret_payload_or_signature(tmp_path: Path) -> None:
+    """Every line parses; nothing of what was sent is in any."""
+    settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": "hush-secret", "WEBHOOK_TOKEN": "hush-token"}
+    with ReceiverProcess(tmp_path / "data", **settings) as receiver:
+        hush = {"X-Webhook-Signature": "t=1,v1=hush", "Cookie": "hush"}
+        await post(receiver.url, make_body("hush"), **hush)
+        await post(receiver.url, b"hush", Authorization="Bearer hush-token")
+        await post(receiver.url, make_body("hush"), Authorization="Bearer hush-token")
+        assert receiver.stop() == 0
+        lines = [json.loads(line) for line in receiver.log.splitlines()]
+        assert {"at", "level", "logger", "message"} <= set(lines[0])
+        assert "hush" not in receiver.log
+
+
+async def test_a_network_that_is_not_allowed_is_refused(tmp_path: Path) -> None:
+    """403 and nothing stored; health can still be asked."""
+    peers = PeerPolicy(allowed=(ip_network("192.0.2.0/24"),))
+    async with serving(tmp_path, peers=peers) as running, aiohttp.ClientSession() as client:
+        assert (await post(running.url, make_body(), **{"X-Forwarded-For": "192.0.2.1"}))[0] == 403
+        assert (await client.get(running.url.replace("/webhooks/verbex", "/healthz"))).status == 200
+        assert running.stored() == []
+    trusting = PeerPolicy(allowed=peers.allowed, proxies=(ip_network("127.0.0.0/8"),))
+    async with serving(tmp_path, peers=trusting) as running:
+        assert (await post(running.url, make_body(), **{"X-Forwarded-For": "192.0.2.1"}))[0] == 200
+
+
+ALLOWED, PROXY, ANY = "192.0.2.7", "10.0.0.1", "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "is_allowed"),
+    [
+        (ALLOWED, [], True),
+        (ANY, [], False),
+        (None, [], False),
+        (f"::ffff:{ALLOWED}", [], True),
+        (ANY, [ALLOWED], False),
+        (PROXY, [ALLOWED], True),
+        (PROXY, [ANY], False),
+        (PROXY, [], False),
+        (PROXY, [f"{ALLOWED}, {ANY}"], False),
+        (PROXY, [f"{ANY}, {ALLOWED}"], True),
+        (PROXY, [ANY, f"{ALLOWED}, {PROXY}"], True),
+        (PROXY, ["nonsense"], False),
+        (PROXY, [f"{ALLOWED},"], False),
+    ],
+)
+def test_only_what_a_named_proxy_wrote_is_believed(
+    peer: str | None, forwarded_for: list[str], is_allowed: bool
+) -> None:
+    """The header is read from its end, as far as named proxies reach, and no further."""
+    policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
+    assert policy.is_allowed(peer, forwarded_for) is is_allowed
+
+
+@given(peer=st.text(), forwarded_for=st.lists(st.text()))
+def test_a_hostile_forwarding_header_never_raises(peer: str, forwarded_for: list[str]) -> None:
+    """And lets nobody in."""
+    policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
+    assert not policy.is_allowed(peer, forwarded_for)
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    made = [folder / f"new-{path.name}" for path in (cert, key)]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    options = ["-subj", f"/CN={name}", "-days", "2", "-out", str(made[0]), "-keyout", str(made[1])]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    for new, path in zip(made, (cert, key), strict=True):
+        new.replace(path)
+    return cert, key
+
+
+def served_name(port: int) -> bytes:
+    """The certificate that a new connection is shown."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    return ssl.PEM_cert_to_DER_cert(pem)
+
+
+async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path: Path) -> None:
+    """New connections see the new one; one that is open goes on; a bad one changes nothing."""
+    certificate = Certificate(*make_certificate(tmp_path, "old.example"))
+    async with serving(tmp_path / "journal", ssl_context=certificate.context) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=1)) as client:
+            headers = {"Content-Type": "application/json"}
+            assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
+            first = await asyncio.to_thread(served_name, port)
+            assert not certificate.reload_if_changed()
+            make_certificate(tmp_path, "new.example")
+            assert certificate.reload_if_changed()
+            second = await asyncio.to_thread(served_name, port)
+            (tmp_path / "cert.pem").write_text("half a certif")
+            assert not certificate.reload_if_changed()
+            third = await asyncio.to_thread(served_name, port)
+            assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
+            assert (b"old.example" in first, b"new.example" in second, second == third) == (True, True, True)
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    """A question at the terminal would hold up every sender at a renewal."""
+    cert, key = make_certificate(tmp_path, "hooks.example")
+    locked = tmp_path / "locked.pem"
+    command = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:word", "-out", str(locked)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(OSError, match="password"):
+        Certificate(cert, locked)
+
+
+async def test_the_process_serves_https_from_certificate_files(tmp_path: Path) -> None:
+    """The line says https, and it is."""
+    cert, key = make_certificate(tmp_path, "hooks.example")
+    with ReceiverProcess(tmp_path / "data", TLS_CERT=str(cert), TLS_KEY=str(key)) as receiver:
+        assert receiver.url.startswith("https://")
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
+            headers = {"Content-Type": "application/json"}
+            assert (await client.post(receiver.url, data=make_body(), headers=headers)).status == 200
+        assert receiver.stop() == 0
+
+
+async def test_workers_share_a_port_and_nothing_else(tmp_path: Path) -> None:
+    """Each has its own journal, together they store everything, and any can be asked for all metrics."""
+    data_dir = tmp_path / "data"
+    with ReceiverProcess(data_dir, WORKERS="3") as receiver:
+        for number in range(40):  # a connection each, for the kernel to spread
+            assert (await post(receiver.url, make_body(f"trace-{number}")))[0] == 200
+        async with aiohttp.ClientSession() as client:
+            response = await client.get(receiver.url.replace("/webhooks/verbex", "/metrics"))
+            text = await response.text()
+        assert 'verbex_deliveries_stored_total{is_event="true",verified_by="unsigned"} 40.0' in text
+        assert receiver.stop() == 0
+    rows = landed_rows(Landing(str(data_dir / "landing")))
+    assert sorted(row["trace_id"] for row in rows) == sorted(f"trace-{number}" for number in range(40))
+    assert len({row["receiver_id"] for row in rows}) > 1
+    assert sorted(path.name for path in (data_dir / "journal").iterdir()) == ["0", "1", "2"]
+
+
+async def test_fewer_workers_land_what_more_workers_left_behind(tmp_path: Path) -> None:
+    """The journal of a worker that is not started any more is taken over."""
+    data_dir = tmp_path / "data"
+    with ReceiverProcess(data_dir, SEAL_INTERVAL_S="3600") as receiver:
+        await post(receiver.url, make_body("left behind"))
+        receiver.kill()
+    (data_dir / "journal" / "0").rename(data_dir / "journal" / "7")
+    with ReceiverProcess(data_dir) as receiver:
+        assert receiver.stop() == 0
+    assert [row["trace_id"] for row in landed_rows(Landing(str(data_dir / "landing")))] == ["left behind"]

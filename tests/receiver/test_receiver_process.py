@@ -1,0 +1,227 @@
+"""The receiver as a process: it starts honestly, ends well, and a kill loses nothing it acknowledged."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import aiohttp
+import pytest
+from support.receiver import SECRET, ReceiverProcess, connected, landed_rows, make_body, until
+
+from connector.landing.files import Landing
+from connector.verbex.signature import SIGNATURE_HEADER, sign
+
+CONNECTIONS = 32
+JSON = {"Content-Type": "application/json"}
+
+
+class Flood:
+    """Senders that deliver one event after the other until the receiver goes away or they are told."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[str, bytes] = {}
+        self._numbers = count()
+        self._is_over = False
+
+    async def run(self, url: str) -> None:
+        """Deliver over many connections until the receiver is gone."""
+        self._is_over = False
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+        async with aiohttp.ClientSession(connector=connector, headers=JSON) as client:
+            await asyncio.gather(*(self._deliver(client, url) for _ in range(CONNECTIONS)))
+
+    def stop(self) -> None:
+        """Begin no more deliveries."""
+        self._is_over = True
+
+    async def reach(self, amount: int) -> None:
+        """Wait until so many more deliveries are acknowledged."""
+        goal = len(self.acknowledged) + amount
+        while len(self.acknowledged) < goal:  # noqa: ASYNC110 - the senders have more to do than to tell
+            await asyncio.sleep(0.001)
+
+    async def _deliver(self, client: aiohttp.ClientSession, url: str) -> None:
+        while not self._is_over:
+            trace_id = f"trace-{next(self._numbers)}"
+            body = make_body(trace_id)
+            try:
+                async with client.post(url, data=body) as response:
+                    if response.status == 200:
+                        self.acknowledged[trace_id] = body
+            except aiohttp.ClientError:
+                return
+
+
+async def flood_and_kill(data_dir: Path, flood: Flood, chance: random.Random) -> None:
+    """One life of a receiver that is killed at some moment of a flood."""
+    with ReceiverProcess(data_dir, SEAL_BYTES="20000") as receiver:
+        running = asyncio.create_task(flood.run(receiver.url))
+        await flood.reach(chance.randrange(1, 300))
+        receiver.kill()
+        await running
+
+
+@contextmanager
+def a_reader_that_never_stumbles(data_dir: Path) -> Iterator[None]:
+    """Read all that is landed, over and over; a file that is half there would be an error."""
+    landing, is_over, looks = Landing(str(data_dir / "landing")), threading.Event(), []
+
+    def look() -> None:
+        while not is_over.is_set():
+            looks.append(len(landed_rows(landing)))
+
+    watcher = threading.Thread(target=look)  # pytest fails the test if it dies of an error
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+    assert looks == sorted(looks)
+
+
+def assert_nothing_is_lost(data_dir: Path, flood: Flood) -> None:
+    """Every acknowledged event is landed, byte for byte, and no delivery is landed twice."""
+    rows = landed_rows(Landing(str(data_dir / "landing")))
+    landed = {row["trace_id"]: row["body"] for row in rows}
+    missing = [trace_id for trace_id, body in flood.acknowledged.items() if landed.get(trace_id) != body]
+    assert missing == []
+    assert len({(row["receiver_id"], row["sequence"]) for row in rows}) == len(rows)
+
+
+async def test_kills_in_a_flood_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """SIGKILL at random moments, restart, stop: what was acknowledged is landed, each delivery once."""
+    data_dir, flood, chance = tmp_path / "data", Flood(), random.Random(7)
+    with a_reader_that_never_stumbles(data_dir):
+        for _ in range(4):
+            await flood_and_kill(data_dir, flood, chance)
+        with ReceiverProcess(data_dir) as receiver:
+            assert receiver.stop() == 0
+    assert_nothing_is_lost(data_dir, flood)
+
+
+async def test_a_stop_signal_in_a_flood_drains_seals_and_exits(tmp_path: Path) -> None:
+    """Nobody who was acknowledged is left in the journal, and the exit code is 0."""
+    data_dir, flood = tmp_path / "data", Flood()
+    with ReceiverProcess(data_dir, SEAL_INTERVAL_S="3600") as receiver:
+        running = asyncio.create_task(flood.run(receiver.url))
+        await flood.reach(200)
+        assert await asyncio.to_thread(receiver.stop) == 0
+        await running
+    assert_nothing_is_lost(data_dir, flood)
+    assert list((data_dir / "journal").rglob("*.segment")) == []
+
+
+async def test_deliveries_land_while_the_receiver_runs(tmp_path: Path) -> None:
+    """No stop is needed for an event to be seen downstream."""
+    landing = Landing(str(tmp_path / "data" / "landing"))
+    with ReceiverProcess(tmp_path / "data") as receiver:
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            await client.post(receiver.url, data=make_body("a"))
+        await until(lambda: bool(landed_rows(landing)))
+    assert [row["trace_id"] for row in landed_rows(landing)] == ["a"]
+
+
+async def test_the_first_line_says_where_how_and_what(tmp_path: Path) -> None:
+    """One honest line: the real port, the way of authentication, the folder; and it is true."""
+    landing = str(tmp_path / "landing")
+    settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": f"old, {SECRET}", "LANDING_URL": landing}
+    with ReceiverProcess(tmp_path / "data", **settings) as receiver:
+        stores = f"stores in {tmp_path / 'data'}, lands in {landing}"
+        told = f"listening on {receiver.url}, authenticates by signature, {stores}"
+        assert receiver.line == f"verbex-sync: {told}"
+        body = make_body()
+        signature = {SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=1)}
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            assert (await client.post(receiver.url, data=body)).status == 401
+            response = await client.post(receiver.url, data=body, headers=signature)
+            assert "clock" in (await response.json(content_type=None))["detail"]
+        assert receiver.stop() == 0
+        assert SECRET not in receiver.log + receiver.line
+
+
+def run_to_its_end(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A receiver that is not expected to start."""
+    environment = os.environ | {"VERBEX_DATA_DIR": str(data_dir), "VERBEX_PORT": "0"} | settings
+    command = [sys.executable, "-m", "connector.serve"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_receiver_that_would_trust_nobody_exits_with_2(tmp_path: Path) -> None:
+    """It says which setting to set, listens nowhere and leaves no folder."""
+    ended = run_to_its_end(tmp_path / "data")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "VERBEX_WEBHOOK_SECRETS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "data").exists()
+
+
+async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
+    """Where few files may be open, senders too many are told so, and those who came first are served."""
+    few = ["bash", "-c", 'ulimit -n 160; exec "$@"', "-"]
+    with ReceiverProcess(tmp_path / "data", wrapper=few) as receiver:
+        async with AsyncExitStack() as stack:
+            reader, writer = await stack.enter_async_context(connected(receiver.url))
+            others = [await stack.enter_async_context(connected(receiver.url)) for _ in range(200)]
+            assert b" 503 " in await others[-1][0].readline()
+            for number in range(3):  # each into a segment of its own
+                body = make_body(f"trace-{number}")
+                head = f"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+                assert b" 200 " in await reader.readline()
+                await reader.readuntil(b"}")
+                await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
+        assert receiver.stop() == 0
+        assert "error" not in receiver.log
+
+
+async def test_a_second_start_takes_no_figures_from_the_first(tmp_path: Path) -> None:
+    """Several workers started twice by mistake: the metrics of those that run go on."""
+    with ReceiverProcess(tmp_path / "data", WORKERS="2") as first:
+        async with aiohttp.ClientSession(headers=JSON) as client:
+            await client.post(first.url, data=make_body())
+            ended = run_to_its_end(tmp_path / "data", VERBEX_ALLOW_UNSIGNED="true", VERBEX_WORKERS="2")
+            assert ended.returncode == 1
+            metrics = await client.get(first.url.replace("/webhooks/verbex", "/metrics"))
+            assert 'verified_by="unsigned"} 1.0' in await metrics.text()
+
+
+def test_a_second_receiver_on_one_journal_refuses_and_names_the_first(tmp_path: Path) -> None:
+    """Started twice by mistake: the second ends with 1 and says which process is in its way."""
+    with ReceiverProcess(tmp_path / "data") as first:
+        ended = run_to_its_end(tmp_path / "data", VERBEX_ALLOW_UNSIGNED="true")
+        assert ended.returncode == 1
+        assert str(first.process.pid) in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert first.stop() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers: str) -> None:
+    """Not a traceback: the address, the cause, exit code 1."""
+    with ReceiverProcess(tmp_path / "first") as first:
+        port = first.url.split(":")[2].split("/")[0]
+        settings = {"VERBEX_ALLOW_UNSIGNED": "true", "VERBEX_PORT": port, "VERBEX_WORKERS": workers}
+        ended = run_to_its_end(tmp_path / "second", **settings)
+        assert ended.returncode == 1
+        assert port in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+async def test_sixty_kills_in_a_flood_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """The same with enough kills to hit rare moments."""
+    data_dir, flood, chance = tmp_path / "data", Flood(), random.Random(11)
+    with a_reader_that_never_stumbles(data_dir):
+        for _ in range(60):
+            await flood_and_kill(data_dir, flood, chance)
+        with ReceiverProcess(data_dir) as receiver:
+            assert receiver.stop() == 0
+    assert_nothing_is_lost(data_dir, flood)

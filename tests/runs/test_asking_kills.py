@@ -1,0 +1,260 @@
+"""`backfill`, `sync`, `ask-again` killed while they ask: nothing stored is asked for twice, all is there."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from support.data_folder import DataFolder
+
+from connector.landing.files import CALLS_ZONE, LISTED_ZONE, PCA_ZONE
+from connector.landing.zones import ANSWER_SCHEMA
+from connector.settings import Settings
+from connector.simulator.api import ApiServer, LoggedRequest
+from connector.simulator.world import World
+from pipelines.enrichment.fetch import fetch_all
+from pipelines.enrichment.span import Span
+from pipelines.reconciliation.sweep import sweep_span
+from pipelines.resources import WarehouseResource
+
+DAYS = 9
+FIRST, LAST = date(2025, 11, 10), date(2025, 11, 18)
+SPAN = ("--since", str(FIRST), "--until", str(LAST))
+LONGEST_DELAY_S = 3.0
+"""Past the last request too, so that the loads around the asking are hit as well."""
+
+
+class Asking:
+    """A command as a user types it, over and over, against one API and in one folder."""
+
+    def __init__(self, folder: Path, api: ApiServer, *words: str, rps: int) -> None:
+        self._folder = folder
+        self._api = api
+        self._command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
+        }
+        given = {"API_URL": api.url, "API_KEY": api.api_key, "API_RPS": str(rps)}
+        self._environment = own | {f"VERBEX_{name}": value for name, value in given.items()}
+
+    async def run(self, *, kill_at_request: int | None = None, delay_s: float = 0) -> list[LoggedRequest]:
+        """Run it to its end, or kill it so long after it sent so many requests; what it asked."""
+        first, reached = len(self._api.requests), asyncio.Event()
+
+        def note() -> None:
+            if len(self._api.requests) - first == kill_at_request:
+                reached.set()
+
+        self._api.on_request = note
+        process = await asyncio.create_subprocess_exec(
+            *self._command, cwd=self._folder, env=self._environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        ended = asyncio.create_task(process.wait())
+        if kill_at_request is not None:
+            reaching = asyncio.create_task(reached.wait())
+            await asyncio.wait((ended, reaching), return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            reaching.cancel()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(ended), delay_s)
+            with suppress(ProcessLookupError):
+                process.kill()
+        code = await asyncio.wait_for(ended, 120)
+        assert code == 0 or kill_at_request is not None
+        return self._api.requests[first:]
+
+    async def interrupt(self, *, at_request: int) -> tuple[int, str]:
+        """Type Ctrl-C once it sent so many requests; its exit code, and what it said on standard error."""
+        reached = asyncio.Event()
+        self._api.on_request = lambda: reached.set() if len(self._api.requests) == at_request else None
+        process = await asyncio.create_subprocess_exec(
+            *self._command, cwd=self._folder, env=self._environment, stderr=asyncio.subprocess.PIPE
+        )
+        await asyncio.wait_for(reached.wait(), 60)
+        process.send_signal(signal.SIGINT)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode or 0, said.decode()
+
+
+def landed(folder: DataFolder, zone: str, outcome: str) -> list[dict[str, Any]]:
+    """The landed rows of a zone with that outcome."""
+    tables = [folder.landing.read(file, ANSWER_SCHEMA) for file in folder.landing.list_files(zone)]
+    return [row for table in tables for row in table.to_pylist() if row["outcome"] == outcome]
+
+
+async def run_killed(
+    asking: Asking,
+    stored: Callable[[], Counter[Any]],
+    asked: Callable[[list[LoggedRequest]], set[Any]],
+    *,
+    kills: int,
+    most_requests: int,
+    rng: random.Random,
+) -> None:
+    """Kill it as often at random moments, then let it end; no run may ask for what was stored before it."""
+    for kill in range(kills + 1):
+        before = stored()
+        moment = {
+            "kill_at_request": rng.randint(1, most_requests),
+            "delay_s": rng.uniform(0, LONGEST_DELAY_S),
+        }
+        requests = await asking.run(**moment if kill < kills else {})  # type: ignore[arg-type]
+        assert not asked(requests) & before.keys()
+    assert set(stored().values()) == {1}
+
+
+def days_read(folder: DataFolder) -> Counter[date]:
+    """The days whose reading to the end is on record."""
+    windows = (json.loads(row["body"]) for row in landed(folder, LISTED_ZONE, "swept"))
+    return Counter(datetime.fromisoformat(window["since"]).date() for window in windows)
+
+
+def days_asked(requests: list[LoggedRequest]) -> set[date]:
+    """The days that were asked for; a request begins a second before its day."""
+    asked = [request.query["start_time_after"] for request in requests if request.path == "/v1/calls/"]
+    return {(datetime.fromisoformat(text).astimezone(UTC) + timedelta(seconds=1)).date() for text in asked}
+
+
+def facts(folder: DataFolder) -> list[list[tuple[Any, ...]]]:
+    """What a backfill gives, less the times at which it was done."""
+    return [
+        folder.query(f"select * exclude ({when}) from {table} order by all")  # noqa: S608
+        for table, when in {
+            "calls": "updated_at",
+            "call_details": "fetched_at",
+            "completeness_daily": "compared_at",
+            "call_drift": "compared_at",
+        }.items()
+    ] + [folder.query("from call_messages order by all")]
+
+
+async def backfill_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
+    """Kill a backfill as often and let it end; compare with one that nobody disturbed."""
+    world = World.build(calls=60, span_s=DAYS * 86_400)
+    bodies = [delivery.event.body for delivery in world.deliveries(losses=0.5)]
+    folder, undisturbed = DataFolder(tmp_path / "data"), DataFolder(tmp_path / "undisturbed")
+    for one in (folder, undisturbed):
+        one.land(bodies)
+    async with ApiServer(world) as api:
+        await run_killed(
+            Asking(tmp_path, api, "backfill", *SPAN, rps=2),
+            lambda: days_read(folder),
+            days_asked,
+            kills=kills,
+            most_requests=DAYS,
+            rng=random.Random(seed),
+        )
+        key = SecretStr(api.api_key)
+        settings = Settings(
+            _env_file=None, data_dir=undisturbed.path, api_url=api.url, api_key=key, api_rps=10_000
+        )
+        warehouse = WarehouseResource.from_settings(settings)
+        await asyncio.to_thread(sweep_span, settings, warehouse, Span(FIRST, LAST), is_backfill=True)
+    undisturbed.sync()
+    assert days_read(folder).keys() == days_read(undisturbed).keys()
+    assert facts(folder) == facts(undisturbed)
+
+
+async def sync_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
+    """Kill a sync as often and let it end; all that there is was stored, each answer once."""
+    world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
+    folder.land([delivery.event.body for delivery in world.deliveries()])
+    async with ApiServer(world) as api:
+        await ask_killed(folder, Asking(tmp_path, api, "sync", rps=12), world, kills=kills, seed=seed)
+
+
+async def ask_again_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
+    """The same of `ask-again`, after everything was given up."""
+    world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
+    folder.land([delivery.event.body for delivery in world.deliveries()])
+    folder.sync()
+    async with ApiServer(world, now_us=lambda: 0) as api:
+        key = SecretStr(api.api_key)
+        settings = Settings(
+            _env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000
+        )
+        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        assert not answered(folder)
+        api.now_us = None
+        await ask_killed(folder, Asking(tmp_path, api, "ask-again", rps=12), world, kills=kills, seed=seed)
+
+
+async def ask_killed(folder: DataFolder, asking: Asking, world: World, *, kills: int, seed: int) -> None:
+    """Kill what asks as often, and let it end."""
+    await run_killed(
+        asking,
+        lambda: answered(folder),
+        answers_asked,
+        kills=kills,
+        most_requests=60,
+        rng=random.Random(seed),
+    )
+    ended = [call for call in world.calls if call.ended_us is not None]
+    assert {call_id for is_pca, call_id in answered(folder) if not is_pca} == {call.call_id for call in ended}
+    assert {call_id for is_pca, call_id in answered(folder) if is_pca} == {
+        call.call_id for call in ended if call.has_results
+    }
+    assert folder.query("select count(*) from pca") == [(sum(call.has_results for call in ended),)]
+
+
+def answered(folder: DataFolder) -> Counter[tuple[bool, str]]:
+    """The landed answers: whether it is an analysis, and of which call."""
+    zones = {PCA_ZONE: True, CALLS_ZONE: False}
+    return Counter(
+        (is_pca, row["call_id"]) for zone, is_pca in zones.items() for row in landed(folder, zone, "answered")
+    )
+
+
+def answers_asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
+    """What was asked for, named as in `answered`."""
+    return {
+        ("/results/" in request.path, request.path.rpartition("/")[2])
+        for request in requests
+        if "/results/" in request.path or request.path.startswith("/v1/calls/")
+    }
+
+
+async def test_a_backfill_that_is_killed_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    """After SIGKILLs at random moments: complete, no day read to its end is asked for again, equal tables."""
+    await backfill_killed(tmp_path, kills=1, seed=1)
+
+
+async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C while it asks: exit code 1, a line, no trace; days read seconds before are landed."""
+    async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:
+        asking = Asking(tmp_path, api, "backfill", *SPAN, rps=2)
+        code, said = await asking.interrupt(at_request=DAYS - 1)
+    assert code == 1
+    assert said.splitlines()[-1] == "Stopped. The same command goes on where it was."
+    assert "Stack Trace" not in said
+    assert days_read(DataFolder(tmp_path / "data"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 8))
+async def test_many_kills_change_no_backfill(tmp_path: Path, seed: int) -> None:
+    """The same, forty times in all."""
+    await backfill_killed(tmp_path, kills=8, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8, 13))
+async def test_many_kills_of_a_sync_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
+    """The same, forty times in all."""
+    await sync_killed(tmp_path, kills=8, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(14, 17))
+async def test_many_kills_of_asking_again_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
+    """The same, twenty-four times in all."""
+    await ask_again_killed(tmp_path, kills=8, seed=seed)

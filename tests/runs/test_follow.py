@@ -1,0 +1,253 @@
+"""Follow mode and the sensors: rows appear by themselves, and Dagster is told without a run each time."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+from support.data_folder import NOON_US, DataFolder, bodies_of, body, dagster_instance
+from support.oracle import ANALYSED, ENDED, STARTED
+from support.receiver import until
+
+from connector.landing.files import PCA_ZONE
+from connector.settings import Settings
+from connector.simulator.api import ApiServer
+from connector.simulator.world import World
+from pipelines.definitions import LOAD_JOB, build_definitions
+from pipelines.models.model import sql_folder
+from pipelines.resources import WarehouseResource
+from pipelines.runs.follower import Follower
+from pipelines.warehouse.files import NothingPublishedError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`verbex-sync sync --follow` in a process of its own."""
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def call_ids(folder: DataFolder) -> set[str]:
+    try:
+        return {call_id for (call_id,) in folder.query("select call_id from calls")}
+    except NothingPublishedError:
+        return set()
+
+
+async def test_what_lands_while_following_is_published_and_told_to_dagster(
+    folder: DataFolder, following: "subprocess.Popen[str]"
+) -> None:
+    """Rows appear without a command; at the end Dagster has the materialisations, with counts."""
+    folder.land([body("a", STARTED, "call-a", 0)])
+    await until(lambda: call_ids(folder) == {"call-a"}, timeout_s=40)
+    folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+    await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+    following.send_signal(signal.SIGTERM)
+    assert following.wait(30) == 0
+    with dg.DagsterInstance.from_config(str(folder.path / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("calls"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["dagster/row_count"].value == 2
+
+
+def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """A check that says the same as before is not told again, or it would fill Dagster's storage."""
+    settings = Settings(data_dir=folder.path, api_key=None)
+    with dagster_instance(tmp_path) as instance:
+        follower = Follower(settings, WarehouseResource.from_settings(settings), instance, print)
+        for number in range(3):
+            folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+            follower._load()
+            follower.report()
+        assert len(instance.fetch_materializations(dg.AssetKey("calls"), limit=10).records) == 3
+        key = dg.AssetCheckKey(dg.AssetKey("calls"), "unique_grain")
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+        assert [bool(record.event) for record in history] == [True]
+        assert not instance.fetch_materializations(dg.AssetKey("pca"), limit=10).records
+
+
+def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """Somebody's mistake in a mart costs fresh rows, not the process."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    mine = tmp_path / "sql" / "marts" / "mine.sql"
+    settings, said = Settings(data_dir=folder.path, api_key=None), list[str]()
+    with dagster_instance(tmp_path) as instance:
+        warehouse = WarehouseResource.from_settings(settings, tmp_path / "sql")
+        follower = Follower(settings, warehouse, instance, said.append)
+        folder.land([body("a", STARTED, "call-a", 0)])
+        follower._load()
+        for mistake in ("select no_such_column from calls", "selec 1"):
+            mine.write_text(mistake)
+            folder.land([body(mistake, STARTED, "call-b", 0)])
+            follower._load()
+            follower.report()
+            assert "mine.sql" in said[-1]
+            assert call_ids(folder) == {"call-a"}
+        mine.write_text("select count(*) as calls from calls")
+        folder.land([body("c", STARTED, "call-c", 0)])
+        follower._load()
+        follower.report()
+    assert folder.query("from mine") == [(3,)]
+
+
+class Tick(NamedTuple):
+    """What a sensor said: the runs it asks for, and what it remembers."""
+
+    runs: list[dg.RunRequest]
+    cursor: str | None
+
+
+def tick(folder: DataFolder, instance: dg.DagsterInstance, cursor: str | None = None) -> Tick:
+    settings = Settings(data_dir=folder.path, api_key=None)
+    definitions = build_definitions(settings)
+    resources = {"warehouse": WarehouseResource.from_settings(settings)}
+    with dg.build_sensor_context(
+        instance=instance, definitions=definitions, resources=resources, cursor=cursor
+    ) as context:
+        told = definitions.resolve_sensor_def("new_landed_files").evaluate_tick(context)
+    return Tick(list(told.run_requests or ()), told.cursor)
+
+
+def test_the_sensor_asks_for_a_run_of_what_new_files_reach(folder: DataFolder, tmp_path: Path) -> None:
+    """Webhook files reach events and all that reads them, and leave the fetched transcripts alone."""
+    folder.land([body("a", STARTED, "call", 0)])
+    with dagster_instance(tmp_path) as instance:
+        (request,) = tick(folder, instance).runs
+    reached = {key.to_user_string() for key in request.asset_selection or ()}
+    assert {"events", "quarantine", "calls", "calls_enriched", "published_warehouse"} <= reached
+    assert not {"call_messages", "pca_items"} & reached
+
+
+def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder, tmp_path: Path) -> None:
+    """Also the first one: tables that the run does not name are built before they are read or shown."""
+    folder.land([body("a", STARTED, "call", 0)])
+    definitions = build_definitions(Settings(data_dir=folder.path, api_key=None))
+    with dagster_instance(tmp_path) as instance:
+        (request,) = tick(folder, instance).runs
+        job = definitions.resolve_job_def(LOAD_JOB)
+        assert job.execute_in_process(instance=instance, asset_selection=request.asset_selection).success
+    assert folder.query("select count(*) from call_messages") == [(0,)]
+    assert call_ids(folder) == {"call"}
+
+
+def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_path: Path) -> None:
+    """No run without a reason."""
+    folder.land([body("a", STARTED, "call", 0)])
+    folder.sync()
+    with dagster_instance(tmp_path) as instance:
+        assert not tick(folder, instance).runs
+
+
+def test_the_sensor_waits_for_a_run_that_starts_and_not_for_one_that_was_killed(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """What was killed stays unfinished in Dagster's records; only a lock says that a process still works."""
+    folder.land([body("a", STARTED, "call", 0)])
+    with dagster_instance(tmp_path) as instance:
+        instance.add_run(dg.DagsterRun(LOAD_JOB, status=dg.DagsterRunStatus.STARTED))
+        assert not tick(folder, instance).runs
+        with closing(sqlite3.connect(tmp_path / "dagster_home" / "history" / "runs.db")) as runs:
+            runs.execute("update runs set create_timestamp = datetime(create_timestamp, '-2 minutes')")
+            runs.commit()
+        with folder.warehouse.write():
+            assert not tick(folder, instance).runs
+        assert len(tick(folder, instance).runs) == 1
+
+
+def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """A file that can't be read starts one run, not one at every tick."""
+    folder.land([body("a", STARTED, "call", 0)])
+    (broken,) = (folder.path / "landing").rglob("*.parquet")
+    broken.write_bytes(b"PAR1 nothing")
+    with dagster_instance(tmp_path) as instance:
+        first = tick(folder, instance)
+        assert len(first.runs) == 1
+        assert not tick(folder, instance, first.cursor).runs
+
+
+def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
+    """What a BI tool shows on top of a dashboard."""
+    folder.land([body("a", STARTED, "call", 0), b"not an event"])
+    folder.sync()
+    (row,) = folder.records("from pipeline_status")
+    assert (row["events"], row["quarantined"], row["calls"]) == (1, 1, 1)
+    assert json.dumps(row, default=str)
+
+
+async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_path: Path) -> None:
+    """401 stops the asking and names the setting; what lands is published all the same."""
+    folder.land([body("end", ENDED, "call-a", 0), body("pca", ANALYSED, "call-a", 1)])
+    async with ApiServer(World.build(calls=7)) as api:
+        command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+        environment = os.environ | {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
+        environment.pop("DAGSTER_HOME", None)
+        log = tmp_path / "log"
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, env=environment, stdout=out, stderr=out
+            )
+        try:
+            await until(lambda: "VERBEX_API_KEY" in log.read_text(), timeout_s=60)
+            folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+            await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+        finally:
+            process.kill()
+            await process.wait()
+
+
+class StoppedError(Exception):
+    """In place of Ctrl-C, which only a main thread hears."""
+
+
+async def test_following_ends_at_once_also_while_it_asks(folder: DataFolder, tmp_path: Path) -> None:
+    """It does not ask for all that is due first; what was answered is landed, and the rest stays due."""
+    world = World.build(seed=4, calls=40)
+    folder.land(bodies_of(world))
+    folder.sync()
+
+    def stop_at_load(said: str) -> None:
+        if said.startswith("Loaded"):
+            raise StoppedError
+
+    def follow() -> None:
+        key = SecretStr(api.api_key)
+        settings = Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=4)
+        with dagster_instance(tmp_path) as instance:
+            Follower(settings, WarehouseResource.from_settings(settings), instance, stop_at_load).run()
+
+    async with ApiServer(world) as api:
+        following = asyncio.create_task(asyncio.to_thread(follow))
+        await until(lambda: api.request_count() >= 2, timeout_s=20)
+        folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+        with pytest.raises(StoppedError):
+            await asyncio.wait_for(following, 20)
+        assert api.request_count() < 20
+    assert folder.landing.list_files(PCA_ZONE)

@@ -1,0 +1,1 @@
+"""What several test files share: real receivers, data folders and processes, and an independent oracle."""

@@ -1,0 +1,150 @@
+"""What the warehouse's tests share: rows landed without a socket, a sync without Dagster, their tables."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import SecretStr
+
+from connector.landing.files import EVENTS_ZONE, Landing
+from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
+from connector.settings import Settings
+from connector.simulator.api import ApiServer
+from connector.simulator.world import World
+from connector.verbex.envelope import read_envelope
+from pipelines.instance.home import make_home
+from pipelines.models.model import Model, load_checks, load_models, sql_folder
+from pipelines.warehouse.audit import Finding, inspect
+from pipelines.warehouse.files import Warehouse
+from pipelines.warehouse.session import Update, open_sync
+
+NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
+NOON_US = int(NOON.timestamp()) * 1_000_000
+
+_numbers = count(1)
+
+
+def dagster_instance(folder: Path) -> dg.DagsterInstance:
+    """A Dagster instance set up like a user's, in a home of its own."""
+    make_home(folder / "dagster_home")
+    return dg.DagsterInstance.from_config(str(folder / "dagster_home"))
+
+
+@dataclass
+class DataFolder:
+    """One data folder with its warehouse, and its landing unless that is elsewhere."""
+
+    path: Path
+    sql: Path = field(default_factory=sql_folder)
+    landing_url: str | None = None
+
+    @property
+    def landing(self) -> Landing:
+        """Its landing zone."""
+        return Landing(self.landing_url or str(self.path / "landing"))
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Its warehouse files."""
+        return Warehouse(self.path)
+
+    @property
+    def models(self) -> list[Model]:
+        """The models, in their order."""
+        return list(load_models(self.sql))
+
+    def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
+        """Land one file of deliveries, as a receiver that read their envelopes would.
+
+        A single `received_at_us` is that of the first delivery, and a second passes between two.
+        """
+        listed = list(bodies)
+        if isinstance(received_at_us, int):
+            received_at_us = [received_at_us + number * 1_000_000 for number in range(len(listed))]
+        name = f"receiver-{next(_numbers):06}"
+        rows = [
+            {
+                "receiver_id": name,
+                "sequence": sequence,
+                "received_at": at_us,
+                "verified_by": "unsigned",
+                "headers": [],
+                "body": body,
+                **read_envelope(body)._asdict(),
+            }
+            for sequence, (at_us, body) in enumerate(zip(received_at_us, listed, strict=True))
+        ]
+        table = pa.Table.from_pylist(rows, EVENT_SCHEMA)
+        self.landing.write(table, zone=EVENTS_ZONE, name=name, time_column="received_at")
+
+    def land_answers(self, zone: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Land one file of fetch attempts; fields that are left out get defaults."""
+        name = f"fetcher-{next(_numbers):06}"
+        defaults = {"fetcher_id": name, "attempted_at": NOON, "agent_id": "agent", "outcome": "answered"}
+        listed = [{**defaults, "sequence": number, **row} for number, row in enumerate(rows)]
+        table = pa.Table.from_pylist(listed, ANSWER_SCHEMA)
+        self.landing.write(table, zone=zone, name=name, time_column="attempted_at")
+
+    def sync(self, *, is_full_refresh: bool = False) -> dict[str, Update]:
+        """Bring every table up to date and publish."""
+        with open_sync(self.warehouse, self.landing, self.sql, is_full_refresh=is_full_refresh) as sync:
+            updates = {model.table: sync.update(model) for model in self.models}
+            sync.publish(NOON)
+        return updates
+
+    def inspect(self, table: str) -> dict[str, Finding]:
+        """What the checks find in a published table, by name; blocking ones aside."""
+        (model,) = [model for model in self.models if model.table == table]
+        with self.warehouse.read() as connection:
+            return {found.name: found for found in inspect(connection, model, load_checks(self.sql))}
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the published tables."""
+        with self.warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def records(self, sql: str) -> list[dict[str, Any]]:
+        """Rows of the published tables, by column name."""
+        with self.warehouse.read() as connection:
+            result = connection.execute(sql)
+            names = [name for name, *_ in result.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """The rows of every published table that follows from landing alone, sorted."""
+        with self.warehouse.read() as connection:
+            return {
+                model.table: connection.execute(f"from {model.table} order by all").fetchall()
+                for model in self.models
+            }
+
+
+def bodies_of(world: World) -> list[bytes]:
+    """What a simulated account sends, in the order it arrives."""
+    return [delivery.event.body for delivery in world.deliveries()]
+
+
+def body(trace_id: str, name: str, call_id: str | None, timestamp_s: float, **payload: Any) -> bytes:  # noqa: ANN401
+    """An event's body; times are seconds after a fixed moment."""
+    told = {"call_id": call_id, "agent_id": "agent", "status": "success", **payload}
+    return json.dumps(
+        {
+            "organizationId": "organization",
+            "traceId": trace_id,
+            "eventName": name,
+            "timestamp": 1_762_600_000 + timestamp_s,
+            "payload": {key: value for key, value in told.items() if value is not None},
+        }
+    ).encode()
+
+
+def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
+    """Asks `api` without any limit worth a wait, for this folder."""
+    key = SecretStr(api.api_key)
+    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)

@@ -1,0 +1,195 @@
+"""What the receiver's tests share: deliveries with good defaults, and a real receiver process."""
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import pyarrow as pa
+from aiohttp import web
+
+from connector.journal.delivery import Delivery
+from connector.journal.group_commit import Journal
+from connector.journal.segment import SegmentReader
+from connector.landing.files import EVENTS_ZONE, Landing
+from connector.landing.zones import EVENT_SCHEMA
+from connector.metrics import Metrics
+from connector.receiver.auth import Authenticator
+from connector.receiver.handler import WEBHOOK_PATH, Receiver
+from connector.receiver.peers import PeerPolicy
+from connector.receiver.server import Server
+
+SECRET = "a signing secret"
+SEED_FOLDER = Path(__file__).parents[1] / "data" / "seed"
+SEED_BODIES = {path.stem: path.read_bytes() for path in sorted(SEED_FOLDER.glob("*.json"))}
+NOON_US = 1_762_689_600_000_000
+"""2025-11-09 12:00 UTC."""
+
+_numbers = count(1)
+
+
+def make_body(trace_id: str | None = None, **changes: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """The body of a CallStarted event; `changes` replace or add members at the top."""
+    event: dict[str, Any] = json.loads(SEED_BODIES["call_started"])
+    event["traceId"] = trace_id or f"trace-{next(_numbers)}"
+    return json.dumps(event | changes).encode()
+
+
+def make_delivery(
+    body: bytes = b"{}", *, received_at_us: int = NOON_US, trace_id: str | None = "a"
+) -> Delivery:
+    """A delivery as the receiver makes it."""
+    headers = {"content-type": "application/json"}
+    return Delivery(received_at_us, trace_id, "CallHandler.CallStarted", "unsigned", None, headers, body)
+
+
+def read_segment(path: Path) -> tuple[pa.Table, int]:
+    """All deliveries of a segment, and the number of torn bytes at its end."""
+    reader = SegmentReader(path)
+    table = pa.Table.from_batches(reader.batches(), EVENT_SCHEMA)
+    return table, reader.torn_bytes
+
+
+def landed_rows(landing: Landing) -> list[dict[str, Any]]:
+    """All landed deliveries, in the order of files."""
+    tables = [landing.read(file, EVENT_SCHEMA) for file in landing.list_files(EVENTS_ZONE)]
+    rows: list[dict[str, Any]] = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).to_pylist()
+    return rows
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Wait for something that announces itself to nobody."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+async def post(url: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Status and document of one delivery over a connection of its own."""
+    given = {"Content-Type": "application/json"} | headers
+    async with aiohttp.ClientSession() as client, client.post(url, data=body, headers=given) as response:
+        return response.status, await response.json(content_type=None)
+
+
+class Serving:
+    """A receiver in this process, on a free port, and what it stored."""
+
+    def __init__(self, journal: Journal, url: str, metrics: Metrics) -> None:
+        self.journal = journal
+        self.url = url
+        self.metrics = metrics
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Every row in the journal."""
+        paths = sorted(self.journal.folder.glob("*.segment"))
+        return [row for path in paths for row in read_segment(path)[0].to_pylist()]
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    *,
+    authenticator: Authenticator = Authenticator((), None, allow_unsigned=True, tolerance_s=300),  # noqa: B008
+    peers: PeerPolicy = PeerPolicy(),  # noqa: B008
+    max_body_bytes: int = 10_000,
+    clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
+    ssl_context: ssl.SSLContext | None = None,
+    **limits: Any,  # noqa: ANN401
+) -> AsyncIterator[Serving]:
+    """Serve at a fixed time of day, unsigned unless told otherwise; `limits` are those of the server."""
+    metrics = Metrics()
+    journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
+    journal.start()
+    receiver = Receiver(
+        journal, authenticator, metrics, peers=peers, max_body_bytes=max_body_bytes, clock_ns=clock_ns
+    )
+    server = Server(receiver, metrics, **limits)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
+    scheme = "https" if ssl_context else "http"
+    running = Serving(journal, f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}", metrics)
+    try:
+        yield running
+    finally:
+        await runner.cleanup()
+        await journal.drain()
+        journal.close()
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection to a receiver."""
+    host, port = url.split("//")[1].split("/")[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+class ReceiverProcess:
+    """A receiver in a process of its own, listening on a free port; ended when the block ends."""
+
+    def __init__(self, data_dir: Path, *, wrapper: Sequence[str] = (), **environment: str) -> None:
+        settings = {
+            "DATA_DIR": str(data_dir),
+            "PORT": "0",
+            "ALLOW_UNSIGNED": "true",
+            "SEAL_INTERVAL_S": "0.2",
+        }
+        given = {name.removeprefix("VERBEX_"): value for name, value in environment.items()}
+        self.data_dir = data_dir
+        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self._environment = os.environ | {
+            f"VERBEX_{name}": value for name, value in (settings | given).items()
+        }
+        self._command = [*wrapper, sys.executable, "-m", "connector.serve"]
+
+    def __enter__(self) -> Self:
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline().strip()
+        assert "listening on" in self.line, self.log_path.read_text()
+        self.url = self.line.split("listening on ")[1].split(",")[0]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def log(self) -> str:
+        """Everything it wrote to standard error."""
+        return self.log_path.read_text()
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory it has had resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 20) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)

@@ -1,0 +1,145 @@
+"""What is taken out of answers: every credential, however it is written, and nothing else."""
+
+import contextlib
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.verbex import credentials
+from connector.verbex.credentials import drop_credentials, is_suspect
+
+MARK = "hunter2"
+HARMLESS = st.text().map("n{}".format)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(HARMLESS, inner), max_leaves=20)
+
+WORDS = sorted({word for name in credentials._NAMES for word in name.split()})
+NAMES_LIKE = st.lists(st.sampled_from([*WORDS, "_", "-", " ", "s", "N"]), max_size=4).map("".join) | st.text()
+TEMPTING = st.recursive(
+    LEAVES | NAMES_LIKE,
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES_LIKE, inner) | inner.map(json.dumps),
+    max_leaves=10,
+)
+"""JSON whose names are credentials or nearly so, and whose texts are names or JSON themselves."""
+
+
+def ways_to_write(character: str) -> st.SearchStrategy[str]:
+    """A character of a name as JSON may have it; a space stands for what joins two words."""
+    plain = ["", "_", "-"] if character == " " else [character, character.upper()]
+    escaped = [f"\\u{ord(one):04{form}}" for one in plain if one for form in "xX"]
+    return st.sampled_from([*plain, *escaped])
+
+
+CREDENTIALS = st.sampled_from(credentials._NAMES).flatmap(
+    lambda name: st.tuples(*map(ways_to_write, name)).map("".join)
+)
+
+
+@given(name=CREDENTIALS, depth=st.integers(0, 4), is_ascii=st.booleans())
+def test_no_spelling_and_no_nesting_hides_a_credential(name: str, depth: int, *, is_ascii: bool) -> None:
+    """Any case, joined by anything, escaped, in JSON within texts: it goes, what is beside it stays."""
+    body = f'{{ "{name}" : ["{MARK}"], "通話": 1 }}'
+    for _ in range(depth):
+        body = json.dumps({"said": f" {body}"}, ensure_ascii=is_ascii)
+    cleaned = drop_credentials(body.encode())
+    assert MARK.encode() not in cleaned
+    value = json.loads(cleaned)
+    for _ in range(depth):
+        value = json.loads(value["said"])
+    assert value == {"通話": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["access_token", "accessToken", "ACCESS-TOKEN", "api_key", "client_secret", "password", "secret"]
+)
+@pytest.mark.parametrize("shape", ['{{"{}":"x","n":1}}', '{{"a":[{{"b":{{"{}":{{"c":"x"}}}}}}],"n":1}}'])
+def test_credentials_are_dropped_at_any_depth(name: str, shape: str) -> None:
+    """A credential goes with all that is in it; what is beside it stays."""
+    cleaned = drop_credentials(shape.format(name).encode())
+    assert name.encode() not in cleaned
+    assert json.loads(cleaned)["n"] == 1
+
+
+@given(TEMPTING)
+def test_a_glance_overlooks_nothing(value: object) -> None:
+    """A body that is let pass at a glance holds no credential when it is looked at closely."""
+    for body in as_bodies(value):
+        assert is_suspect(body) or not holds_credential(body)
+
+
+@given(TEMPTING)
+def test_what_was_cleaned_is_clean(value: object) -> None:
+    """A second look finds nothing more."""
+    for body in as_bodies(value):
+        cleaned = drop_credentials(body)
+        assert drop_credentials(cleaned) == cleaned
+        assert not holds_credential(cleaned)
+
+
+@given(JSON)
+def test_without_a_credential_no_byte_changes(value: object) -> None:
+    """Spaces, escapes and numbers stay as they were received."""
+    for body in as_bodies(value):
+        assert drop_credentials(body) == body
+
+
+@pytest.mark.parametrize("text", ['"{"', '"{access_token: 1}"', '"[1, 2"', '"say \\"secret\\""'])
+def test_a_text_that_only_looks_like_json_stays(text: str) -> None:
+    """What somebody said is not ours to change."""
+    body = f'{{"said":{text}}}'.encode()
+    assert drop_credentials(body) == body
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=12), st.integers(-(10**30), 10**30))
+def test_numbers_beside_a_credential_keep_their_digits(fraction: Decimal, whole: int) -> None:
+    """A body that is written anew loses no digit, however long its numbers."""
+    body = f'{{"fraction":{fraction:f},"whole":{whole},"secret":1}}'.encode()
+    cleaned = json.loads(drop_credentials(body), parse_float=Decimal)
+    assert cleaned == {"fraction": fraction, "whole": whole}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": {"secret": "hunter2"}, "a": 1}',
+        '{"secret": "hunter2", "secret": 1, "a": 1}',
+        r'{"id\u002dtoken": "hunter2", "a": 1}',
+        r'{"a": 1, "said": "{\u0022secret\u0022: \u0022hunter2\u0022}"}',
+        r'{"a": 1, "said": "{\"b\": {\"secret\": \"hunter2\"}, \"b\": 1}"}',
+        r'{"a": 1, "said": "{\"secret\": \"two\nlines of hunter2\", \"b\": NaN}"}',
+    ],
+)
+def test_unusual_json_hides_no_credential(body: str) -> None:
+    """Names that come twice, hidden quotes and hyphens, texts that are JSON for lenient readers only."""
+    cleaned = drop_credentials(body.encode())
+    assert MARK.encode() not in cleaned
+    assert json.loads(cleaned)["a"] == 1
+
+
+@given(st.binary())
+def test_bytes_that_are_no_json_are_refused_in_words_or_let_pass(body: bytes) -> None:
+    """Nothing else comes of them than the errors that callers know."""
+    with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
+        drop_credentials(b'{"secret":' + body)
+
+
+def holds_credential(body: bytes) -> bool:
+    """The close look, without the glance before it."""
+    dropped: list[str] = []
+    credentials._clean(credentials._DECODER.decode(body.decode()), dropped)
+    return bool(dropped)
+
+
+def as_bodies(value: object) -> tuple[bytes, bytes]:
+    """The same JSON, compact with escapes and spacious without."""
+    spacious = json.dumps(value, ensure_ascii=False, indent=1)
+    return json.dumps(value).encode(), spacious.encode("utf-8", "replace")

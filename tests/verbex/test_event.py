@@ -1,0 +1,132 @@
+"""The envelope reader: it names what is wrong, keeps what can be known, and never raises."""
+
+import json
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from support.receiver import SEED_BODIES, make_body, make_delivery
+
+from connector.journal.delivery import Group, to_batch
+from connector.landing.zones import EVENT_SCHEMA
+from connector.verbex.envelope import MAX_DEPTH, read_envelope, reread
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+members = ["traceId", "eventName", "timestamp", "organizationId", "payload", "unknown"]
+
+
+@pytest.mark.parametrize("body", SEED_BODIES.values(), ids=SEED_BODIES)
+def test_the_documented_events_are_read_verbatim(body: bytes) -> None:
+    """Verbex's own examples, byte for byte as its page shows them."""
+    event = json.loads(body)
+    assert read_envelope(body) == (event["traceId"], event["eventName"], None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        make_body(eventName="billing.InvoiceIssued"),
+        make_body(unknown={"deep": [1, 2, {"a": None}]}),
+        make_body(payload=None),
+        make_body(organizationId=None),
+        make_body(payload={"call_id": None, "timestamp": None, "transfer_to": "+81312345678"}),
+        make_body(timestamp=1762670195),
+        make_body(payload={"timestamp": 1762153092420.5}),
+        make_body("トレース"),
+        b" \r\n\t" + make_body() + b"\n",
+        make_body(huge=10**400),
+        make_body(brackets="[" * 500),
+    ],
+)
+def test_what_nobody_asked_for_is_no_problem(body: bytes) -> None:
+    """New event types, new fields, nulls and missing optional fields are all events."""
+    assert read_envelope(body).problem is None
+
+
+def test_a_body_that_is_json_keeps_the_names_that_can_be_known() -> None:
+    """A wrong timestamp does not hide whose event it was."""
+    assert read_envelope(make_body("a", timestamp="now"))[:2] == ("a", "CallHandler.CallStarted")
+
+
+@given(
+    body=st.binary() | st.text().map(str.encode) | json_values.map(lambda value: json.dumps(value).encode())
+)
+def test_any_bytes_at_all_are_read_without_an_error(body: bytes) -> None:
+    """Whatever arrives, the answer is an envelope."""
+    read_envelope(body)
+
+
+@given(changes=st.dictionaries(st.sampled_from(members), json_values, min_size=1))
+def test_whatever_is_an_event_can_be_parsed_by_the_warehouse(changes: dict[str, object]) -> None:
+    """The reader is never more lenient than the engine that reads the body later."""
+    body = make_body(**changes)  # type: ignore[arg-type]
+    if read_envelope(body).problem is None:
+        query = "select json_valid(decode(?)), decode(?)::json ->> '$.traceId' is not null"
+        assert duckdb.execute(query, [body, body]).fetchone() == (True, True)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_depth_is_limited_by_a_number_and_not_by_the_interpreter(opening: str) -> None:
+    """One level more than the limit is a problem; so are a hundred thousand, at once."""
+    closing = "]" if opening == "[" else "}"
+
+    def nested(depth: int) -> bytes:
+        return make_body()[:-1] + f', "x": {opening * depth}1{closing * depth}}}'.encode()
+
+    assert read_envelope(nested(MAX_DEPTH - 1)).problem is None
+    for depth in (MAX_DEPTH, 100_000):
+        assert "nests deeper" in (read_envelope(nested(depth)).problem or "")
+
+
+def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() -> None:
+    """A row whose problem is gone gets its names; one still bad keeps its problem; others are left alone."""
+    good, bad = make_body("readable"), b"no event"
+    stale = [
+        replace(make_delivery(good, trace_id=None), event_name=None, problem="An older reader said so."),
+        replace(make_delivery(bad, trace_id=None), event_name=None, problem="An older reader said so."),
+        make_delivery(good, trace_id="as it was"),
+    ]
+    table = pa.Table.from_batches([to_batch("r", [Group(0, stale)])])
+    again = reread(table)
+    assert again.schema == EVENT_SCHEMA
+    assert again["trace_id"].to_pylist() == ["readable", None, "as it was"]
+    assert again["event_name"].to_pylist() == ["CallHandler.CallStarted", None, "CallHandler.CallStarted"]
+    assert again["problem"].to_pylist() == [None, read_envelope(bad).problem, None]
+    assert again.drop_columns(["trace_id", "event_name", "problem"]) == table.drop_columns(
+        ["trace_id", "event_name", "problem"]
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_replaying_nothing_changes_nothing(rows: int) -> None:
+    """An empty table and one without problems come back equal."""
+    batches = [to_batch("r", [Group(0, [make_delivery()] * rows)])] if rows else []
+    table = pa.Table.from_batches(batches, EVENT_SCHEMA)
+    assert reread(table) == table
+
+
+def test_problems_quote_nothing_of_the_body() -> None:
+    """A problem goes into logs and answers, a body must not."""
+    secret_text = "4111-1111-1111-1111"
+    for changes in (
+        {"timestamp": secret_text},
+        {"payload": secret_text},
+        {"payload": {"status": [secret_text]}},
+    ):
+        problem = read_envelope(make_body(**changes)).problem
+        assert problem is not None
+        assert secret_text not in problem
+
+
+def test_the_envelope_survives_every_prefix_of_an_event() -> None:
+    """A body cut anywhere is a problem with a sentence, never an error and never an event."""
+    body = msgspec.json.encode(json.loads(SEED_BODIES["pca_completed"]))
+    assert all(read_envelope(body[:length]).problem for length in range(len(body)))

@@ -1,0 +1,21 @@
+"""The bookkeeping of a warehouse file: it says what is there, also after something failed."""
+
+from pathlib import Path
+
+from pipelines.models.model import load_models, sql_folder
+from pipelines.warehouse.files import connect
+from pipelines.warehouse.ledger import Ledger
+
+
+def test_a_table_whose_transaction_is_gone_does_not_stand(tmp_path: Path) -> None:
+    """As after a commit that failed, which leaves no transaction to undo."""
+    (model,) = [model for model in load_models(sql_folder()) if model.table == "calls"]
+    with connect(tmp_path / "warehouse.duckdb") as connection:
+        ledger = Ledger(connection)
+        for end in ("rollback", "select 1"):
+            connection.execute("begin")
+            ledger.create(model)
+            assert ledger.fingerprints() == {"calls": model.fingerprint}
+            connection.execute(end)
+            ledger.roll_back()
+            assert ledger.fingerprints() == {}

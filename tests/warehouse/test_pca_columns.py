@@ -1,0 +1,256 @@
+"""The columns of wide views: any names in any order, and what comes later changes nothing that was there.
+
+The SQL is run as it stands in `sql/`, on answers as they land, in a database of its own.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from connector.landing.zones import ANSWER_SCHEMA
+from pipelines.models.model import Model, load_models, sql_folder
+from pipelines.warehouse.ledger import create_empty, quoted
+from pipelines.warehouse.wide_views import make_views
+
+MODELS = {model.table: model for model in load_models(sql_folder())}
+NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
+FIXED = ["call_id", "started_at", "ended_at", "duration_s", "pca_status", "pca_fetched_at"]
+
+
+class Item(NamedTuple):
+    """One item of an analysis."""
+
+    name: str | None
+    type: str | None
+    result: str = "1"
+
+
+Answer = Sequence[Item]
+
+
+class Seen(NamedTuple):
+    """One column, and the item it shows."""
+
+    column_name: str
+    type: str
+    key: str
+
+
+class Tables:
+    """The tables that answers of one agent lead to; call number n is analysed n minutes after noon."""
+
+    def __init__(self, *, agent_id: str = "agent") -> None:
+        self.sql = duckdb.connect()
+        self.sql.execute("create schema ops")
+        self.agent_id = agent_id
+        self._landed = 0
+        for table in ("ops.pca_seen_items", "ops.pca_configured_items", "pca", "calls_enriched"):
+            columns = [(column.name, column.type) for column in MODELS[table].columns]
+            create_empty(self.sql, f"table {table}", columns)
+
+    def land(self, answers: Sequence[Answer]) -> None:
+        """Take in analyses, one of each of the next calls."""
+        numbers = range(self._landed, self._landed + len(answers))
+        self._landed += len(answers)
+        rows = [self._row(number, answer) for number, answer in zip(numbers, answers, strict=True)]
+        self.sql.register("landed_pca", pa.Table.from_pylist(rows, ANSWER_SCHEMA))
+        self.sql.execute("create or replace temp table existing as from ops.pca_seen_items")
+        self._make("ops.pca_seen_items", keys="select ? as agent_id", key=self.agent_id)
+        self._make("pca_columns", keys="select ? as agent_id", key=self.agent_id)
+        self._make("pca_views", keys="select ? as agent_id", key=self.agent_id)
+        self.sql.execute(
+            "insert into pca by name select call_id, agent_id, decode(body) as body from landed_pca"
+        )
+        self._make("pca_items", keys="select call_id from pca where agent_id = ?", key=self.agent_id)
+        make_views(self.sql)
+
+    def columns(self) -> list[Seen]:
+        """The columns in their order."""
+        rows = self.sql.execute("select column_name, type, key from pca_columns order by position").fetchall()
+        return [Seen(*row) for row in rows]
+
+    def view(self) -> list[dict[str, object]]:
+        """The rows of the agent's view, by column name."""
+        self.sql.execute("delete from calls_enriched")
+        self.sql.execute(
+            "insert into calls_enriched by name select call_id, agent_id, "
+            "map_from_entries(list(struct_pack(key, value := result))) as pca from pca_items group by all"
+        )
+        ((name,),) = self.sql.execute("select view_name from pca_views").fetchall()
+        result = self.sql.execute(f"from pca_wide.{quoted(name)} order by call_id")
+        names = [name for name, *_ in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def _make(self, table: str, *, keys: str, key: str) -> None:
+        model: Model = MODELS[table]
+        for function in model.functions:
+            self.sql.execute(function.definition)
+        self.sql.execute(f"create or replace temp table changed as {keys}", [key])
+        self.sql.execute(f"create or replace table {table} as {model.sql}")
+
+    def _row(self, number: int, answer: Answer) -> dict[str, object]:
+        items = [
+            {key: value for key, value in item._asdict().items() if value is not None} for item in answer
+        ]
+        return {
+            "fetcher_id": "fetcher",
+            "sequence": number,
+            "attempted_at": NOON + timedelta(minutes=number),
+            "call_id": f"call-{number:04}",
+            "agent_id": self.agent_id,
+            "outcome": "answered",
+            "body": json.dumps({"items": items}).encode(),
+        }
+
+
+# Names that are like each other, like the view's own columns, or like what makes names unique.
+_HARD = [
+    "Note",
+    "note",
+    "NOTE",
+    "Note (2)",
+    "note (3)",
+    "Note ",
+    " Note",
+    "メモ",
+    "メモ\u3000",
+    "",
+    " ",
+    "item",
+]
+_HARD += [
+    "call_id",
+    "Call_ID",
+    "Note (number)",
+    'say "x"',
+    "it's",
+    "\x00b",
+    "a\nb",
+    "か\u3099",
+    "が",
+    "é",
+    "É",
+]
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+names = st.one_of(st.sampled_from(_HARD), texts, st.none())
+items = st.builds(
+    Item, names, st.sampled_from(["string", "enum", "number", "boolean", "new", None]), st.just("1")
+)
+answers = st.lists(items, max_size=7)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(early=st.lists(answers, max_size=3), late=st.lists(answers, min_size=1, max_size=3))
+@example(early=[[Item("Note", "string")] * 3], late=[[Item("Note (2)", "string"), Item("note", "number")]])
+def test_any_names_give_unique_columns_that_later_answers_never_change(
+    early: list[Answer], late: list[Answer]
+) -> None:
+    """Names are unique in whatever case and can be selected; more answers only add columns at the end.
+
+    What is taken in step by step is what is taken in at once, and every result is in a column.
+    """
+    growing, at_once = Tables(), Tables()
+    growing.land(early)
+    before = growing.columns()
+    growing.land(late)
+    after = growing.columns()
+    at_once.land([*early, *late])
+    assert at_once.columns() == after
+    assert after[: len(before)] == before
+    taken = [name.lower() for name in [*FIXED, *(column.column_name for column in after)]]
+    assert len(set(taken)) == len(taken)
+    if not after:
+        return
+    rows = growing.view()
+    assert list(rows[0]) == [*FIXED, *(column.column_name for column in after)]
+    assert_every_result_shows(growing, rows)
+
+
+def assert_every_result_shows(tables: Tables, rows: list[dict[str, object]]) -> None:
+    """Every item's result, "1" throughout, is in the columns of its key, and nothing else is in the row."""
+    keys: dict[object, set[str]] = {}
+    for call_id, key in tables.sql.execute("select call_id, key from pca_items").fetchall():
+        keys.setdefault(call_id, set()).add(key)
+    shown = {"text": "1", "number": 1.0, "boolean": None}
+    for row in rows:
+        for column in tables.columns():
+            expected = shown[column.type] if column.key in keys[row["call_id"]] else None
+            assert row[column.column_name] == expected
+
+
+def test_a_name_is_kept_but_for_what_nobody_sees() -> None:
+    """Outer spaces, double ones and line breaks go; Japanese, quotes and inner spaces stay."""
+    tables = Tables()
+    written = [" お客様の 感情\u3000", 'Said "yes"; or\nnot', "it's  so", "", "", " ", "(2)"]
+    tables.land([[Item(name, "string") for name in written]])
+    shown = ["お客様の 感情", 'Said "yes"; or not', "it's so"]
+    shown += ["item", "item (2)", "item (3)", "(2)"]
+    assert [column.column_name for column in tables.columns()] == shown
+
+
+def test_the_views_own_columns_keep_their_names() -> None:
+    """An item that is called like one of them is numbered."""
+    tables = Tables()
+    tables.land([[Item("Call_ID", "string"), Item("pca_status", "string")]])
+    assert [column.column_name for column in tables.columns()] == ["Call_ID (2)", "pca_status (2)"]
+
+
+def test_an_item_that_changes_its_type_gets_a_second_column() -> None:
+    """The first column keeps name and type and goes on reading what it can; the new one has everything."""
+    tables = Tables()
+    tables.land([[Item("Size", "number", "4")]])
+    tables.land([[Item("Size", "string", "5")], [Item("Size", "enum", "large")]])
+    assert [column[:2] for column in tables.columns()] == [("Size", "number"), ("Size (text)", "text")]
+    assert [(row["Size"], row["Size (text)"]) for row in tables.view()] == [
+        (4.0, "4"),
+        (5.0, "5"),
+        (None, "large"),
+    ]
+
+
+def test_booleans_and_numbers_are_read_as_such() -> None:
+    """Where the text allows; where it does not, null."""
+    tables = Tables()
+    told = ["TRUE", " false ", "unclear", "3.5", "not stated"]
+    tables.land([[Item("Is it", "boolean", text), Item("How much", "number", text)] for text in told])
+    rows = [(row["Is it"], row["How much"]) for row in tables.view()]
+    assert rows == [(True, None), (False, None), (None, None), (None, 3.5), (None, None)]
+
+
+@pytest.mark.parametrize("told", ["NaN", "-inf", "Infinity", "1e999"])
+def test_what_would_spoil_every_sum_is_no_number(told: str) -> None:
+    """A double can be no number at all; the sum and the average of a dashboard would be none either."""
+    tables = Tables()
+    tables.land([[Item("How much", "number", told)], [Item("How much", "number", "2")]])
+    assert {row["How much"] for row in tables.view()} == {None, 2.0}
+    numbers = tables.sql.execute("select result, result_number from pca_items").fetchall()
+    assert dict(numbers) == {told: None, "2": 2.0}
+
+
+def test_a_view_is_named_and_filtered_by_whatever_the_agents_id_is() -> None:
+    """Ids in lower case are the view's name; others are made safe, and none can end the statement."""
+    for agent_id in ("c1b1-04", "Agent 'x'\";\x00--", "エージェント"):
+        tables = Tables(agent_id=agent_id)
+        tables.land([[Item("Note", "string", "yes")]])
+        assert [row["Note"] for row in tables.view()] == ["yes"]
+        ((name,),) = tables.sql.execute("select view_name from pca_views").fetchall()
+        assert (name == agent_id) == (agent_id == "c1b1-04")
+
+
+def test_views_are_made_anew_only_when_their_columns_change() -> None:
+    """A publish that brought no new column leaves every view as it is."""
+    tables = Tables()
+    which = "select view_oid from duckdb_views() where schema_name = 'pca_wide'"
+    tables.land([[Item("Note", "string")]])
+    made = tables.sql.execute(which).fetchall()
+    tables.land([[Item("Note", "string", "other")]])
+    assert tables.sql.execute(which).fetchall() == made
+    tables.land([[Item("Mood", "string")]])
+    assert tables.sql.execute(which).fetchall() != made

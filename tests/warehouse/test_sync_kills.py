@@ -1,0 +1,151 @@
+"""A sync that is killed at any moment, or meets another: readers see whole tables, and none end up wrong."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.data_folder import NOON_US, DataFolder, bodies_of
+from support.oracle import Received, expected_calls, expected_events
+from test_warehouse import held_open
+
+from connector.landing.files import EVENTS_ZONE, PCA_ZONE, Landing
+from connector.landing.zones import EVENT_SCHEMA
+from connector.simulator.world import World
+
+SCRIPT = Path(__file__).parents[1] / "support" / "sync_process.py"
+# A sync takes 1,700 to 3,000 steps, of which the last are the closing of the file and its publishing.
+MOST_STEPS = 4_000
+LONGEST_DELAY_S = 0.03
+
+
+class LandingWorld:
+    """Deliveries of simulated calls that land file by file, with an analysis at every third."""
+
+    def __init__(self, folder: DataFolder, rng: random.Random, calls: int) -> None:
+        self._folder = folder
+        self._rng = rng
+        self._world = World.build(calls=calls)
+        self._files = self._deal(bodies_of(self._world))
+        self._landed = 0
+
+    def land_next(self) -> bool:
+        """Land a file; False if there are no more."""
+        bodies = next(self._files, None)
+        if bodies is None:
+            return False
+        at_us = NOON_US + self._rng.randrange(3_600) * 1_000_000
+        self._folder.land(bodies, received_at_us=at_us)
+        self._landed += 1
+        if self._landed % 3 == 0:
+            call = self._rng.choice(self._world.calls)
+            answer = json.dumps(self._world.pca_answer(call)).encode()
+            self._folder.land_answers(PCA_ZONE, [{"call_id": call.call_id, "body": answer}])
+        return True
+
+    def _deal(self, bodies: list[bytes]) -> Iterator[list[bytes]]:
+        """Files of a few bodies; one body comes again, one is no event."""
+        for start in range(0, len(bodies), 6):
+            yield [*bodies[start : start + 6], self._rng.choice(bodies[: start + 1]), b"no event"]
+
+
+def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
+    """What lies in landing, or in some files of it."""
+    files = [file for file in landing.list_files(EVENTS_ZONE) if paths is None or file.path in paths]
+    rows: list[dict[str, Any]] = [
+        row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
+    ]
+    return [Received(round(row["received_at"].timestamp() * 1_000_000), row["body"]) for row in rows]
+
+
+def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
+    """Events and calls are those that the oracle expects; it knows nothing of analyses."""
+    events = expected_events(deliveries)
+    assert {
+        event["trace_id"]: event
+        for event in folder.records("select * exclude (trace_hash, call_hash) from events")
+    } == events
+    told = folder.records(
+        "select * exclude (call_hash) from calls anti join ops.pca_attempts using (call_id)"
+    )
+    expected = expected_calls(events.values())
+    assert {call["call_id"] for call in told} <= expected.keys()
+    assert folder.query("select count(*) from calls") == [(len(expected),)]
+    for call in told:
+        assert call == expected[call["call_id"]]
+
+
+def assert_published_whole(folder: DataFolder) -> set[str]:
+    """What readers see is exactly what the files say that it was made of; returns those files."""
+    if not folder.warehouse.published.exists():
+        return set()
+    paths = {path for (path,) in folder.query("select path from ops.loads where model = 'events'")}
+    assert_right(folder, landed_deliveries(folder.landing, paths))
+    return paths
+
+
+def sync_until_killed(folder: DataFolder, landing_world: LandingWorld, rng: random.Random) -> None:
+    """Let a process sync, and die at a step and delay that are drawn, while files land."""
+    delay_s = rng.choice([0.0, rng.uniform(0, LONGEST_DELAY_S)])
+    refresh = rng.choices(["", "refresh"], weights=[3, 1])[0]
+    arguments = [str(folder.path), str(rng.randint(1, MOST_STEPS)), str(delay_s), refresh]
+    has_reader = rng.random() < 0.25
+    with ExitStack() as stack:
+        if has_reader and folder.warehouse.published.exists():
+            stack.enter_context(held_open(folder.warehouse.published))
+        process = stack.enter_context(subprocess.Popen([sys.executable, str(SCRIPT), *arguments]))
+        for _ in range(3):
+            landing_world.land_next()
+            try:
+                process.wait(timeout=rng.uniform(0, 0.5))
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.wait(timeout=120) == -signal.SIGKILL, f"killed with {arguments}"
+
+
+def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
+    """Kill as often; then one sync, and compare its tables with the oracle's and with a rebuild's."""
+    folder, rng = DataFolder(tmp_path), random.Random(seed)
+    landing_world = LandingWorld(folder, rng, calls=kills * 8)
+    published: set[str] = set()
+    for _ in range(kills):
+        sync_until_killed(folder, landing_world, rng)
+        before, published = published, assert_published_whole(folder)
+        assert before <= published
+    folder.sync()
+    assert_right(folder, landed_deliveries(folder.landing))
+    tables = folder.tables()
+    assert all(tables[name] for name in ("events", "calls", "pca_items", "quarantine", "agent_daily"))
+    folder.sync(is_full_refresh=True)
+    assert folder.tables() == tables
+    assert len(list((tmp_path / "warehouse").glob("*.duckdb"))) <= 3
+
+
+def test_a_few_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path) -> None:
+    """SIGKILL at random steps while files land: readers see whole tables, the next sync mends the rest."""
+    survive(tmp_path, kills=4, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_many_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path, seed: int) -> None:
+    """The same, 48 times in all, each one a different moment."""
+    survive(tmp_path, kills=12, seed=seed)
+
+
+def test_two_syncs_started_at_once_follow_each_other(tmp_path: Path) -> None:
+    """Both processes end well, and the tables are those of one sync."""
+    folder = DataFolder(tmp_path)
+    folder.land(bodies_of(World.build(calls=40)))
+    processes = [subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert_right(folder, landed_deliveries(folder.landing))
+    tables = folder.tables()
+    folder.sync(is_full_refresh=True)
+    assert folder.tables() == tables

@@ -1,0 +1,217 @@
+"""The tables against the truth: what deliveries say must be in them, whatever the order they came in."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
+from support.oracle import ANALYSED, ENDED, STARTED, TRANSFERRED, Received, expected_calls, expected_events
+
+from connector.simulator.truth import Truth
+from connector.simulator.world import World
+from pipelines.models.model import sql_folder
+from pipelines.reconciliation.rebuild import compare_with_rebuild
+from pipelines.warehouse.session import open_sync
+from pipelines.warehouse.sources import source_of
+
+SEED_FOLDER = Path(__file__).parents[1] / "data" / "seed"
+
+
+def keyed(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    assert len({record[key] for record in records}) == len(records)
+    return {record[key]: record for record in records}
+
+
+def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
+    """Events and calls are those that the oracle expects."""
+    events = expected_events(deliveries)
+    shown = folder.records("select * exclude (trace_hash, call_hash) from events")
+    assert keyed(shown, "trace_id") == events
+    told = folder.records("select * exclude (call_hash) from calls")
+    assert keyed(told, "call_id") == expected_calls(events.values())
+
+
+def test_the_seeds_own_events_are_told_right(tmp_path: Path) -> None:
+    """Verbex's published examples come out with their times to the microsecond and their bodies verbatim."""
+    folder = DataFolder(tmp_path)
+    bodies = {path.stem: path.read_bytes() for path in sorted(SEED_FOLDER.glob("*.json"))}
+    folder.land(bodies.values())
+    folder.sync()
+    assert {row[0].encode() for row in folder.query("select body from events")} == set(bodies.values())
+    assert folder.query(
+        "select call_id, status, started_at::varchar from calls where started_at is not null"
+    ) == [("6910366f2dc3a75642b5a4c0", "in_progress", "2025-11-09 06:36:35.245655")]
+    assert folder.query(
+        "select announced_at::varchar, reason from events where event_name = 'callAnalysis.pcaCompleted'"
+    ) == [("2025-11-03 06:58:12.42", "success")]
+
+
+def test_every_event_is_there_exactly_once_with_its_very_bytes(tmp_path: Path) -> None:
+    """Duplicates, disorder and unknown events leave each traceId once, body byte for byte."""
+    folder, world = DataFolder(tmp_path), World.build(calls=60)
+    folder.land(bodies_of(world))
+    folder.sync()
+    stored = {trace_id: body.encode() for trace_id, body in folder.query("select trace_id, body from events")}
+    assert stored == Truth.of(world).bodies
+
+
+def test_every_call_is_told_as_it_was(tmp_path: Path) -> None:
+    """Times, status and PCA status of each call are those of the simulated account."""
+    folder, world = DataFolder(tmp_path), World.build(calls=60)
+    folder.land(bodies_of(world))
+    folder.sync()
+    calls = folder.query(
+        "select call_id, status, pca_status, epoch_us(started_at), epoch_us(ended_at), "
+        "epoch_us(transferred_at), transfer_to, epoch_us(pca_completed_at), event_count from calls"
+    )
+    assert {row[0]: row[1:] for row in calls} == {
+        call.call_id: (
+            call.status,
+            call.pca_state,
+            call.started_us,
+            call.ended_us,
+            call.transferred_us,
+            call.transfer_to,
+            call.pca_completed_us,
+            call.event_count,
+        )
+        for call in Truth.of(world).calls.values()
+    }
+
+
+def test_a_sync_after_every_tenth_delivery_gives_the_same_tables_as_one(tmp_path: Path) -> None:
+    """Increments add up to what a single sync makes."""
+    often, once = DataFolder(tmp_path / "often"), DataFolder(tmp_path / "once")
+    bodies = bodies_of(World.build(calls=40))
+    times_us = [NOON_US + number * 1_000_000 for number in range(len(bodies))]
+    for start in range(0, len(bodies), 10):
+        often.land(bodies[start : start + 10], received_at_us=times_us[start : start + 10])
+        often.sync()
+    once.land(bodies, received_at_us=times_us)
+    once.sync()
+    assert often.tables() == once.tables()
+
+
+def test_a_full_refresh_changes_nothing(tmp_path: Path) -> None:
+    """Rebuilding from landing gives the tables that increments gave."""
+    folder = DataFolder(tmp_path)
+    bodies = bodies_of(World.build(calls=40))
+    for start in range(0, len(bodies), 40):
+        folder.land(bodies[start : start + 40], received_at_us=NOON_US + start * 1_000_000)
+        folder.sync()
+    before = folder.tables()
+    folder.sync(is_full_refresh=True)
+    assert folder.tables() == before
+
+
+def test_a_body_that_is_no_event_is_in_quarantine_with_the_reason(tmp_path: Path) -> None:
+    """What can't be read is kept where it is seen, and takes nothing else with it."""
+    folder = DataFolder(tmp_path)
+    folder.land([b"\xff\xfe", b'{"traceId":"t"}', *bodies_of(World.build(calls=7))])
+    folder.sync()
+    quarantined = folder.query("select body, problem from quarantine order by sequence")
+    assert [body for body, _ in quarantined] == [b"\xff\xfe", b'{"traceId":"t"}']
+    assert all(problem for _, problem in quarantined)
+    assert folder.query("select count(*) > 0 from events") == [(True,)]
+
+
+def test_a_late_start_does_not_reopen_a_completed_call(tmp_path: Path) -> None:
+    """A CallStarted that arrives after the end only adds the start."""
+    folder = DataFolder(tmp_path)
+    folder.land([body("end", ENDED, "c", 100)])
+    folder.sync()
+    folder.land([body("start", STARTED, "c", 40)], received_at_us=NOON_US + 60_000_000)
+    folder.sync()
+    assert folder.query("select status, duration_s from calls") == [("completed", 60.0)]
+
+
+def test_a_late_end_finds_its_call_behind_everything_that_came_since(tmp_path: Path) -> None:
+    """The oldest of so many calls that DuckDB skips most of them is completed beside the newest one."""
+    folder = DataFolder(tmp_path)
+    ids = [f"{0x6910366F + number:08x}2dc3a75642b5a4c0" for number in range(130_000)]
+    folder.land(
+        (body(f"start-{number}", STARTED, call_id, number) for number, call_id in enumerate(ids)),
+        received_at_us=range(NOON_US, NOON_US + len(ids)),
+    )
+    folder.sync()
+    late = [body("late", ENDED, ids[0], 60), body("new", STARTED, "6a0000002dc3a75642b5a4c0", 200_000)]
+    folder.land(late, received_at_us=NOON_US + 200_000_000_000)
+    folder.sync()
+    told = folder.query("select call_id, duration_s from calls where status = 'completed'")
+    assert told == [(ids[0], 60.0)]
+    assert folder.query("select count(*), count(distinct call_id) from calls") == [(130_001, 130_001)]
+    assert folder.query("select count(*), count(distinct trace_id) from events") == [(130_002, 130_002)]
+
+
+def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> None:
+    """That an event came once more is no change to its call, which is not computed again."""
+    folder = DataFolder(tmp_path)
+    folder.land([body("start", STARTED, "c", 40)])
+    folder.sync()
+    folder.land([body("start", STARTED, "c", 40)], received_at_us=NOON_US + 60_000_000)
+    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
+        for model in sync.models:
+            if source_of(model):
+                sync.update(model)
+        sync.publish(NOON)
+    assert folder.query("select deliveries from events") == [(2,)]
+    assert folder.query("select count(*) from ops.pending_calls") == [(0,)]
+
+
+def test_more_rows_than_duckdb_keeps_together_come_in_beside_some_that_come_again(tmp_path: Path) -> None:
+    """However much one load brings, the tables are those of a rebuild."""
+    folder = DataFolder(tmp_path)
+    told = [body(f"event-{number}", STARTED, f"call-{number // 2}", number) for number in range(126_000)]
+    for some in (told[:2_000], told[1_000:]):
+        folder.land(some, received_at_us=range(NOON_US, NOON_US + len(some)))
+        folder.sync()
+    counts = folder.query("select count(*), count(distinct trace_id), sum(deliveries) from events")
+    assert counts == [(126_000, 126_000, 127_000)]
+    assert folder.query("select count(*), sum(event_count) from calls") == [(63_000, 126_000)]
+    compared = compare_with_rebuild(folder.warehouse, folder.landing, folder.sql)
+    assert [each.table for each in compared if not each.is_equal] == []
+
+
+names = st.sampled_from([STARTED, ENDED, TRANSFERRED, ANALYSED, "CallHandler.Unknown", "Service.New"])
+bodies = st.builds(
+    body,
+    st.sampled_from("abcdefgh"),
+    names,
+    st.sampled_from(["call-1", "call-2", "6910366f2dc3a75642b5a4c0", None]),
+    st.sampled_from([0, 1, 1, 2.5, 3.000001, 86_400]),
+    status=st.sampled_from(["success", "error", None]),
+    transfer_to=st.sampled_from([None, "+81312345678"]),
+    timestamp=st.sampled_from([None, 1_762_600_000_420]),
+)
+received = st.builds(Received, st.integers(0, 4).map(lambda number: NOON_US + number), bodies)
+groups = st.lists(st.lists(received, min_size=1, max_size=8), min_size=1, max_size=3)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(groups=groups, seed=st.randoms(use_true_random=False))
+def test_order_duplication_and_splitting_of_deliveries_never_matter(
+    tmp_path_factory: pytest.TempPathFactory,
+    groups: list[list[Received]],
+    seed: random.Random,
+) -> None:
+    """Any split into syncs and any shuffle gives the same tables, and they are those of the oracle.
+
+    Same traceId with other bytes, equal and regressing times, second ends, missing starts and calls of
+    which only unknown events tell are all among what is drawn.
+    """
+    deliveries = [delivery for group in groups for delivery in group]
+    increments = DataFolder(tmp_path_factory.mktemp("increments"), sql_folder())
+    for group in groups:
+        increments.land([each.body for each in group], received_at_us=[each.at_us for each in group])
+        increments.sync()
+    assert_right(increments, deliveries)
+    shuffled = deliveries.copy()
+    seed.shuffle(shuffled)
+    at_once = DataFolder(tmp_path_factory.mktemp("at_once"), sql_folder())
+    at_once.land([each.body for each in shuffled], received_at_us=[each.at_us for each in shuffled])
+    at_once.sync()
+    tables = increments.tables()
+    assert at_once.tables() == tables
