@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from connector.receiver.auth import VerifiedBy
+from connector.landing.zones import VerifiedBy
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

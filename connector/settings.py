@@ -10,14 +10,18 @@ from typing import Annotated
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from connector.errors import EXIT_USAGE, OperatorError
+
 ENV_PREFIX = "VERBEX_"
 
 _URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[^/\s]+)*/?")
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """One or more settings are wrong; the message lists all of them, one a line."""
+
+    exit_code = EXIT_USAGE
 
 
 class Settings(BaseSettings):

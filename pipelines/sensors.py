@@ -7,20 +7,21 @@ seconds. Doing it is the jobs'.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 
 import dagster as dg
 
 from connector.landing.files import LandedFile
-from pipelines.assets.tables import PUBLISHED
+from connector.landing.zones import zone_of
 from pipelines.enrichment.due import count_due
-from pipelines.enrichment.fetch import held_until, is_fetching, told_to_wait
+from pipelines.enrichment.fetch import is_fetching
+from pipelines.enrichment.hold import explain_hold, held_until
+from pipelines.instance.abandoned import UNFINISHED
 from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
+from pipelines.names import FETCH_JOB, LOAD_JOB, PUBLISHED
 from pipelines.resources import WarehouseResource
-from pipelines.warehouse.files import NothingPublishedError
-from pipelines.warehouse.intake import look_for_files
-from pipelines.warehouse.sources import source_of, zone_of
+from pipelines.warehouse.intake import list_new_files
+from pipelines.warehouse.sources import source_of
 
 # A fetch that failed, say on a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
@@ -28,16 +29,8 @@ _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 _START_TIMEOUT = timedelta(minutes=1)
 _FORGET_EVERY_S = 60
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
-
-def landing_sensor(job_name: str, models: Sequence[Model]) -> dg.SensorDefinition:
+def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     """Starts the job when there are landed files that the published warehouse has not taken in.
 
     The run is of those tables only that the files can reach: most of a run's time is Dagster's own, a
@@ -46,7 +39,7 @@ def landing_sensor(job_name: str, models: Sequence[Model]) -> dg.SensorDefinitio
 
     @dg.sensor(
         name="new_landed_files",
-        job_name=job_name,
+        job_name=LOAD_JOB,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Loads what landed since the last publish.",
@@ -54,27 +47,27 @@ def landing_sensor(job_name: str, models: Sequence[Model]) -> dg.SensorDefinitio
     def new_landed_files(
         context: dg.SensorEvaluationContext, warehouse: WarehouseResource
     ) -> dg.RunRequest | dg.SkipReason:
-        fresh = list_fresh(warehouse, models)
-        if not fresh:
+        new = list_new_files(warehouse.folder, models)
+        if not new:
             return dg.SkipReason("Nothing landed that is not published.")
-        if warehouse.is_being_written() or _is_starting(context.instance, job_name):
+        if warehouse.folder.warehouse.is_being_written() or _is_starting(context.instance, LOAD_JOB):
             return dg.SkipReason("A load is running; what landed since comes with the next one.")
-        fingerprint = sha256(repr(fresh).encode()).hexdigest()
+        fingerprint = sha256(repr(new).encode()).hexdigest()
         if fingerprint == context.cursor:
-            return dg.SkipReason(f"The last load left {len(fresh)} landed files out; its run says why.")
+            return dg.SkipReason(f"The last load left {len(new)} landed files out; its run says why.")
         context.update_cursor(fingerprint)
-        assets = [dg.AssetKey(name) for name in (*_reached_by(fresh, models), PUBLISHED)]
-        return dg.RunRequest(tags={"landed_files": str(len(fresh))}, asset_selection=assets)
+        assets = [dg.AssetKey(name) for name in (*_reached_by(new, models), PUBLISHED)]
+        return dg.RunRequest(tags={"landed_files": str(len(new))}, asset_selection=assets)
 
     return new_landed_files
 
 
-def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
+def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     """Starts the job when there is something to ask Verbex for."""
 
     @dg.sensor(
         name="due_answers",
-        job_name=job_name,
+        job_name=FETCH_JOB,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks Verbex for what is due.",
@@ -85,14 +78,14 @@ def due_sensor(job_name: str, *, has_api_key: bool) -> dg.SensorDefinition:
         if not has_api_key:
             return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
         now = datetime.now(UTC)
-        if (until := held_until(warehouse, now)) is not None:
-            return dg.SkipReason(told_to_wait(until))
-        due = count_due(warehouse, now)
+        if (until := held_until(warehouse.folder, now)) is not None:
+            return dg.SkipReason(explain_hold(until))
+        due = count_due(warehouse.folder, now)
         if not due:
             return dg.SkipReason("Nothing is due.")
-        if is_fetching(warehouse) or _is_starting(context.instance, job_name):
+        if is_fetching(warehouse.folder) or _is_starting(context.instance, FETCH_JOB):
             return dg.SkipReason("A fetch is running; what became due since comes with the next one.")
-        if _failed_since(context.instance, job_name, now - _PAUSE_AFTER_FAILURE):
+        if _failed_since(context.instance, FETCH_JOB, now - _PAUSE_AFTER_FAILURE):
             return dg.SkipReason("The last fetch failed less than a minute ago; its run says why.")
         return dg.RunRequest(tags={"due": str(due)})
 
@@ -109,30 +102,15 @@ def retention_sensor() -> dg.SensorDefinition:
         description="Removes old runs and reports from Dagster's storage.",
     )
     def old_records(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SkipReason:
-        gone = forget_old_records(context.instance, Path(warehouse.data_dir), datetime.now(UTC))
+        gone = forget_old_records(context.instance, warehouse.folder.path, datetime.now(UTC))
         return dg.SkipReason(f"Removed {gone} old runs and reports.")
 
     return old_records
 
 
-def list_fresh(warehouse: WarehouseResource, models: Sequence[Model]) -> list[LandedFile]:
-    """The landed files that any table of the published warehouse has not taken in."""
-    landing = warehouse.landing
-    zones: dict[str, list[str]] = {}
-    for model in models:
-        if source := source_of(model):
-            zones.setdefault(source.zone, []).append(model.table)
-    try:
-        with warehouse.read() as connection:
-            intakes = [look_for_files(connection, landing, zone, tables) for zone, tables in zones.items()]
-    except NothingPublishedError:
-        return [file for zone in zones for file in landing.list_files(zone)]
-    return [file for intake in intakes for file in intake.files]
-
-
 def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[str]:
     """The assets of the tables that load the files' zones, or read what is loaded from them."""
-    zones = {zone_of(file) for file in files}
+    zones = {zone_of(file.path) for file in files}
     reached: set[str] = set()
     for model in models:
         source = source_of(model)
@@ -147,7 +125,7 @@ def _is_starting(instance: dg.DagsterInstance, job_name: str) -> bool:
     The lock says what is running: a run whose process was killed is unfinished for ever.
     """
     since = datetime.now(UTC) - _START_TIMEOUT
-    starting = dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=since)
+    starting = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, created_after=since)
     return bool(instance.get_runs(starting, limit=1))
 
 

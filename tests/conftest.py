@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Run:
     }
 
     def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+        command = [sys.executable, "-m", "pipelines.cli", *words]
         return subprocess.run(
             command, cwd=tmp_path, env=environment | settings, capture_output=True, text=True, check=False
         )

@@ -7,8 +7,9 @@ import click
 
 from connector.settings import ENV_PREFIX, Settings
 from pipelines.cli import main
-from pipelines.models.model import load_models, sql_folder
+from pipelines.models.load import load_models
 from pipelines.models.reference import replace_reference
+from pipelines.models.sql_file import sql_folder
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

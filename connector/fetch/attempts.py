@@ -5,21 +5,20 @@ Belongs here: the row of an attempt, and when rows become a file. What is fetche
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from connector.landing.files import Landing
-from connector.landing.zones import ANSWER_SCHEMA
+from connector.landing.zones import ANSWER_SCHEMA, Outcome, Zone
 
 FLUSH_ROWS = 1000
 FLUSH_BYTES = 16 * 1024 * 1024
 FLUSH_INTERVAL_S = 2.0
-
-Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "backfilled", "swept"]
 
 
 class Attempt(NamedTuple):
@@ -35,10 +34,20 @@ class Attempt(NamedTuple):
     body: bytes | None = None
 
 
+def new_fetcher_id(now: datetime, rng: random.Random) -> str:
+    """An id for one pass of one fetching process; ids sort by time.
+
+    Args:
+        now: The time of the start, UTC.
+        rng: Keeps two passes apart that start in the same instant.
+    """
+    return f"{now:%Y%m%dT%H%M%S%f}-{rng.getrandbits(32):08x}"
+
+
 class AnswerLog:
     """Lands attempts in one zone, in files named `<fetcher_id>-<number>`; use `answer_log`."""
 
-    def __init__(self, landing: Landing, zone: str, fetcher_id: str) -> None:
+    def __init__(self, landing: Landing, zone: Zone, fetcher_id: str) -> None:
         self._landing = landing
         self._zone = zone
         self._fetcher_id = fetcher_id
@@ -83,11 +92,11 @@ class AnswerLog:
                 raise
 
     def _land(self, table: pa.Table, name: str) -> None:
-        self._landing.write(table, zone=self._zone, name=name, time_column="attempted_at")
+        self._landing.write(table, zone=self._zone, name=name)
 
 
 @asynccontextmanager
-async def answer_log(landing: Landing, zone: str, fetcher_id: str) -> AsyncIterator[AnswerLog]:
+async def answer_log(landing: Landing, zone: Zone, fetcher_id: str) -> AsyncIterator[AnswerLog]:
     """An `AnswerLog` that also lands every few seconds, and at the end, whatever happened before.
 
     Raises:

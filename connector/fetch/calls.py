@@ -8,24 +8,25 @@ landing zone, so a slow API delays no call and a kill loses no answer that was l
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import length_hint
 
-from connector.fetch.attempts import AnswerLog, Attempt, Outcome, answer_log
-from connector.landing.files import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE, Landing
+from connector.fetch.attempts import AnswerLog, Attempt, answer_log, new_fetcher_id
+from connector.landing.files import Landing
+from connector.landing.zones import AGENTS, CALLS, PCA, Outcome, Zone
 from connector.settings import Settings
+from connector.system.progress import Progress, no_progress
 from connector.verbex.answer import Answer, NotAuthorizedError, VerbexError
-from connector.verbex.client import LONGEST_HOLD_S, Clock, VerbexClient, utc_now
+from connector.verbex.client import VerbexClient
 from connector.verbex.pace import backoff_s
+from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 
 FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 3600.0
 LEAST_FAILURES = 5
 """An attempt that failed gives up only after so many: that the API was down says nothing about a call."""
-
-Progress = Callable[[int], None]
-"""Called with how many calls are done, after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,54 +47,87 @@ class Due:
 
 
 @dataclass
-class FetchSummary:
-    """What one pass came to: how many attempts had which outcome.
+class Fetched:
+    """What asking came to: how many attempts had which outcome.
 
-    `stopped_by` says why the rest was left unasked, and so stays due; None if all were asked.
+    Attributes:
+        fetcher_id: The pass's name in landing; empty for several passes together.
+        outcomes: Attempts by outcome [count].
+        stopped_by: Why the rest was not asked for, and so stays due; None if all were asked for.
     """
 
-    fetcher_id: str
+    fetcher_id: str = ""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     stopped_by: VerbexError | OSError | None = None
+
+    def __add__(self, later: "Fetched") -> "Fetched":
+        """Two passes as one, which stopped as the later did."""
+        return Fetched("", self.outcomes + later.outcomes, later.stopped_by)
+
+
+async def _ask_for_pca(client: VerbexClient, due: Due) -> Answer:
+    if due.agent_id is None:
+        raise VerbexError(f"The PCA of call {due.call_id} can't be fetched: no event names its agent_id yet.")
+    return await client.get_pca(due.agent_id, due.call_id)
+
+
+async def _ask_for_call(client: VerbexClient, due: Due) -> Answer:
+    return await client.get_call(due.call_id)
+
+
+async def _ask_for_configuration(client: VerbexClient, due: Due) -> Answer:
+    return await client.get_pca_configuration(due.agent_id or "")
+
+
+_QUESTIONS: dict[Zone, Callable[[VerbexClient, Due], Awaitable[Answer]]] = {
+    PCA: _ask_for_pca,
+    CALLS: _ask_for_call,
+    AGENTS: _ask_for_configuration,
+}
+
+FETCHED_ZONES = tuple(_QUESTIONS)
+"""The zones that are filled by asking for one call, or one agent, at a time."""
 
 
 async def fetch_due(
     due: Iterable[Due],
     *,
-    zone: str,
+    zone: Zone,
     settings: Settings,
     landing: Landing,
     rng: random.Random,
     clock: Clock = utc_now,
-    progress: Progress | None = None,
-) -> FetchSummary:
+    progress: Progress = no_progress,
+) -> Fetched:
     """Ask for every due call once and land what came of it, one row an attempt.
 
     Args:
-        due: The calls, taken one by one as there is room.
-        zone: `PCA_ZONE` asks for post-call analyses, `CALLS_ZONE` for call details, `AGENTS_ZONE` for the PCA
-            items that agents are configured with (`call_id` is empty there).
+        due: The calls or agents to ask for, taken one by one as there is room.
+        zone: One of `FETCHED_ZONES`: `PCA` asks for post-call analyses, `CALLS` for call details, `AGENTS`
+            for the PCA items that agents are configured with (`call_id` is empty there).
         settings: Where the API is, its key, its limits, and when to give up.
         landing: Where attempts land, in `zone`.
         rng: For jitter and for the pass's own name.
         clock: The time, UTC.
-        progress: Called after each call.
+        progress: Called after each call with how many are done, and how many there are;
+            0 if `due` can't say.
 
     Raises:
         NotAuthorizedError: The key is missing or not accepted. What was answered before is landed.
         OSError: The landing zone can't take the answers; calls whose answers were lost stay due.
     """
-    summary = FetchSummary(f"{clock():%Y%m%dT%H%M%S%f}-{rng.getrandbits(32):08x}")
+    fetched = Fetched(new_fetcher_id(clock(), rng))
     async with (
         VerbexClient.from_settings(settings, rng, clock) as client,
-        answer_log(landing, zone, summary.fetcher_id) as log,
+        answer_log(landing, zone, fetched.fetcher_id) as log,
     ):
-        fetch = _Pass(client, zone, timedelta(seconds=settings.pca_give_up_s), log, rng, clock, summary)
+        fetch = _Pass(client, zone, timedelta(seconds=settings.pca_give_up_s), log, rng, clock, fetched)
         turns = iter(due)
-        await asyncio.gather(*(fetch.work(turns, progress) for _ in range(settings.api_concurrency)))
-    if isinstance(summary.stopped_by, NotAuthorizedError | OSError):
-        raise summary.stopped_by
-    return summary
+        workers, total = range(settings.api_concurrency), length_hint(due)
+        await asyncio.gather(*(fetch.work(turns, lambda done: progress(done, total)) for _ in workers))
+    if isinstance(fetched.stopped_by, NotAuthorizedError | OSError):
+        raise fetched.stopped_by
+    return fetched
 
 
 @dataclass
@@ -101,59 +135,46 @@ class _Pass:
     """One pass over due calls, shared by its workers."""
 
     client: VerbexClient
-    zone: str
+    zone: Zone
     give_up: timedelta
     log: AnswerLog
     rng: random.Random
     clock: Clock
-    summary: FetchSummary
+    fetched: Fetched
 
-    async def work(self, turns: Iterator[Due], progress: Progress | None) -> None:
+    async def work(self, turns: Iterator[Due], on_done: Callable[[int], None]) -> None:
         """Take due calls until there are none, or until asking on makes no sense."""
         for due in turns:
             attempt = await self._attempt(due)
             if attempt is not None:
                 await self._record(attempt)
-            if self.summary.stopped_by is not None:
+            if self.fetched.stopped_by is not None:
                 return
-            if progress is not None:
-                progress(self.summary.outcomes.total())
+            on_done(self.fetched.outcomes.total())
 
     async def _record(self, attempt: Attempt) -> None:
         try:
             await self.log.add(attempt)
         except OSError as error:
-            self.summary.stopped_by = error
+            self.fetched.stopped_by = error
         else:
-            self.summary.outcomes[attempt.outcome] += 1
+            self.fetched.outcomes[attempt.outcome] += 1
 
     async def _attempt(self, due: Due) -> Attempt | None:
         try:
-            answer = await self._ask(due)
+            answer = await _QUESTIONS[self.zone](self.client, due)
         except NotAuthorizedError as error:
-            self.summary.stopped_by = error
+            self.fetched.stopped_by = error
             return None
         except VerbexError as error:
             if (error.retry_after_s or 0) > LONGEST_HOLD_S:
-                self.summary.stopped_by = error
+                self.fetched.stopped_by = error
             return self._in_vain(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
         if answer.body is None:
             return self._in_vain(due, "pending", answer.reason, answer.http_status)
         return Attempt(
             self.clock(), due.call_id, due.agent_id, "answered", answer.http_status, body=answer.body
         )
-
-    async def _ask(self, due: Due) -> Answer:
-        if self.zone == CALLS_ZONE:
-            return await self.client.get_call(due.call_id)
-        if due.agent_id is None:
-            raise VerbexError(
-                f"The PCA of call {due.call_id} can't be asked for: no event has told its agent_id yet."
-            )
-        if self.zone == AGENTS_ZONE:
-            return await self.client.get_pca_configuration(due.agent_id)
-        assert self.zone == PCA_ZONE, f"nothing can be fetched for zone {self.zone!r}"  # noqa: S101
-        return await self.client.get_pca(due.agent_id, due.call_id)
 
     def _in_vain(
         self, due: Due, outcome: Outcome, error: str | None, http_status: int | None, wait_s: float = 0

@@ -8,7 +8,7 @@ was not read to its end.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
@@ -16,16 +16,16 @@ from typing import Any
 
 import msgspec
 
-from connector.fetch.attempts import AnswerLog, Attempt, Outcome, answer_log
-from connector.landing.files import LISTED_ZONE, Landing
+from connector.fetch.attempts import AnswerLog, Attempt, answer_log, new_fetcher_id
+from connector.landing.files import Landing
+from connector.landing.zones import LISTED, Outcome
 from connector.settings import Settings
-from connector.verbex.client import Clock, VerbexClient, utc_now
+from connector.system.progress import Progress, no_progress
+from connector.verbex.client import VerbexClient
+from connector.verbex.transport import Clock, utc_now
 
 _MARGIN = timedelta(seconds=1)
 """Whether Verbex's bounds include their own instant is not documented: ask for more, keep what is wanted."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many windows are read and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +59,22 @@ async def sweep_calls(
     rng: random.Random,
     is_backfill: bool = False,
     clock: Clock = utc_now,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> SweepSummary:
-    """List the calls of each window and land them in `LISTED_ZONE`.
+    """List the calls of each window and land them in the zone `LISTED`.
 
-    With `is_backfill` they are marked to become part of our calls, and not only to be compared with them.
-    A sweep that was stopped goes on with the windows that have no `swept` row yet.
+    `progress` is called with the windows read, and how many there are. With `is_backfill` calls are marked to
+    become part of our calls, and not only to be compared with them. A sweep that was stopped goes on with the
+    windows that have no `swept` row yet.
 
     Raises:
         VerbexError: The API can't be asked, or failed several times over. What was listed before is landed.
         OSError: The landing zone can't take the calls.
     """
-    summary = SweepSummary(f"{clock():%Y%m%dT%H%M%S%f}-{rng.getrandbits(32):08x}")
+    summary = SweepSummary(new_fetcher_id(clock(), rng))
     async with (
         VerbexClient.from_settings(settings, rng, clock) as client,
-        answer_log(landing, LISTED_ZONE, summary.fetcher_id) as log,
+        answer_log(landing, LISTED, summary.fetcher_id) as log,
     ):
         for window in windows:
             outcome: Outcome = "backfilled" if is_backfill else "listed"
@@ -82,8 +83,7 @@ async def sweep_calls(
             await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=body))
             summary.windows += 1
             summary.calls += calls
-            if progress is not None:
-                progress(summary.windows, len(windows))
+            progress(summary.windows, len(windows))
     return summary
 
 

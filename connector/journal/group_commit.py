@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from connector.errors import OperatorError
 from connector.journal.delivery import Delivery
 from connector.journal.segment import SEGMENT_SUFFIX
 from connector.journal.segment_log import SegmentLog, Unsealed
@@ -45,7 +46,7 @@ class CannotStoreError(Exception):
     """The journal can't keep a delivery now; the sender must try again later."""
 
 
-class JournalLockedError(Exception):
+class JournalLockedError(OperatorError):
     """Another process holds the journal folder; the message says which."""
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from connector.journal.group_commit import Journal
 from connector.journal.segment import SegmentReader
-from connector.landing.files import EVENTS_ZONE, LandedFile, Landing
+from connector.landing.files import LandedFile, Landing
+from connector.landing.zones import EVENTS
 from connector.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,7 @@ def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
         OSError: The segment can't be read or the landing zone can't take it; the segment stays.
     """
     reader = SegmentReader(path)
-    files = landing.write_batches(
-        reader.batches(), zone=EVENTS_ZONE, name=path.stem, time_column="received_at"
-    )
+    files = landing.write_batches(reader.batches(), zone=EVENTS, name=path.stem)
     if reader.torn_bytes:
         logger.warning(
             "A segment ended in bytes that nobody was promised",

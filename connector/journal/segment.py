@@ -11,10 +11,8 @@ As a segment grows, zeros are written ahead of its end and overwritten later: a 
 size takes about half the time. They are cut off when it is closed, and mean nothing where it was not.
 """
 
-import fcntl
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,7 +23,7 @@ import msgspec
 import pyarrow as pa
 
 from connector.journal.delivery import Group, decode_group, encode_group, to_batch
-from connector.system.files import sync_folder
+from connector.system.files import fsync_data, fsync_path
 
 SEGMENT_SUFFIX = ".segment"
 
@@ -57,7 +55,7 @@ class Segment:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             self._write_frame(msgspec.msgpack.encode(Header(receiver_id)))
-            sync_folder(path.parent)
+            fsync_path(path.parent)
         except OSError:
             self.close()
             path.unlink(missing_ok=True)
@@ -87,7 +85,7 @@ class Segment:
         written = os.pwrite(self._descriptor, frame + zeros, self.size_bytes)
         if written < len(frame):
             raise OSError(f"{self.path}: only {written} of {len(frame)} bytes were taken; is the disk full?")
-        _sync(self._descriptor)
+        fsync_data(self._descriptor)
         self._file_bytes = max(self._file_bytes, self.size_bytes + written)
         self.size_bytes = end
 
@@ -147,10 +145,3 @@ def _read_payload(file: BinaryIO, most_bytes: int) -> bytes | None:
         return None
     payload = file.read(size)
     return payload if len(payload) == size and zlib.crc32(payload) == checksum else None
-
-
-def _sync(descriptor: int) -> None:
-    if sys.platform == "darwin":
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # macOS's fsync stops at the drive's own cache
-    else:
-        os.fdatasync(descriptor)

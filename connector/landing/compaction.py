@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from connector.landing.files import LandedFile, Landing
 from connector.landing.merged import Part, merged_name, parts_metadata
+from connector.landing.zones import Zone
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,12 @@ MAX_MERGED_BYTES = 256 * 1024 * 1024
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
 
 
-def compact(landing: Landing, zone: str, schema: pa.Schema, *, before: date) -> int:
+def compact(landing: Landing, zone: Zone, *, before: date) -> int:
     """Merge the small files of every UTC day before `before`.
 
     Args:
         landing: Where.
         zone: Of which zone.
-        schema: The zone's schema.
         before: The first day that is not over yet, or not long enough.
 
     Returns:
@@ -41,7 +41,7 @@ def compact(landing: Landing, zone: str, schema: pa.Schema, *, before: date) -> 
         OSError: The store fails; what was done is done, and the rest is for the next run.
     """
     days = [day for day in landing.list_days(zone) if day.rpartition("date=")[2] < before.isoformat()]
-    return sum(_compact_day(landing, day, schema) for day in days)
+    return sum(_compact_day(landing, day, zone.schema) for day in days)
 
 
 def _compact_day(landing: Landing, day: str, schema: pa.Schema) -> int:

@@ -1,7 +1,8 @@
 """The landing zone: raw rows as zstd Parquet, partitioned by UTC date; the record of truth.
 
-Naming, listing, reading and writing landed files belong here, the same for a local folder and for
-`s3://`. What the rows mean does not. A file appears whole or not at all, and is never edited.
+Naming, listing and reading landed files belong here, and which rows go into which file, the same for a local
+folder and for `s3://`. How one file is written is `connector.landing.writer`'s. What the rows mean does not
+belong here. A file appears whole or not at all, and is never edited.
 
 Layout: webhook deliveries in `date=YYYY-MM-DD/`, fetched answers in `<zone>/date=YYYY-MM-DD/`.
 
@@ -10,9 +11,8 @@ read under its own path as before, only its rows lie in a merged file now, which
 which rows were whose.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -23,13 +23,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from connector.landing.merged import MergedFiles, Part, is_merged
-from connector.system.files import make_folder, sync_folder
-
-EVENTS_ZONE = ""
-PCA_ZONE = "pca"
-CALLS_ZONE = "calls"
-LISTED_ZONE = "listed"
-AGENTS_ZONE = "agents"
+from connector.landing.writer import FileWriter
+from connector.landing.zones import Zone
 
 
 @dataclass(frozen=True, order=True)
@@ -52,9 +47,10 @@ class Landing:
         else:
             self._fs, self._root = fs.LocalFileSystem(), str(Path(url).absolute())
         self._merged = MergedFiles(self._fs, self._root)
+        self._writer = FileWriter(self._fs, self._root)
 
-    def write(self, table: pa.Table, *, zone: str, name: str, time_column: str) -> list[LandedFile]:
-        """Land `table` as `name`.parquet, one file for each UTC date found in `time_column`.
+    def write(self, table: pa.Table, *, zone: Zone, name: str) -> list[LandedFile]:
+        """Land `table` as `name`.parquet, one file for each UTC date found in the zone's time column.
 
         Durable and visible when it returns. Writing the same rows under the same name again gives the
         same files, so a writer that was killed may simply repeat itself.
@@ -62,11 +58,9 @@ class Landing:
         Raises:
             OSError: The store can't take the file; nothing half-written is visible.
         """
-        return self.write_batches(table.to_batches(), zone=zone, name=name, time_column=time_column)
+        return self.write_batches(table.to_batches(), zone=zone, name=name)
 
-    def write_batches(
-        self, batches: Iterable[pa.RecordBatch], *, zone: str, name: str, time_column: str
-    ) -> list[LandedFile]:
+    def write_batches(self, batches: Iterable[pa.RecordBatch], *, zone: Zone, name: str) -> list[LandedFile]:
         """Like `write`, for more rows than should be in memory at once; each batch is a row group.
 
         Raises:
@@ -75,12 +69,12 @@ class Landing:
         asides: dict[str, pq.ParquetWriter] = {}
         with ExitStack() as closing:
             for batch in batches:
-                for day, part in _split_by_date(batch, time_column):
-                    path = f"{_prefix(zone)}date={day.isoformat()}/{name}.parquet"
+                for day, part in _split_by_date(batch, zone.time_column):
+                    path = _in_zone(zone, f"date={day.isoformat()}/{name}.parquet")
                     if path not in asides:
-                        asides[path] = closing.enter_context(self._writing(path, batch.schema))
+                        asides[path] = closing.enter_context(self._writer.open_aside(path, batch.schema))
                     asides[path].write_batch(part)
-        return [self._show(path) for path in asides]
+        return [LandedFile(path, self._writer.show(path)) for path in asides]
 
     def write_file(
         self,
@@ -94,22 +88,22 @@ class Landing:
         Raises:
             OSError: The store can't take the file; nothing half-written is visible.
         """
-        with self._writing(path, schema) as writer:
+        with self._writer.open_aside(path, schema) as writer:
             for rows in row_groups:
                 writer.write_table(rows, row_group_size=max(1, rows.num_rows))
             writer.add_key_value_metadata(metadata())
-        return self._show(path)
+        return LandedFile(path, self._writer.show(path))
 
-    def list_files(self, zone: str) -> list[LandedFile]:
+    def list_files(self, zone: Zone) -> list[LandedFile]:
         """All landed files of a zone, sorted by path, each under the path that it was landed by."""
         return sorted(file for day in self.list_days(zone) for file in self._list_day(day))
 
-    def list_days(self, zone: str) -> list[str]:
+    def list_days(self, zone: Zone) -> list[str]:
         """The folders of a zone that hold a day each, relative to the landing root, oldest first."""
-        root = f"{self._root}/{zone}" if zone else self._root
+        root = f"{self._root}/{zone.folder}" if zone.folder else self._root
         infos = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
-        return sorted(f"{_prefix(zone)}{name}" for name in names if name.startswith("date="))
+        return sorted(_in_zone(zone, name) for name in names if name.startswith("date="))
 
     def list_day(self, day: str) -> list[LandedFile]:
         """The landed files of one day's folder, sorted by path, each under the path it was landed by."""
@@ -183,57 +177,6 @@ class Landing:
             return self._merged.read(file.merged, columns)
         return self._merged.read(file.merged, None).filter(where)
 
-    @contextmanager
-    def _writing(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        try:
-            with self._open_aside(path, schema) as writer:
-                yield writer
-        except BaseException:
-            # Half of a file, of use to nobody, would stay for good, and most likely on a disk that is full.
-            with suppress(OSError):
-                self._fs.delete_file(self._aside(path))
-            raise
-
-    def _open_aside(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-        aside = self._aside(path)
-        if self._is_local:
-            make_folder(Path(aside).parent)
-        return pq.ParquetWriter(
-            aside,
-            schema,
-            filesystem=self._fs,
-            compression="zstd",
-            compression_level=1,  # higher ones take longer and save nothing on events
-            use_dictionary=_REPETITIVE,
-            column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_number(field)},
-        )
-
-    def _show(self, path: str) -> LandedFile:
-        # An object store needs the detour as well: an upload that breaks off half way can still be
-        # completed, as a shorter object, when its stream is closed.
-        aside, target = self._aside(path), f"{self._root}/{path}"
-        if self._is_local:
-            _sync(aside)
-        self._fs.move(aside, target)
-        if self._is_local:
-            sync_folder(Path(target).parent)
-        return LandedFile(path, self._fs.get_file_info(target).size)
-
-    def _aside(self, path: str) -> str:
-        folder, _, name = path.rpartition("/")
-        return f"{self._root}/{folder}/.{name}.tmp"
-
-    @property
-    def _is_local(self) -> bool:
-        return isinstance(self._fs, fs.LocalFileSystem)
-
-
-_REPETITIVE = [
-    *("receiver_id", "fetcher_id", "event_name", "verified_by", "problem", "headers.key_value.key"),
-    *("agent_id", "outcome", "error"),
-]
-"""Columns worth a dictionary. For bodies and ids, each a different one, it costs a tenth of the file."""
-
 
 def _read_parquet(source: pa.NativeFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
     file = pq.ParquetFile(source, pre_buffer=True)
@@ -244,12 +187,8 @@ def _read_parquet(source: pa.NativeFile, columns: list[str], where: pc.Expressio
     return file.read(columns=there, use_threads=False)
 
 
-def _is_number(field: pa.Field) -> bool:
-    return bool(pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type))
-
-
-def _prefix(zone: str) -> str:
-    return f"{zone}/" if zone else ""
+def _in_zone(zone: Zone, path: str) -> str:
+    return f"{zone.folder}/{path}" if zone.folder else path
 
 
 def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[date, pa.RecordBatch]]:
@@ -260,11 +199,3 @@ def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[da
         # Mostly there is one, and choosing would copy every body.
         is_all = len(found) == 1
         yield day.date(), batch if is_all else batch.filter(pc.equal(days, pa.scalar(day, days.type)))
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,10 +1,19 @@
-"""Arrow schemas of what lands, stated once; readers, writers and docs derive from them.
+"""The zones of landing, each written once: its folder, its schema, the time that its files are parted by.
 
-Only shapes belong here. How rows come to be is said by `connector.receiver.handler` and
-`connector.fetch.calls`.
+Only shapes belong here. How rows come to be is for `connector.receiver.handler` and `connector.fetch` to say;
+readers, writers, the graph in Dagster and the docs derive from what stands here.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import pyarrow as pa
+
+VerifiedBy = Literal["signature", "token", "unsigned"]
+"""How a delivery proved who sent it."""
+
+Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "backfilled", "swept"]
+"""What an attempt came to."""
 
 _UTC_US = pa.timestamp("us", tz="UTC")
 
@@ -23,8 +32,8 @@ EVENT_SCHEMA = pa.schema(
 )
 """One row per delivery, also one that can't be read. Grain: `receiver_id`, `sequence`.
 
-`verified_by` is `signature`, `token` or `unsigned`; `problem` says why a body is no event, null if it
-is one; `headers` never holds a credential; `body` is exactly the bytes received.
+`verified_by` is a `VerifiedBy`; `problem` says why a body is no event, null if it is one; `headers` never
+holds a credential; `body` is exactly the bytes received.
 """
 
 ANSWER_SCHEMA = pa.schema(
@@ -44,9 +53,8 @@ ANSWER_SCHEMA = pa.schema(
 """One row per attempt to fetch something of a call. Grain: `fetcher_id`, `sequence`.
 
 `outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (nothing there yet),
-`failed` (the API or the network did; `error` says how) or `unavailable` (given up, no further try
-unless somebody asks for it).
-`retry_at` is set for `pending` and `failed`.
+`failed` (the API or the network did; `error` says how) or `unavailable` (no further try, unless a person asks
+for one). `retry_at` is set for `pending` and `failed`.
 
 In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.
 
@@ -54,3 +62,50 @@ In the zone of listed calls `outcome` is `listed` or `backfilled` (`body` is the
 removed; only what is backfilled becomes part of our calls), or `swept`: `body` names a window of time that
 was read to its end, `call_id` is empty.
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Zone:
+    """A part of landing whose rows have one schema; there are those below and no others.
+
+    Attributes:
+        name: As SQL and the graph know it: `landed_<name>`.
+        folder: Its folder in landing, in which each UTC day has one of its own; empty for landing's root.
+        schema: The Arrow schema of its rows.
+        time_column: The column, UTC, whose date says in which day's folder a row lies.
+        description: One sentence for people.
+    """
+
+    name: str
+    folder: str
+    schema: pa.Schema
+    time_column: str
+    description: str
+
+    @property
+    def relation(self) -> str:
+        """The name of its rows in the graph and in SQL."""
+        return f"landed_{self.name}"
+
+
+def _answers(name: str, description: str) -> Zone:
+    return Zone(name, name, ANSWER_SCHEMA, "attempted_at", description)
+
+
+EVENTS = Zone("events", "", EVENT_SCHEMA, "received_at", "Webhook deliveries, as the receiver stored them.")
+PCA = _answers("pca", "Attempts to fetch post-call analyses, with their raw answers.")
+CALLS = _answers("calls", "Attempts to fetch call details, with their raw answers.")
+AGENTS = _answers("agents", "Attempts to fetch agents' PCA configurations, with their raw answers.")
+LISTED = _answers("listed", "Calls as Verbex lists them, and the days that were read to their ends.")
+
+ZONES = (EVENTS, PCA, CALLS, AGENTS, LISTED)
+
+
+def zone_of(path: str) -> Zone:
+    """The zone of the landed file with this path, which is relative to the landing root.
+
+    Raises:
+        KeyError: There is no such zone.
+    """
+    folder = path.partition("date=")[0].rstrip("/")
+    return {zone.folder: zone for zone in ZONES}[folder]

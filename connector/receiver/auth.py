@@ -6,12 +6,10 @@ The policy belongs here, and that it fails closed. How a signature is made is `c
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from connector.landing.zones import VerifiedBy
 from connector.settings import Settings, SettingsError
 from connector.verbex.signature import SIGNATURE_HEADER, SignatureError, verify
-
-VerifiedBy = Literal["signature", "token", "unsigned"]
 
 
 class AuthenticationError(Exception):

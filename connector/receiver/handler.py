@@ -15,9 +15,10 @@ from aiohttp import hdrs, web
 
 from connector.journal.delivery import Delivery
 from connector.journal.group_commit import CannotStoreError, Journal
+from connector.landing.zones import VerifiedBy
 from connector.metrics import CONTENT_TYPE, Metrics
 from connector.receiver.acknowledgement import Acknowledgement
-from connector.receiver.auth import AuthenticationError, Authenticator, VerifiedBy
+from connector.receiver.auth import AuthenticationError, Authenticator
 from connector.receiver.headers import keep_headers
 from connector.receiver.peers import PeerPolicy
 from connector.receiver.problem import Refused, to_response

@@ -19,6 +19,7 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 
 from connector.metrics import SHARED_FOLDER_VARIABLE
+from connector.receiver.worker import Role, run_worker
 from connector.settings import Settings
 from connector.system.logs import log_as_json
 
@@ -120,8 +121,6 @@ class _Worker:
 
 
 def _work(settings: Settings, number: int, telling: Connection, watched: Connection) -> None:
-    from connector.serve import Role, run_worker
-
     role = Role(number, settings.workers, telling.send, watched.fileno())
     raise SystemExit(run_worker(settings, role))
 

@@ -8,6 +8,8 @@ import logging
 import ssl
 from pathlib import Path
 
+from connector.settings import Settings, SettingsError
+
 logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 10.0
@@ -59,6 +61,25 @@ class Certificate:
     def _stamp(self) -> tuple[int, int, int, int]:
         cert, key = self._cert.stat(), self._key.stat()
         return cert.st_mtime_ns, cert.st_ino, key.st_mtime_ns, key.st_ino
+
+
+def load_certificate(settings: Settings) -> Certificate | None:
+    """The certificate that the settings name; None if they name none.
+
+    Raises:
+        SettingsError: Only one of the two files is named, or they can't be loaded.
+    """
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SettingsError("VERBEX_TLS_CERT and VERBEX_TLS_KEY go together: set both or neither.")
+    try:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise SettingsError(
+            f"VERBEX_TLS_CERT={settings.tls_cert} and VERBEX_TLS_KEY={settings.tls_key} can't be loaded "
+            f"as a certificate and its key: {error}"
+        ) from None
 
 
 def _no_password() -> str:

@@ -14,7 +14,7 @@ _LATE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Dispatch:
     """One event on its way; `offset_s` is when it is sent, in seconds after the world's start."""
 
     offset_s: float
@@ -29,7 +29,7 @@ def plan_deliveries(
     duplicates: float,
     disorder: float,
     losses: float,
-) -> list[Delivery]:
+) -> list[Dispatch]:
     """All deliveries in the order they are sent.
 
     Args:
@@ -49,7 +49,7 @@ def plan_deliveries(
             delay_s = rng.uniform(0.05, 0.3) + copy * rng.uniform(0.1, 300)
             if rng.random() < disorder:
                 delay_s += _hold_up_s(rng)
-            planned.append(Delivery((event.at_us - start_us) / 1e6 + delay_s, event))
+            planned.append(Dispatch((event.at_us - start_us) / 1e6 + delay_s, event))
     return sorted(planned, key=lambda delivery: (delivery.offset_s, delivery.event.trace_id))
 
 

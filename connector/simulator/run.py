@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
-from connector.simulator.sender import Progress, SendOptions, SendReport, no_progress, send
+from connector.simulator.sender import SendOptions, SendReport, send
 from connector.simulator.truth import Truth
 from connector.simulator.world import World
+from connector.system.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,12 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from connector.simulator.deliveries import Delivery
+from connector.simulator.deliveries import Dispatch
 from connector.simulator.events import Event
+from connector.system.progress import Progress, no_progress
 from connector.verbex.signature import SIGNATURE_HEADER, sign
 
 MAX_BACKOFF_S = 5.0
-Progress = Callable[[int, int], None]
-"""Called with how many deliveries are done and how many there are."""
-
-
-def no_progress(done: int, total: int) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class SendReport:
 
 
 async def send(
-    deliveries: Sequence[Delivery],
+    deliveries: Sequence[Dispatch],
     options: SendOptions,
     progress: Progress = no_progress,
     *,
@@ -75,7 +70,7 @@ async def send(
     UNIX seconds that signatures carry.
     """
     report = SendReport()
-    turns: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=options.concurrency)
+    turns: asyncio.Queue[Dispatch | None] = asyncio.Queue(maxsize=options.concurrency)
     async with _session(options) as session, asyncio.TaskGroup() as workers:
         for _ in range(options.concurrency):
             workers.create_task(_work(turns, session, options, report, clock))
@@ -97,8 +92,8 @@ async def _session(options: SendOptions) -> AsyncIterator[aiohttp.ClientSession]
 
 
 async def _paced(
-    deliveries: Sequence[Delivery], rate_per_s: float | None
-) -> AsyncIterator[tuple[int, Delivery]]:
+    deliveries: Sequence[Dispatch], rate_per_s: float | None
+) -> AsyncIterator[tuple[int, Dispatch]]:
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     for done, delivery in enumerate(deliveries):
@@ -108,7 +103,7 @@ async def _paced(
 
 
 async def _work(
-    turns: asyncio.Queue[Delivery | None],
+    turns: asyncio.Queue[Dispatch | None],
     session: aiohttp.ClientSession,
     options: SendOptions,
     report: SendReport,

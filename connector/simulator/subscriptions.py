@@ -27,7 +27,7 @@ _SETTABLE = {
 
 
 @dataclass
-class Subscription:
+class SimulatedSubscription:
     """One subscription; `secrets` holds what deliveries are signed with, the newest first."""
 
     subscription_id: str
@@ -45,7 +45,7 @@ class Subscriptions:
     """All subscriptions of one account, in memory."""
 
     seed: int
-    by_id: dict[str, Subscription] = field(default_factory=dict)
+    by_id: dict[str, SimulatedSubscription] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rng = rng_for(self.seed, "subscriptions")
@@ -57,11 +57,11 @@ class Subscriptions:
             ValueError: A field is missing, of the wrong type, or the name is taken.
         """
         self._check(wanted, _REQUIRED)
-        made = Subscription(uuid_from(self._rng), {"active": True, **_known(wanted)})
+        made = SimulatedSubscription(uuid_from(self._rng), {"active": True, **_known(wanted)})
         self.by_id[made.subscription_id] = made
         return self._with_new_secret(made) if wanted["enable_signed_webhooks"] else made.shown()
 
-    def update(self, made: Subscription, wanted: dict[str, Any]) -> dict[str, Any]:
+    def update(self, made: SimulatedSubscription, wanted: dict[str, Any]) -> dict[str, Any]:
         """Change the fields that are given.
 
         Raises:
@@ -71,17 +71,17 @@ class Subscriptions:
         made.fields |= _known(wanted)
         return made.shown()
 
-    def rotate(self, made: Subscription) -> dict[str, Any]:
+    def rotate(self, made: SimulatedSubscription) -> dict[str, Any]:
         """Give it a new secret and tell it; the one before stays valid."""
         return self._with_new_secret(made)
 
-    def _with_new_secret(self, made: Subscription) -> dict[str, Any]:
+    def _with_new_secret(self, made: SimulatedSubscription) -> dict[str, Any]:
         secret = f"whsec_{self._rng.getrandbits(192):048x}"
         made.secrets = (secret, *made.secrets[:1])
         return made.shown(secret=secret)
 
     def _check(
-        self, wanted: dict[str, Any], required: dict[str, type], own: Subscription | None = None
+        self, wanted: dict[str, Any], required: dict[str, type], own: SimulatedSubscription | None = None
     ) -> None:
         for name, kind in required.items():
             if not isinstance(wanted.get(name), kind):
@@ -126,7 +126,7 @@ def _known(wanted: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in _SETTABLE and value is not None}
 
 
-def _find(request: web.Request, subscriptions: Subscriptions) -> Subscription:
+def _find(request: web.Request, subscriptions: Subscriptions) -> SimulatedSubscription:
     made = subscriptions.by_id.get(request.match_info["id"])
     if made is None:
         raise web.HTTPNotFound(text='{"detail": "No such subscription"}', content_type="application/json")

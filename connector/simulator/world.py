@@ -14,7 +14,7 @@ from connector.simulator import pca
 from connector.simulator.agents import Agent, build_agents
 from connector.simulator.calls import Call, build_calls
 from connector.simulator.chance import rng_for, uuid_from
-from connector.simulator.deliveries import Delivery, plan_deliveries
+from connector.simulator.deliveries import Dispatch, plan_deliveries
 from connector.simulator.details import call_details
 from connector.simulator.events import Event, account_events, events_of
 
@@ -92,7 +92,7 @@ class World:
 
     def deliveries(
         self, *, duplicates: float = 0.05, disorder: float = 0.1, losses: float = 0.0
-    ) -> list[Delivery]:
+    ) -> list[Dispatch]:
         """The webhooks as they are delivered: some twice, late or never; sorted by the time of sending."""
         return plan_deliveries(
             rng_for(self.seed, "deliveries"),

@@ -1,21 +1,45 @@
-"""Keeps a webhook's signing secret where the receiver reads it: in `.env`, for its owner's eyes only.
+"""The `.env` file: variables read, added, and a webhook's signing secret kept for its owner's eyes only.
 
-Only the keeping belongs here. Where secrets come from is in `connector.verbex.subscriptions`.
+Only reading and writing the file belong here. Where a secret comes from is
+`connector.verbex.subscriptions`'s.
 """
 
-import os
 import re
 from pathlib import Path
 
 from dotenv import dotenv_values, set_key
 from pydantic import SecretStr
 
-VARIABLE = "VERBEX_WEBHOOK_SECRETS"
+from connector.system.files import fsync_path
+
+WEBHOOK_SECRETS = "VERBEX_WEBHOOK_SECRETS"
 _PLAIN = re.compile(r"[\w+/=.,:-]*", re.ASCII)
 
 
+def read_variable(env_file: Path, name: str) -> str | None:
+    """The value of a variable; None if the file does not set it, or is not there.
+
+    Raises:
+        OSError: The file can't be read.
+        UnicodeDecodeError: It is not valid UTF-8.
+    """
+    return dotenv_values(env_file, interpolate=False).get(name)
+
+
+def add_variable(env_file: Path, name: str, value: str) -> None:
+    """Add a line that sets a variable; all other lines stay as they are.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    with env_file.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        is_line_open = file.read()[-1:] not in ("", "\n")  # as some editors leave the last one
+        file.write("\n" * is_line_open + f"{name}={value}\n")
+
+
 def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
-    """Put `secret` in front of the secrets in `env_file`; the others stay accepted beside it.
+    """Put `secret` in front of the secrets in `env_file`; the others stay accepted.
 
     The file is replaced as a whole, is of mode 600 from then on, and keeps all its other lines; a link stays
     a link to it. A receiver reads it when it starts.
@@ -28,21 +52,13 @@ def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
         env_file.chmod(0o600)
     values = dotenv_values(env_file)
     # Settings are read whatever the case of their names: of two lines, one would be lost.
-    variable = next((name for name in values if name.upper() == VARIABLE), VARIABLE)
+    variable = next((name for name in values if name.upper() == WEBHOOK_SECRETS), WEBHOOK_SECRETS)
     kept = (values.get(variable) or "").split(",")
-    told = secret.get_secret_value()
-    value = ",".join([told, *(old.strip() for old in kept if old.strip() not in ("", told))])
+    new = secret.get_secret_value()
+    value = ",".join([new, *(old.strip() for old in kept if old.strip() not in ("", new))])
     # Unquoted where possible: not everything that reads an env file takes quotes off.
     set_key(env_file, variable, value, quote_mode="never" if _PLAIN.fullmatch(value) else "always")
     env_file.chmod(0o600)
-    _sync(env_file)
-
-
-def _sync(path: Path) -> None:
-    # The secret is told only once, so it must not be lost to a power cut.
-    for target in (path, path.absolute().parent):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    # Verbex shows the secret only once, so it must not be lost to a power cut.
+    fsync_path(env_file)
+    fsync_path(env_file.parent)

@@ -1,9 +1,12 @@
-"""Names that survive a loss of power: a file that is synced is lost all the same if its folder forgets it.
+"""Files and names that survive a loss of power: the one place that calls fsync.
 
-Only folders belong here; syncing bytes is the business of whoever writes them.
+A file that is synced is lost all the same if its folder forgets it. What is written, and where, is for the
+callers.
 """
 
+import fcntl
 import os
+import sys
 from pathlib import Path
 
 
@@ -17,17 +20,29 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    fsync_path(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last.
+def fsync_path(path: Path) -> None:
+    """Make the bytes of a file last, or the names in a folder.
 
     Raises:
-        OSError: It can't be synced.
+        OSError: It can't be opened or synced.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_data(descriptor: int) -> None:
+    """Make the bytes of an open file last, at the lowest cost that the system offers.
+
+    Raises:
+        OSError: It can't be synced; it is not known what the disk holds now.
+    """
+    if sys.platform == "darwin":
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # macOS's fsync stops at the drive's own cache
+    else:
+        os.fdatasync(descriptor)

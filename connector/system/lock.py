@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from connector.errors import OperatorError
 
-class LockHeldError(Exception):
+PATIENCE_S = 60.0
+"""How long work that a person asked for waits for another process before it steps back."""
+
+
+class LockHeldError(OperatorError):
     """Another process holds the lock; `holder` is its process id, as text."""
 
     def __init__(self, path: Path, holder: str) -> None:

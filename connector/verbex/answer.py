@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from connector.errors import OperatorError
 from connector.verbex.credentials import drop_credentials
 
 _MAX_QUOTE = 200
@@ -25,7 +26,7 @@ _Fields = dict[str, msgspec.Raw]
 _SURFACE = msgspec.json.Decoder(_Fields)
 
 
-class VerbexError(Exception):
+class VerbexError(OperatorError):
     """The API gave no usable answer. The message says what was asked, what came back and what to do.
 
     Attributes:

@@ -12,10 +12,6 @@ from itertools import accumulate
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from connector.landing.zones import EVENT_SCHEMA
 
 MAX_DEPTH = 100
 """How deep a body may nest. A fixed number, so that it doesn't hang on the interpreter's own limit."""
@@ -70,27 +66,6 @@ def read_envelope(body: bytes) -> Envelope:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _explain(body, error)
     return Envelope(event.traceId, event.eventName, None)
-
-
-def reread(table: pa.Table) -> pa.Table:
-    """Read once more the bodies of the rows that carry a problem, with the reader as it is today.
-
-    So a rebuild replays the quarantine: once the reader learns to read a body, its row becomes an event.
-
-    Args:
-        table: Landed deliveries, of `EVENT_SCHEMA`.
-
-    Returns:
-        The same rows in the same order; only `trace_id`, `event_name` and `problem` may differ.
-    """
-    is_problem = pc.is_valid(table["problem"])
-    again = [read_envelope(body.as_py()) for body in table["body"].filter(is_problem)]
-    for position, name in enumerate(Envelope._fields):
-        values = pa.array([envelope[position] for envelope in again], pa.string())
-        index = table.schema.get_field_index(name)
-        replaced = pc.replace_with_mask(table[name].combine_chunks(), is_problem.combine_chunks(), values)
-        table = table.set_column(index, EVENT_SCHEMA.field(name), replaced)
-    return table
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
+from connector.errors import EXIT_USAGE, OperatorError
 from connector.verbex.answer import ApiUnavailableError, RequestRefusedError, unwrap
 from connector.verbex.client import VerbexClient
 
@@ -39,23 +40,31 @@ class Subscription:
     secret: SecretStr | None = None
 
 
+class UndeliverableUrlError(OperatorError):
+    """Verbex can't deliver to the URL that was given."""
+
+    exit_code = EXIT_USAGE
+
+
 def check_webhook_url(url: str) -> None:
     """Return if Verbex can deliver to `url`.
 
     Raises:
-        ValueError: It is not `https://` with a domain; Verbex delivers to nothing else.
+        UndeliverableUrlError: It is not `https://` with a domain; Verbex delivers to nothing else.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https" or "." not in host or _is_ip(host):
-        raise ValueError(f"{url!r} can't be subscribed: Verbex delivers to https:// on a domain name only.")
+        raise UndeliverableUrlError(
+            f"{url!r} can't be subscribed: Verbex delivers to https:// on a domain name only."
+        )
 
 
 async def create_subscription(client: VerbexClient, *, url: str, name: str) -> Subscription:
     """Subscribe `url` to all events, signed; the answer carries the one-time secret.
 
     Raises:
-        ValueError: Verbex can't deliver to `url`.
+        UndeliverableUrlError: Verbex can't deliver to `url`.
         VerbexError: It was refused, for example since the name is taken; or the answer was lost, and then
             the subscription may exist: look at `list_subscriptions`, and rotate its secret.
     """

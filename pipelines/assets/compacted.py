@@ -1,7 +1,7 @@
-"""The asset that keeps landing in few files: closed days' small files become large ones, once a day.
+"""The asset that keeps landing in few files: closed days' small files become large ones.
 
-When it runs and what it tells belongs here. How it is safe against readers and kills is
-`connector.landing.compaction`'s.
+What it shows belongs here. How merging is safe against readers and kills is `connector.landing.compaction`'s,
+and when it runs is in `pipelines.jobs`.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from connector.landing.compaction import compact
-from connector.landing.files import EVENTS_ZONE
-from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
-from pipelines.assets.tables import Result
+from connector.landing.zones import ZONES
+from pipelines.assets.metadata import Result
+from pipelines.names import COMPACTION
 from pipelines.resources import WarehouseResource
-from pipelines.warehouse.sources import SOURCES
 
-COMPACTION = "compacted_landing"
-COMPACT_JOB = "compact"
-
-# Whatever is loaded grows. Whole rows are merged, not the columns only that a source reads of them.
-_ZONES = {source.zone: EVENT_SCHEMA if source.zone == EVENTS_ZONE else ANSWER_SCHEMA for source in SOURCES}
 # A receiver that was down seals what it held into the day it was received, so a day is left alone at first.
 _REST = timedelta(days=1)
 
@@ -30,26 +24,14 @@ def compaction_asset() -> dg.AssetsDefinition:
 
     @dg.asset(
         name=COMPACTION,
-        deps=sorted({source.asset for source in SOURCES}),
+        deps=sorted(zone.relation for zone in ZONES),
         group_name="landing",
         kinds={"parquet"},
         description="Small files of days that are over, merged; readers see the same rows all the while.",
     )
     def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
         before = (datetime.now(UTC) - _REST).date()
-        merged = sum(compact(warehouse.landing, *zone, before=before) for zone in _ZONES.items())
+        merged = sum(compact(warehouse.folder.landing, zone, before=before) for zone in ZONES)
         yield dg.MaterializeResult(metadata={"files_merged": merged})
 
     return compacted
-
-
-def compaction_schedule() -> dg.ScheduleDefinition:
-    """Compaction at night, UTC."""
-    return dg.ScheduleDefinition(
-        name="nightly_compaction",
-        job_name=COMPACT_JOB,
-        cron_schedule="17 3 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Merges the small files of days that are over.",
-    )

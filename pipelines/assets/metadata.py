@@ -8,13 +8,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.models.model import Check, Column, Model
+from connector.fetch.calls import Fetched
+from pipelines.models.model import Check, Model
+from pipelines.models.sql_file import Column
+from pipelines.names import READABLE_CHECK
 from pipelines.warehouse.audit import Finding, assertions
-from pipelines.warehouse.lag import TableFacts
-from pipelines.warehouse.session import Update
+from pipelines.warehouse.session import TableUpdate
 from pipelines.warehouse.sources import source_of
 
-READABLE_CHECK = "landed_files_are_readable"
+Result = dg.MaterializeResult[None] | dg.AssetCheckResult
+"""What an asset of ours yields."""
 
 
 def checks_of(model: Model, checks: Sequence[Check]) -> list[Check]:
@@ -43,19 +46,21 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
     )
 
 
-def update_metadata(model: Model, update: Update, facts: TableFacts) -> dict[str, float | dg.TableSchema]:
+def update_metadata(
+    model: Model, update: TableUpdate, lag_s: float | None, columns: Sequence[Column]
+) -> dict[str, float | dg.TableSchema]:
     """Counts of one update and how far the table is behind: numbers, so that Dagster plots them over time.
 
-    The columns too, where no header could tell them before.
+    The columns too, where no header describes them.
     """
     metadata: dict[str, float | dg.TableSchema] = {
         "dagster/row_count": update.row_count,
         "rows_added": update.rows_added,
     }
-    if facts.lag_s is not None:
-        metadata["lag_s"] = facts.lag_s
+    if lag_s is not None:
+        metadata["lag_s"] = lag_s
     if not model.columns:
-        metadata["dagster/column_schema"] = column_schema(facts.columns)
+        metadata["dagster/column_schema"] = column_schema(columns)
     if source_of(model):
         metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
         metadata["duplicates_removed"] = update.rows_taken - update.rows_added
@@ -72,8 +77,15 @@ def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg
     return {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size, **facts}
 
 
+def fetched_metadata(fetched: Fetched) -> dict[str, int | str]:
+    """What asking Verbex came to."""
+    stopped = {"stopped_by": str(fetched.stopped_by)} if fetched.stopped_by else {}
+    outcomes: dict[str, int] = {str(outcome): count for outcome, count in fetched.outcomes.items()}
+    return {"asked": fetched.outcomes.total(), **outcomes, **stopped}
+
+
 def check_results(
-    model: Model, checks: Sequence[Check], update: Update, findings: Sequence[Finding]
+    model: Model, checks: Sequence[Check], update: TableUpdate, findings: Sequence[Finding]
 ) -> Iterator[dg.AssetCheckResult]:
     """What every check of `model` found; without a finding it was blocking and did not fail."""
     found = {finding.name: finding for finding in findings}
@@ -107,7 +119,7 @@ def rows_value(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.T
     return dg.MetadataValue.table(records, schema)
 
 
-def _readable_result(update: Update) -> dg.AssetCheckResult:
+def _readable_result(update: TableUpdate) -> dg.AssetCheckResult:
     listed = "\n".join(f"- `{path}`: {reason}" for path, reason in sorted(update.unreadable.items()))
     files = {"files": dg.MetadataValue.md(listed)} if listed else {}
     return dg.AssetCheckResult(

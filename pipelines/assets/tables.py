@@ -1,7 +1,7 @@
-"""Dagster's assets: one for each SQL model, the zones of landing before them, the published file after them.
+"""One asset for each SQL model: what its table is, and what became of it.
 
-An asset says what a table is and shows what became of it. What is done to it is
-`pipelines.warehouse.session`'s.
+What is done to a table is `pipelines.warehouse.session`'s; what is shown of it is in
+`pipelines.assets.metadata`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,58 +9,23 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
 from pipelines.assets.metadata import (
+    Result,
     check_results,
     check_specs,
     checks_of,
     column_schema,
     finding_result,
-    published_metadata,
     update_metadata,
 )
-from pipelines.models.model import Check, Model, ModelError
+from pipelines.models.model import Check, Model
+from pipelines.models.sql_file import ModelError
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.sources import source_of
 
-PUBLISHED = "published_warehouse"
-LISTED = "landed_listed"
-
 _NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...`, and it is said here and in the database."
-
-Result = dg.MaterializeResult[None] | dg.AssetCheckResult
-
-
-_LANDED = {
-    "landed_events": (EVENT_SCHEMA, "Webhook deliveries, as the receiver stored them."),
-    "landed_pca": (ANSWER_SCHEMA, "Attempts to fetch post-call analyses, with their raw answers."),
-    "landed_calls": (ANSWER_SCHEMA, "Attempts to fetch call details, with their raw answers."),
-    "landed_agents": (
-        ANSWER_SCHEMA,
-        "Attempts to fetch agents' PCA configurations, with their raw answers.",
-    ),
-    LISTED: (ANSWER_SCHEMA, "Calls as Verbex lists them, asked for anew, and the days read to their ends."),
-}
-
-
-def landed_assets() -> list[dg.AssetSpec]:
-    """The zones of landing that the receiver and the fetch write and Dagster only reads."""
-    return [landed_spec(name) for name in _LANDED if name != LISTED]
-
-
-def landed_spec(name: str) -> dg.AssetSpec:
-    """A zone of landing as the graph shows it."""
-    schema, description = _LANDED[name]
-    columns = [dg.TableColumn(field.name, str(field.type)) for field in schema]
-    return dg.AssetSpec(
-        name,
-        group_name="landing",
-        description=description,
-        kinds={"parquet"},
-        metadata={"dagster/column_schema": dg.TableSchema(columns)},
-    )
 
 
 def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
@@ -70,28 +35,6 @@ def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.As
         _model_asset(model, sorted(_upstream_assets(model, tables)), checks_of(model, checks))
         for model in models
     ]
-
-
-def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
-    """The file that readers open, swapped in once every table is up to date."""
-    # What is read by another table is done before it, so the graph need not say so again.
-    read = {table for model in models for table in model.upstream}
-
-    @dg.asset(
-        name=PUBLISHED,
-        deps=[model.name for model in models if model.table not in read],
-        group_name="publish",
-        kinds={"duckdb"},
-        description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
-    )
-    def published(warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
-        try:
-            path = warehouse.publish()
-        except WarehouseBusyError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
-        return dg.MaterializeResult(metadata=published_metadata(path, warehouse.status()))
-
-    return published
 
 
 def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check]) -> dg.AssetsDefinition:
@@ -110,9 +53,9 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
     )
     def table(warehouse: WarehouseResource) -> Iterator[Result]:
         try:
-            sync = warehouse.sync()
-            update = sync.update(model)
-            findings = sync.inspect(model, checks)
+            session = warehouse.session()
+            update = session.update(model)
+            findings = session.inspect(model, checks)
         except WarehouseBusyError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
@@ -120,8 +63,9 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
             raise dg.Failure(str(error), allow_retries=False) from None
         except ModelError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        facts = sync.facts(model, datetime.now(UTC))
-        yield dg.MaterializeResult(metadata=update_metadata(model, update, facts))
+        lag_s = session.measure_lag(model, datetime.now(UTC))
+        metadata = update_metadata(model, update, lag_s, session.describe_columns(model))
+        yield dg.MaterializeResult(metadata=metadata)
         yield from check_results(model, checks, update, findings)
 
     return table
@@ -130,4 +74,4 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
 def _upstream_assets(model: Model, tables: dict[str, str]) -> Iterator[str]:
     yield from (tables[name] for name in model.upstream if name in tables)
     if source := source_of(model):
-        yield source.asset
+        yield source.zone.relation

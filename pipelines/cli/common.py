@@ -1,6 +1,6 @@
-"""What the commands share: settings read, errors told, the choice of format.
+"""What all commands share: settings read, errors printed, the choice of format.
 
-No command belongs here; they are in `pipelines.cli`, `pipelines.cli.verify` and `pipelines.cli.account`.
+No command belongs here, and nothing that imports Dagster or DuckDB.
 """
 
 import sys
@@ -9,10 +9,7 @@ from typing import NoReturn
 
 import click
 
-from connector.settings import Settings, SettingsError, load_settings
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
+from connector.settings import Settings, load_settings
 
 ENV_FILE = Path(".env")
 
@@ -27,14 +24,15 @@ format_option = click.option(
 
 
 def read_settings(**overrides: object) -> Settings:
-    """The settings, with the options that were typed in place of them; ends the command if any is wrong."""
-    try:
-        return load_settings(**{name: value for name, value in overrides.items() if value is not None})
-    except SettingsError as error:
-        fail(str(error), EXIT_USAGE)
+    """The settings, with the options that were typed in place of them.
+
+    Raises:
+        SettingsError: Any of them is wrong.
+    """
+    return load_settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Tell why on standard error, and end with `code`."""
+    """Print why on standard error, and end with `code`."""
     click.echo(message, err=True)
     sys.exit(code)

@@ -18,38 +18,49 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
+from connector.errors import EXIT_USAGE, OperatorError
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.run import recent_start
 from connector.simulator.sender import SendOptions, send
 from connector.simulator.world import World
-from pipelines.cli.output import print_table
-from pipelines.cli.simulate import progress_bar
+from pipelines.cli.common import ENV_FILE, read_settings
+from pipelines.cli.output import print_table, progress_bar
 from pipelines.runs.syncer import open_syncer
-from pipelines.warehouse.files import Warehouse
+from pipelines.warehouse.data_folder import DataFolder
 
 _MARK = "demo"
-_API_RPS = 1000.0  # nobody's servers are spared by asking a simulation slowly
+_API_RPS = 1000.0  # asking a simulation slowly spares no one's servers
 
 
-class NotADemoError(Exception):
+_SHOWN = {
+    "Calls by status": "demo_calls_by_status",
+    "PCA coverage": "demo_pca_coverage",
+    "Duplicates removed": "demo_duplicates",
+    "One enriched call": "demo_one_call",
+}
+"""What is shown at the end: titles, and queries of `sql/queries/`."""
+
+
+class NotADemoError(OperatorError):
     """The data folder holds events that are not a demo's."""
 
+    exit_code = EXIT_USAGE
 
-def run_demo(settings: Settings, env_file: Path, *, calls: int, seed: int) -> None:
-    """Play the demo into the data folder and show what came out.
 
-    Raises:
-        NotADemoError: The data folder holds real events; a demo must not mix with them.
-        RunFailedError: A Dagster run failed.
-    """
+@click.command()
+@click.option("--calls", type=click.IntRange(1), default=300, show_default=True, help="Calls to simulate.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")
+def demo(calls: int, seed: int) -> None:
+    """See it work: a simulated Verbex calls, and its webhooks become tables in ./data. No account needed."""
+    settings = read_settings()
     _claim(settings)
     world = World.build(seed=seed, calls=calls, start_at=recent_start(datetime.now(UTC)))
-    asyncio.run(_play(settings, env_file, world))
+    asyncio.run(_play(settings, world))
     _show(settings)
 
 
-async def _play(settings: Settings, env_file: Path, world: World) -> None:
+async def _play(settings: Settings, world: World) -> None:
     secret = f"whsec_{secrets.token_urlsafe(24)}"
     async with ApiServer(world) as api:
         click.echo(f"Verbex, simulated, serves its API on {api.url}")
@@ -60,11 +71,11 @@ async def _play(settings: Settings, env_file: Path, world: World) -> None:
         asking = settings.model_copy(
             update={"api_url": api.url, "api_key": SecretStr(api.api_key), "api_rps": _API_RPS}
         )
-        await asyncio.to_thread(_sync, asking, env_file)
+        await asyncio.to_thread(_sync, asking)
 
 
-def _sync(settings: Settings, env_file: Path) -> None:
-    with open_syncer(settings, env_file) as syncer:
+def _sync(settings: Settings) -> None:
+    with open_syncer(settings, ENV_FILE) as syncer:
         syncer.run(click.echo)
 
 
@@ -109,51 +120,11 @@ def _claim(settings: Settings) -> None:
     mark.touch()
 
 
-_BY_STATUS = """
-select status, pca_status, count(*) as calls, round(avg(duration_s), 1) as mean_duration_s
-from calls group by all order by calls desc, status, pca_status
-"""
-_COVERAGE = """
-select
-    count(*) filter (pca_status in ('ready', 'fetched')) as pca_announced,
-    count(*) filter (pca_status = 'fetched') as pca_fetched,
-    round(100 * pca_fetched / pca_announced, 1) as fetched_percent,
-    (select count(*) from pca_items) as items
-from calls
-"""
-_DUPLICATES = """
-select
-    sum(deliveries)::bigint as deliveries_received,
-    count(*) as distinct_events,
-    deliveries_received - distinct_events as duplicates_removed
-from events
-"""
-_ONE_CALL = """
-select * from (
-    unpivot (
-        select
-            call_id, agent_name, call_type, started_at::varchar as started_at,
-            duration_s::varchar as duration_s, finish_reason, message_count::varchar as message_count,
-            pca::varchar as pca
-        from calls_enriched
-        where pca is not null and len(map_keys(pca)) between 3 and 8
-        order by started_at desc limit 1
-    ) on columns(*) into name fact value value
-)
-"""
-
-
 def _show(settings: Settings) -> None:
-    with Warehouse(settings.data_dir).read() as connection:
-        for title, sql in (
-            ("Calls by status", _BY_STATUS),
-            ("PCA coverage", _COVERAGE),
-            ("Duplicates removed", _DUPLICATES),
-            ("One enriched call", _ONE_CALL),
-        ):
-            result = connection.execute(sql)
-            names = [name for name, *_ in result.description or ()]
-            print_table(names, result.fetchall(), title=title)
+    folder = DataFolder.from_settings(settings)
+    for title, query in _SHOWN.items():
+        found = folder.query(query)
+        print_table(found.columns, found.rows, title=title)
     verbex_sync, dagster = _typed("verbex-sync"), _typed("dagster")
     where = "" if Path("workspace.yaml").exists() else " -m pipelines.definitions"
     click.echo(

@@ -1,13 +1,18 @@
-"""Rows as text: a table for people, lines for programs."""
+"""What commands print: rows as a table for people or as lines for programs, and how far long work is."""
 
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
+
+from connector.system.progress import Progress
 
 Format = Literal["table", "json", "csv"]
 Row = Sequence[object]
@@ -53,6 +58,15 @@ def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") ->
     for row in listed:
         table.add_row(*(_escape(_text(value)) for value in row))
     return table
+
+
+@contextmanager
+def progress_bar(text: str) -> Iterator[Progress]:
+    """A bar on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _text(value: object) -> str:

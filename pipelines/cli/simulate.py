@@ -4,21 +4,95 @@ Options become a simulation, and its progress a bar. What is simulated is `conne
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from connector.receiver.handler import WEBHOOK_PATH
 from connector.settings import Settings
-from connector.simulator.run import SimulateOptions, SimulateReport, recent_start, simulate
+from connector.simulator.run import SimulateOptions, SimulateReport, recent_start
+from connector.simulator.run import simulate as play
 from connector.simulator.sender import SendOptions
+from pipelines.cli.common import read_settings
+from pipelines.cli.output import progress_bar
 
 
-def send_options(settings: Settings, url: str | None, rate_per_s: float | None = None) -> SendOptions:
+@click.command()
+@click.option("--url", help="The receiver's URL. [default: as VERBEX_HOST and VERBEX_PORT say]")
+@click.option("--calls", type=click.IntRange(1), default=200, show_default=True, help="Calls to simulate.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Deliveries a second. [default: no limit]"
+)
+@click.option(
+    "--duplicates", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share sent twice."
+)
+@click.option(
+    "--disorder", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share sent late."
+)
+@click.option(
+    "--losses", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share never delivered."
+)
+@click.option(
+    "--revisions",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of analyses announced a second time, with other results.",
+)
+@click.option(
+    "--truth", type=click.Path(path_type=Path), help="File to write down what was sent, as JSON lines."
+)
+@click.option(
+    "--api-port", type=int, help="Serve the REST API on this port until interrupted; 0 takes a free one."
+)
+def simulate(
+    *,
+    url: str | None,
+    calls: int,
+    seed: int,
+    rate: float | None,
+    duplicates: float,
+    disorder: float,
+    losses: float,
+    revisions: float,
+    truth: Path | None,
+    api_port: int | None,
+) -> None:
+    """Play Verbex: send the webhooks of simulated calls, and serve its REST API."""
+    options = SimulateOptions(
+        send=_send_options(read_settings(), url, rate),
+        start_at=recent_start(datetime.now(UTC)),
+        calls=calls,
+        seed=seed,
+        duplicates=duplicates,
+        disorder=disorder,
+        losses=losses,
+        revisions=revisions,
+        truth_path=truth,
+        api_port=api_port,
+    )
+    with progress_bar("Sending webhooks") as progress:
+        try:
+            asyncio.run(play(options, progress, and_then=_serve_api))
+        except KeyboardInterrupt:
+            click.echo("Stopped.")
+
+
+async def _serve_api(report: SimulateReport) -> None:
+    """Say what was sent, and serve the API until interrupted, if it is served at all."""
+    sent = report.sent
+    click.echo(
+        f"{sent.acknowledged.total()} of {sent.deliveries} deliveries acknowledged, "
+        f"{len(sent.acknowledged)} distinct events of {len(report.world.calls)} calls."
+    )
+    if report.api_url is not None:
+        click.echo(f"Serving the API on {report.api_url}; stop with Ctrl-C.")
+        await asyncio.Event().wait()
+
+
+def _send_options(settings: Settings, url: str | None, rate_per_s: float | None) -> SendOptions:
     """How to send to the receiver that `settings` describe, or to another `url`."""
     return SendOptions(
         url=url or f"http://{settings.host}:{settings.port}{WEBHOOK_PATH}",
@@ -26,42 +100,3 @@ def send_options(settings: Settings, url: str | None, rate_per_s: float | None =
         token=settings.webhook_token.get_secret_value() if settings.webhook_token else None,
         rate_per_s=rate_per_s,
     )
-
-
-def run_simulator(options: SimulateOptions) -> None:
-    """Send, tell what came of it, and serve the API until interrupted if it is served at all."""
-
-    async def serve_api(report: SimulateReport) -> None:
-        tell(report)
-        if report.api_url is not None:
-            click.echo(f"Serving the API on {report.api_url}; stop with Ctrl-C.")
-            await asyncio.Event().wait()
-
-    with progress_bar("Sending webhooks") as progress:
-        try:
-            asyncio.run(simulate(options, progress, and_then=serve_api))
-        except KeyboardInterrupt:
-            click.echo("Stopped.")
-
-
-def tell(report: SimulateReport) -> None:
-    """One line about what was sent."""
-    sent = report.sent
-    click.echo(
-        f"{sent.acknowledged.total()} of {sent.deliveries} deliveries acknowledged, "
-        f"{len(sent.acknowledged)} distinct events of {len(report.world.calls)} calls."
-    )
-
-
-def now_options(send: SendOptions, **options: object) -> SimulateOptions:
-    """Simulation options whose calls lie in the last hours."""
-    return SimulateOptions(send=send, start_at=recent_start(datetime.now(UTC)), **options)  # type: ignore[arg-type]
-
-
-@contextmanager
-def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error that is told how much is done of how much."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

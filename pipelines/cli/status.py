@@ -1,25 +1,34 @@
-"""What the pipeline holds and what waits: the published row of facts, and what is newer than it."""
+"""`verbex-sync status`: the published row of facts, and what is newer than the published tables."""
 
 from pathlib import Path
 
+import click
+
 from connector.journal.segment import SEGMENT_SUFFIX
-from connector.settings import Settings
-from pipelines.models.model import load_models
-from pipelines.resources import WarehouseResource
-from pipelines.sensors import list_fresh
+from pipelines.cli.common import format_option, read_settings
+from pipelines.cli.output import Format, show
+from pipelines.models.load import load_models
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.intake import list_new_files
 
 
-def read_status(settings: Settings) -> dict[str, object]:
-    """Facts by name, those of the table `pipeline_status` first; times in UTC.
+@click.command()
+@format_option
+def status(form: Format) -> None:
+    """Show what the tables hold, how far they are, and what waits."""
+    facts = _read_status(DataFolder.from_settings(read_settings()))
+    if form == "table":
+        show(["fact", "value"], list(facts.items()), form)
+    else:
+        show(list(facts), [tuple(facts.values())], form)
 
-    Raises:
-        NothingPublishedError: No sync has published anything yet.
-    """
-    warehouse = WarehouseResource.from_settings(settings)
+
+def _read_status(folder: DataFolder) -> dict[str, object]:
+    """Facts by name, those of the table `pipeline_status` first; times in UTC."""
     return {
-        **warehouse.status(),
-        "landed_files_to_load": len(list_fresh(warehouse, load_models(warehouse.sql))),
-        "journal_bytes": sum(path.stat().st_size for path in _segments(settings.data_dir)),
+        **folder.status(),
+        "landed_files_to_load": len(list_new_files(folder, load_models(folder.sql_dir))),
+        "journal_bytes": sum(path.stat().st_size for path in _segments(folder.path)),
     }
 
 

@@ -1,77 +1,100 @@
-"""Subscribing the receiver at Verbex, and keeping the secret that comes of it.
+"""`verbex-sync subscribe`, `rotate-secret`, `subscriptions`: the receiver's subscriptions at Verbex.
 
 Belongs here: asking, then storing, in an order that loses no secret. How Verbex is asked is
 `connector.verbex.subscriptions`'s; how a file is written is `connector.system.env_file`'s.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from connector.settings import Settings
-from connector.system.env_file import VARIABLE, store_webhook_secret
+import click
+
+from connector.errors import OperatorError
+from connector.settings import Settings, SettingsError
+from connector.system.env_file import WEBHOOK_SECRETS, store_webhook_secret
+from connector.verbex import subscriptions as verbex
 from connector.verbex.client import VerbexClient
-from connector.verbex.subscriptions import (
-    Subscription,
-    check_webhook_url,
-    create_subscription,
-    list_subscriptions,
-    rotate_secret,
+from connector.verbex.subscriptions import Subscription
+from pipelines.cli.common import ENV_FILE, format_option, read_settings
+from pipelines.cli.output import Format, show
+
+_Answer = TypeVar("_Answer")
+
+_print_option = click.option(
+    "--print-secret", is_flag=True, help="Print the secret once and store it nowhere."
 )
 
-Asked = TypeVar("Asked")
 
-
-class SecretNotKeptError(Exception):
+class SecretNotKeptError(OperatorError):
     """A secret can't be kept where the receiver reads it; the message says what to do."""
 
 
-def check_file_is_read(environment: Mapping[str, str], env_file: Path) -> None:
-    """Return if a secret in `env_file` would reach the receiver.
+@click.command()
+@click.option("--url", required=True, help="Where your receiver is reached, as https://your.domain/...")
+@click.option("--name", default="verbex-sync", show_default=True, help="The subscription's name at Verbex.")
+@_print_option
+def subscribe(*, url: str, name: str, print_secret: bool) -> None:
+    """Subscribe the receiver to all events at Verbex, signed; the secret goes into .env."""
+    settings = read_settings()
+    verbex.check_webhook_url(url)
+    _make(
+        settings,
+        lambda client: verbex.create_subscription(client, url=url, name=name),
+        is_printed=print_secret,
+    )
 
-    Raises:
-        SecretNotKeptError: The environment sets the secrets itself, and it wins over the file.
-    """
-    if any(name.upper() == VARIABLE and value for name, value in environment.items()):
-        raise SecretNotKeptError(
-            f"{VARIABLE} is set in the environment, which wins over {env_file}: a secret stored there would "
-            "have no effect, so nothing was asked of Verbex. Move the variable into the file, or repeat this "
-            "with --print-secret and put the secret where yours are."
+
+@click.command("rotate-secret")
+@click.argument("subscription_id")
+@_print_option
+def rotate_secret(subscription_id: str, *, print_secret: bool) -> None:
+    """Have Verbex make a new signing secret; the old one stays accepted for 72 hours."""
+    _make(
+        read_settings(),
+        lambda client: verbex.rotate_secret(client, subscription_id),
+        is_printed=print_secret,
+    )
+
+
+@click.command()
+@format_option
+def subscriptions(form: Format) -> None:
+    """List the webhook subscriptions of your organization, without their secrets."""
+    found = _ask(read_settings(), verbex.list_subscriptions)
+    columns = ["subscription_id", "name", "url", "is_active", "is_signed", "events"]
+    rows = [[getattr(one, column) for column in columns[:-1]] + [list(one.events)] for one in found]
+    show(columns, rows, form)
+
+
+def _make(
+    settings: Settings, question: Callable[[VerbexClient], Awaitable[Subscription]], *, is_printed: bool
+) -> None:
+    """Get a secret from Verbex, which shows it this once, and print or keep it."""
+    if not is_printed:
+        _check_file_is_read(os.environ, ENV_FILE)
+    made = _ask(settings, question)
+    click.echo(f"Subscription {made.subscription_id}", err=is_printed)
+    if is_printed and made.secret is not None:
+        click.echo(made.secret.get_secret_value())
+        return
+    _keep_secret(made, ENV_FILE)
+    click.echo(f"Its secret is in {ENV_FILE}. Restart the receiver, which reads it when it starts.")
+
+
+def _check_file_is_read(environment: Mapping[str, str], env_file: Path) -> None:
+    if any(name.upper() == WEBHOOK_SECRETS and value for name, value in environment.items()):
+        raise SettingsError(
+            f"{WEBHOOK_SECRETS} is set in the environment, which wins over {env_file}: a secret stored there "
+            "would have no effect, so Verbex was not asked. Move the variable into the file, or repeat "
+            "this with --print-secret and put the secret where yours are."
         )
 
 
-def subscribe(settings: Settings, *, url: str, name: str) -> Subscription:
-    """Make the subscription of `url` at Verbex; its secret is told this once.
-
-    Raises:
-        ValueError: Verbex can't deliver to `url`; nothing was asked.
-        VerbexError: Verbex refused, or its answer was lost.
-    """
-    check_webhook_url(url)
-    return _ask(settings, lambda client: create_subscription(client, url=url, name=name))
-
-
-def rotate(settings: Settings, subscription_id: str) -> Subscription:
-    """Have Verbex make a new secret; it signs with the old one too for 72 hours.
-
-    Raises:
-        VerbexError: Verbex refused, or its answer was lost.
-    """
-    return _ask(settings, lambda client: rotate_secret(client, subscription_id))
-
-
-def list_all(settings: Settings) -> list[Subscription]:
-    """Every subscription of the organization, without secrets.
-
-    Raises:
-        VerbexError: They can't be had.
-    """
-    return _ask(settings, list_subscriptions)
-
-
-def keep_secret(made: Subscription, env_file: Path) -> None:
+def _keep_secret(made: Subscription, env_file: Path) -> None:
     """Store the new secret in front of the old ones in `env_file`.
 
     Raises:
@@ -82,13 +105,13 @@ def keep_secret(made: Subscription, env_file: Path) -> None:
         store_webhook_secret(made.secret, env_file)
     except OSError as error:
         raise SecretNotKeptError(
-            f"Verbex made the secret, but it can't be stored in {env_file}: {error}. Mend that, then "
+            f"Verbex made the secret, but it can't be stored in {env_file}: {error}. Fix that, then "
             f"`verbex-sync rotate-secret {made.subscription_id}` gets another one."
         ) from error
 
 
-def _ask(settings: Settings, question: Callable[[VerbexClient], Awaitable[Asked]]) -> Asked:
-    async def ask() -> Asked:
+def _ask(settings: Settings, question: Callable[[VerbexClient], Awaitable[_Answer]]) -> _Answer:
+    async def ask() -> _Answer:
         async with VerbexClient.from_settings(settings, random.SystemRandom()) as client:
             return await question(client)
 

@@ -1,22 +1,12 @@
-"""Days and agents: of which calls something is asked, as typed on a command line or in Dagster's launchpad.
+"""Days and agents: of which calls something is asked.
 
 Only the choice belongs here. What is asked of the calls chosen is for the callers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Self
-
-import dagster as dg
-from pydantic import Field
-
-
-class SpanConfig(dg.Config):
-    """A span as a run is told of it."""
-
-    since: str = Field("", description="First UTC day of the calls, as 2025-11-30; empty for all.")
-    until: str = Field("", description="Last UTC day of the calls; empty for all.")
-    agents: list[str] = Field([], description="Calls of these agents only; none for all.")
 
 
 @dataclass(frozen=True)
@@ -28,19 +18,20 @@ class Span:
     agent_ids: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: SpanConfig, *, since: date = date.min, until: date = date.max) -> Self:
-        """The span that a run is told, `since` and `until` in place of what it is not told.
+    def parse(cls, since: str, until: str, agent_ids: Sequence[str], *, default: Self | None = None) -> Self:
+        """The span that texts give; an empty day is that of `default`.
 
         Raises:
-            ValueError: What it is told is no day; says which.
+            ValueError: A text is not a day; the message says which.
         """
-        first = _day("since", config.since) if config.since else since
-        last = _day("until", config.until) if config.until else until
-        return cls(first, last, tuple(config.agents))
+        other = default or cls()
+        first = _day("since", since) if since else other.since
+        last = _day("until", until) if until else other.until
+        return cls(first, last, tuple(agent_ids))
 
-    def as_config(self) -> dict[str, object]:
-        """The fields of a `SpanConfig` that tells this span."""
-        return {"since": str(self.since), "until": str(self.until), "agents": list(self.agent_ids)}
+    def parameters(self) -> dict[str, object]:
+        """As the queries of `sql/queries/` take it."""
+        return {"since": self.since, "until": self.until, "agent_ids": list(self.agent_ids)}
 
 
 def _day(name: str, text: str) -> date:

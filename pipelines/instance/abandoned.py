@@ -10,11 +10,14 @@ import socket
 import dagster as dg
 
 _TAG = "verbex/process"
-_UNFINISHED = [
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
 ]
+"""The statuses of a run that goes on, or whose process is gone."""
 
 
 def tag_process() -> dict[str, str]:
@@ -28,7 +31,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:
     Returns:
         How many there were.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     gone = [run for run in runs if _is_gone(run.tags.get(_TAG, ""))]
     for run in gone:
         message = "Its process ended without a word, as after a kill; the next run does its work."

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from connector.system.env_file import add_variable, read_variable
+
 # Nothing of ours prints; capturing standard output would start four processes for every run and wait for
 # them to end.
 # Runs start at once instead of waiting up to 5 s for the queue's daemon; the warehouse's own lock keeps
@@ -59,11 +61,12 @@ def ensure_home(data_dir: Path, env_file: Path) -> Path:
     Returns:
         The home in use.
     """
-    home = Path(os.environ.get(_VARIABLE) or _remembered(env_file) or own_home(data_dir))
+    remembered = read_variable(env_file, _VARIABLE)
+    home = Path(os.environ.get(_VARIABLE) or remembered or own_home(data_dir))
     make_home(home)
-    if _remembered(env_file) is None:
+    if remembered is None:
         with suppress(OSError):
-            _remember(env_file, home)
+            add_variable(env_file, _VARIABLE, str(home))
     os.environ[_VARIABLE] = str(home)
     return home
 
@@ -94,17 +97,3 @@ def hold_event_log(home: Path) -> Iterator[None]:
     with closing(sqlite3.connect(home / EVENT_LOG, timeout=60, check_same_thread=False)) as connection:
         connection.execute("select count(*) from sqlite_master").fetchall()  # connects for good
         yield
-
-
-def _remember(env_file: Path, home: Path) -> None:
-    with env_file.open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        is_line_open = file.read()[-1:] not in ("", "\n")  # as some editors leave the last one
-        file.write("\n" * is_line_open + f"{_VARIABLE}={home}\n")
-
-
-def _remembered(env_file: Path) -> str | None:
-    if not env_file.exists():
-        return None
-    lines = env_file.read_text(encoding="utf-8").splitlines()
-    return next((line.partition("=")[2] for line in lines if line.startswith(f"{_VARIABLE}=")), None)

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.models.model import Column, load_models, read_sql_file, sql_folder
+from pipelines.models.load import load_models
+from pipelines.models.sql_file import Column, read_sql_file, sql_folder
 
 _REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
 

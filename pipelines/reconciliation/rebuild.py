@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 
-from connector.landing.files import Landing
 from pipelines.models.model import Model
-from pipelines.warehouse.files import Warehouse, WarehouseFile, connect
-from pipelines.warehouse.ledger import attach, columns_of, qualified, quoted
-from pipelines.warehouse.session import Sync
+from pipelines.warehouse.catalog import attach, columns_of, qualified, quoted
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.files import WarehouseFile, connect
+from pipelines.warehouse.session import Session
 
 _SAMPLE_ROWS = 5
 
@@ -35,7 +35,7 @@ class Difference:
         return not self.published_only and not self.rebuilt_only
 
 
-def compare_with_rebuild(warehouse: Warehouse, landing: Landing, folder: Path) -> Iterator[Difference]:
+def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
     """Build every table anew from the landed files that the published ones hold, and compare each.
 
     Yields:
@@ -44,15 +44,16 @@ def compare_with_rebuild(warehouse: Warehouse, landing: Landing, folder: Path) -
     Raises:
         NothingPublishedError: There is nothing to compare with.
     """
-    warehouse.read().close()  # which says what to do where nothing is published
-    published = warehouse.published.resolve()
-    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=warehouse.published.parent) as beside:
+    folder.read().close()  # which says what to do where nothing is published
+    published = folder.warehouse.published.resolve()
+    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=folder.path) as beside:
         path = Path(beside) / "rebuilt.duckdb"
         with connect(path) as connection:
-            sync = Sync(WarehouseFile(path, connection, path, published), landing, folder)
-            sync.follow_published()
+            file = WarehouseFile(path, connection, path, published)
+            session = Session(file, folder.landing, folder.sql_dir)
+            session.follow_published()
             attach(connection, published, "published")
-            for model in sync.models:
+            for model in session.models:
                 yield _compare(connection, model)
 
 

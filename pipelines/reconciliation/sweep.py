@@ -1,47 +1,31 @@
-"""The asset that asks Verbex for its own list of calls: whole days in, raw rows into landing.
+"""Reads Verbex's own list of calls: whole days, raw rows into landing, one process at a time.
 
-Belongs here: which days are asked for, and that one process asks at a time. How a day is read is
-`connector.fetch.listing`'s; what differs from our tables, and what of it is taken in, is said in `sql/`.
+Belongs here: which days are asked for. How a day is read is `connector.fetch.listing`'s; what differs from
+our tables, and what of it is taken in, is said in `sql/`.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
+from typing import Any
 
-import dagster as dg
-from pydantic import Field
-
-from connector.fetch.listing import Progress, Window, daily_windows, sweep_calls
+from connector.errors import OperatorError
+from connector.fetch.listing import Window, daily_windows, sweep_calls
 from connector.settings import Settings
-from connector.system.lock import LockHeldError, hold_lock
+from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock
 from connector.system.loop import run
+from connector.system.progress import Progress, no_progress
 from connector.verbex.answer import ApiUnavailableError, VerbexError
-from pipelines.assets.tables import LISTED, Result, landed_spec
-from pipelines.enrichment.fetch import held_until, key_check, key_result, note_hold, told_to_wait, unlanded
-from pipelines.enrichment.span import Span, SpanConfig
-from pipelines.models.model import read_query
-from pipelines.resources import WarehouseResource
-from pipelines.warehouse.files import NothingPublishedError
-
-SWEEP = "sweep"
-"""The step's name, by which a run is told what to ask for."""
+from pipelines.enrichment.fetch import NotLandedError
+from pipelines.enrichment.hold import explain_hold, held_until, note_hold
+from pipelines.enrichment.span import Span
+from pipelines.warehouse.data_folder import DataFolder
 
 _DAY = timedelta(days=1)
-_PATIENCE_S = 60.0
 
 
-class SweepBusyError(Exception):
+class SweepBusyError(OperatorError):
     """Another process is reading Verbex's list of calls."""
-
-
-class SweepConfig(SpanConfig):
-    """What a run asks for."""
-
-    since: str = Field("", description="First UTC day, as 2025-11-30; empty for yesterday.")
-    until: str = Field("", description="Last UTC day; empty for today.")
-    is_backfill: bool = Field(False, description="Whether what is listed becomes part of our calls.")
 
 
 @dataclass(frozen=True)
@@ -53,86 +37,60 @@ class Swept:
     calls_listed: int = 0
 
 
-def listed_asset(settings: Settings, progress: Progress | None = None) -> dg.AssetsDefinition:
-    """Verbex's own list of calls, as it lands."""
-
-    @dg.multi_asset(
-        name=SWEEP,
-        specs=[landed_spec(LISTED)],
-        check_specs=[key_check(LISTED)],
-        # Before any step that loads: a load holds the warehouse, and is to find what landed meanwhile.
-        op_tags={"dagster/priority": "1"},
-    )
-    def listed(
-        context: dg.AssetExecutionContext, config: SweepConfig, warehouse: WarehouseResource
-    ) -> Iterator[Result]:
-        swept = Swept()
-        try:
-            today = datetime.now(UTC).date()
-            span = Span.of(config, since=today - _DAY, until=today)
-            if settings.api_key is not None:
-                swept = sweep_span(
-                    settings, warehouse, span, is_backfill=config.is_backfill, progress=progress
-                )
-        except (ValueError, SweepBusyError, VerbexError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
-        except OSError as error:
-            raise dg.Failure(unlanded(settings, error), allow_retries=False) from None
-        context.log.info("%s to %s: %s", span.since, span.until, swept)
-        days = {"since": str(span.since), "until": str(span.until)}
-        yield dg.MaterializeResult(asset_key=LISTED, metadata=days | vars(swept))
-        yield key_result(LISTED, settings)
-
-    return listed
-
-
 def sweep_span(
     settings: Settings,
-    warehouse: WarehouseResource,
+    folder: DataFolder,
     span: Span,
     *,
     is_backfill: bool,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Swept:
     """List the span's calls at Verbex and land them; a backfill leaves out the days that it read before.
 
-    One sweep waits for another and then steps back: the same days twice are of no use to anybody. It does
-    not wait for a fetch, nor a fetch for it. They write different zones, and a backfill of years must not
-    delay the analysis of a call that has just ended. Both count against one account's rate, but a sweep has
-    only one request under way at any time, so it adds little to what `VERBEX_API_RPS` allows a fetch.
+    One sweep waits for another and then steps back: the same days twice are of no use. It does not wait for a
+    fetch, nor a fetch for it. They write different zones, and a backfill of years must not delay the analysis
+    of a call that has just ended. Both count against one account's rate, but a sweep has only one request
+    under way at any time, so it adds little to what `VERBEX_API_RPS` allows a fetch.
 
     Raises:
         SweepBusyError: Another process still sweeps after a minute.
         VerbexError: Verbex can't be asked; the days read before that are landed.
-        OSError: The landing zone can't take the calls.
+        NotLandedError: The landing zone can't take the calls.
     """
-    folder = Path(warehouse.data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
     try:
-        with hold_lock(folder / "sweep.lock", wait_s=_PATIENCE_S):
-            if (until := held_until(warehouse, datetime.now(UTC))) is not None:
-                raise ApiUnavailableError(told_to_wait(until))
-            done = _read_before(warehouse) if is_backfill else []
-            wanted = _windows(span)
-            windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
-            summary = run(
-                sweep_calls(
-                    windows,
-                    settings=settings,
-                    landing=warehouse.landing,
-                    rng=random.SystemRandom(),
-                    is_backfill=is_backfill,
-                    progress=progress,
-                )
-            )
+        with hold_lock(folder.path / "sweep.lock", wait_s=PATIENCE_S):
+            return _sweep(settings, folder, span, is_backfill=is_backfill, progress=progress)
     except LockHeldError as error:
         raise SweepBusyError(
-            f"Process {error.holder} has been listing Verbex's calls for over {_PATIENCE_S:.0f} s; "
+            f"Process {error.holder} has been listing Verbex's calls for over {PATIENCE_S:.0f} s; "
             "nothing was asked. Run this again when it is done."
         ) from None
     except VerbexError as error:
-        note_hold(warehouse, error)
+        note_hold(folder, error)
         raise
+    except OSError as error:
+        raise NotLandedError(settings, error) from error
+
+
+def _sweep(
+    settings: Settings, folder: DataFolder, span: Span, *, is_backfill: bool, progress: Progress
+) -> Swept:
+    if (until := held_until(folder, datetime.now(UTC))) is not None:
+        raise ApiUnavailableError(explain_hold(until))
+    done = _read_before(folder) if is_backfill else []
+    wanted = _windows(span)
+    windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
+    summary = run(
+        sweep_calls(
+            windows,
+            settings=settings,
+            landing=folder.landing,
+            rng=random.SystemRandom(),
+            is_backfill=is_backfill,
+            progress=progress,
+        )
+    )
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
 
 
@@ -143,12 +101,8 @@ def _windows(span: Span) -> list[Window]:
     return daily_windows(since, end, span.agent_ids)
 
 
-def _read_before(warehouse: WarehouseResource) -> list[Window]:
-    try:
-        with warehouse.read() as connection:
-            rows = connection.execute(read_query(warehouse.sql, "backfilled_windows")).fetchall()
-    except NothingPublishedError:
-        return []
+def _read_before(folder: DataFolder) -> list[Window]:
+    rows: tuple[Any, ...] = folder.query("backfilled_windows").rows
     return [
         Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
         for since, until, agent_ids in rows

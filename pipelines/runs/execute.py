@@ -9,18 +9,18 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.assets.tables import LISTED
-from pipelines.definitions import FETCH_JOB, LOAD_JOB
-from pipelines.enrichment.fetch import ANSWERS
+from connector.errors import OperatorError
+from connector.landing.zones import LISTED
+from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
-from pipelines.reconciliation.comparison import BACKFILL_JOB, VERIFY_JOB
-from pipelines.reconciliation.sweep import SWEEP, Swept
+from pipelines.names import ANSWERS, BACKFILL_JOB, FETCH_JOB, LOAD_JOB, SWEEP, VERIFY_JOB
+from pipelines.reconciliation.sweep import Swept
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class RunFailedError(Exception):
+class RunFailedError(OperatorError):
     """A run failed; the message says in which step and why."""
 
 
@@ -57,7 +57,7 @@ def run_fetch(
     """
     if again is None:
         return _run(definitions, FETCH_JOB, instance)
-    return _run(definitions, FETCH_JOB, instance, _of_step(ANSWERS, again, is_asking_again=True))
+    return _run(definitions, FETCH_JOB, instance, step_config(ANSWERS, again, is_asking_again=True))
 
 
 def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
@@ -79,14 +79,10 @@ def run_backfill(definitions: dg.Definitions, instance: dg.DagsterInstance, span
 
 
 def _run_sweep(definitions: dg.Definitions, job_name: str, instance: dg.DagsterInstance, span: Span) -> Swept:
-    config = _of_step(SWEEP, span, is_backfill=job_name == BACKFILL_JOB)
+    config = step_config(SWEEP, span, is_backfill=job_name == BACKFILL_JOB)
     report = _run(definitions, job_name, instance, config)
-    told = report.assets[LISTED]
-    return Swept(**{count.name: told[count.name] for count in fields(Swept)})
-
-
-def _of_step(step: str, span: Span, **more: object) -> dict[str, Any]:
-    return {"ops": {step: {"config": span.as_config() | more}}}
+    listed = report.assets[LISTED.relation]
+    return Swept(**{count.name: listed[count.name] for count in fields(Swept)})
 
 
 def _run(

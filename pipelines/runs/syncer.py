@@ -1,10 +1,10 @@
-"""`verbex-sync sync`: load, fetch and load again, in Dagster runs that the UI shows.
+"""What a command runs: jobs in their order, in Dagster runs that the UI shows.
 
-The order of jobs belongs here. The jobs are Dagster's own (`pipelines.definitions`).
+The order of jobs belongs here. The jobs are Dagster's own (`pipelines.jobs`).
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,8 +13,8 @@ from types import FrameType
 
 import dagster as dg
 
-from connector.fetch.listing import Progress
 from connector.settings import Settings
+from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
 from pipelines.definitions import build_definitions
 from pipelines.enrichment.due import count_due
@@ -22,11 +22,12 @@ from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import fail_abandoned_runs
 from pipelines.instance.home import ensure_home, hold_event_log, open_instance
 from pipelines.instance.retention import forget_old_records
+from pipelines.reconciliation.comparison import Comparison, read_comparison
+from pipelines.reconciliation.sweep import Swept
 from pipelines.resources import WarehouseResource
-from pipelines.runs.execute import RunReport, run_fetch, run_load
-from pipelines.runs.follower import Follower
-
-Echo = Callable[[str], None]
+from pipelines.runs.execute import RunFailedError, RunReport, run_backfill, run_fetch, run_load, run_verify
+from pipelines.runs.follower import Echo, Follower
+from pipelines.warehouse.data_folder import DataFolder
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Syncer:
 
     settings: Settings
     definitions: dg.Definitions
-    warehouse: WarehouseResource
+    folder: DataFolder
     instance: dg.DagsterInstance
 
     def run(self, echo: Echo) -> None:
@@ -46,7 +47,7 @@ class Syncer:
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
         echo(_loaded(run_load(self.definitions, self.instance)))
-        if not count_due(self.warehouse, datetime.now(UTC)):
+        if not count_due(self.folder, datetime.now(UTC)):
             return
         if self.settings.api_key is None:
             echo("Verbex is not asked for what is due: set VERBEX_API_KEY.")
@@ -67,6 +68,34 @@ class Syncer:
         echo(_fetched(run_fetch(self.definitions, self.instance, again=span)))
         echo(_loaded(run_load(self.definitions, self.instance)))
 
+    def verify(self, span: Span) -> Comparison:
+        """List the span's calls at Verbex, load the list with all else that landed, and say what differs.
+
+        Raises:
+            NotAuthorizedError: There is no key to ask with.
+            RunFailedError: Verbex can't be asked, or the list could not be loaded.
+        """
+        api_key_of(self.settings)
+        run_verify(self.definitions, self.instance, span)
+        return read_comparison(self.folder, span)
+
+    def backfill(self, span: Span) -> Swept:
+        """Take the span's calls in from Verbex, but for days that were read before, and load them.
+
+        Raises:
+            NotAuthorizedError: There is no key to ask with.
+            RunFailedError: Verbex can't be asked, or what was read could not be loaded; the days read before
+                that are not asked for again.
+        """
+        api_key_of(self.settings)
+        # What a backfill that was stopped had landed already, its tables must know before days are chosen.
+        run_load(self.definitions, self.instance)
+        try:
+            return run_backfill(self.definitions, self.instance, span)
+        except RunFailedError:
+            run_load(self.definitions, self.instance)
+            raise
+
     def follow(self, echo: Echo) -> None:
         """Load once in a run, then keep up without one each time, until SIGINT or SIGTERM.
 
@@ -74,7 +103,7 @@ class Syncer:
             RunFailedError: The first load failed; what was published before still stands.
         """
         echo(_loaded(run_load(self.definitions, self.instance)))
-        follower = Follower(self.settings, self.warehouse, self.instance, echo)
+        follower = Follower(self.settings, self.folder, self.instance, echo)
         with _stopped_by_signals(follower):
             follower.run()
         echo("Stopped.")
@@ -82,7 +111,7 @@ class Syncer:
 
 @contextmanager
 def open_syncer(
-    settings: Settings, env_file: Path, *, is_full_refresh: bool = False, progress: Progress | None = None
+    settings: Settings, env_file: Path, *, is_full_refresh: bool = False, progress: Progress = no_progress
 ) -> Iterator[Syncer]:
     """A syncer whose runs are recorded in the Dagster home that the UI shows too.
 
@@ -97,7 +126,7 @@ def open_syncer(
     definitions = build_definitions(settings, warehouse, progress)
     with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
         fail_abandoned_runs(instance)
-        yield Syncer(settings, definitions, warehouse, instance)
+        yield Syncer(settings, definitions, warehouse.folder, instance)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.models.model import Check, Model, ModelError
+from connector.errors import OperatorError
+from pipelines.models.model import Check, Model
+from pipelines.models.sql_file import ModelError
 
 _SAMPLE_ROWS = 5
 
@@ -26,7 +28,7 @@ class Finding:
     rows: tuple[tuple[object, ...], ...]
 
 
-class AuditError(Exception):
+class AuditError(OperatorError):
     """A blocking check failed; the table keeps its old rows."""
 
     def __init__(self, model: Model, finding: Finding) -> None:

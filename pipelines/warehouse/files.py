@@ -15,8 +15,9 @@ from pathlib import Path
 
 import duckdb
 
-from connector.system.files import sync_folder
-from connector.system.lock import LockHeldError, hold_lock, is_held
+from connector.errors import OperatorError
+from connector.system.files import fsync_path
+from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock, is_held
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,11 @@ _SIGNS_OF_DAMAGE = (
 _MEMORY_LIMIT = "3GB"
 
 
-class WarehouseBusyError(Exception):
+class WarehouseBusyError(OperatorError):
     """Another process is writing the warehouse."""
 
 
-class NothingPublishedError(Exception):
+class NothingPublishedError(OperatorError):
     """There is no published warehouse yet, or none that can be read."""
 
 
@@ -50,7 +51,7 @@ class Warehouse:
         self._lock = self._folder / "writer.lock"
 
     @contextmanager
-    def write(self, *, wait_s: float = 60.0) -> Iterator["WarehouseFile"]:
+    def write(self, *, wait_s: float = PATIENCE_S) -> Iterator["WarehouseFile"]:
         """Open the file whose turn it is, as its only writer.
 
         Raises:
@@ -135,7 +136,7 @@ class WarehouseFile:
         aside.unlink(missing_ok=True)
         aside.symlink_to(self.path.relative_to(self._link.parent))
         aside.replace(self._link)
-        sync_folder(self._link.parent)
+        fsync_path(self._link.parent)
 
     def close(self) -> None:
         """Let go of the file, its write-ahead log folded in; calling it again does nothing."""

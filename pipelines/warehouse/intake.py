@@ -4,13 +4,18 @@ A folder of a day is marked once all its files are in; as long as the mark holds
 file is read belongs to `pipelines.warehouse.sources`, and how it is entered to `pipelines.warehouse.ledger`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import duckdb
 
 from connector.landing.files import LandedFile, Landing
+from connector.landing.zones import Zone
+from pipelines.models.model import Model
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.files import NothingPublishedError
+from pipelines.warehouse.sources import source_of
 
 _BY_ALL = """
     select {columns} from {ledger} where list_contains($tables, model)
@@ -19,17 +24,17 @@ _BY_ALL = """
 
 
 @dataclass(frozen=True)
-class Intake:
+class NewFiles:
     """Landed files of a zone that are still to be taken in, and the marks of the days they are in."""
 
     files: tuple[LandedFile, ...]
     marks: Mapping[str, str]
 
 
-def look_for_files(
-    connection: duckdb.DuckDBPyConnection, landing: Landing, zone: str, tables: Collection[str]
-) -> Intake:
-    """What of a zone any of the tables that load from it has not taken in."""
+def find_new_files(
+    connection: duckdb.DuckDBPyConnection, landing: Landing, zone: Zone, tables: Collection[str]
+) -> NewFiles:
+    """The files of a zone that any of the tables that load from it has not taken in."""
     asked = {"tables": list(tables)}
     done = set(connection.execute(_BY_ALL.format(columns="day, mark", ledger="ops.days"), asked).fetchall())
     files: list[LandedFile] = []
@@ -42,7 +47,23 @@ def look_for_files(
         taken = {path for (path,) in connection.execute(paths, asked | {"day": day}).fetchall()}
         files += [file for file in landing.list_day(day) if file.path not in taken]
         marks[day] = mark
-    return Intake(tuple(files), marks)
+    return NewFiles(tuple(files), marks)
+
+
+def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFile]:
+    """The landed files that any of the published tables has not taken in."""
+    zones: dict[Zone, list[str]] = {}
+    for model in models:
+        if source := source_of(model):
+            zones.setdefault(source.zone, []).append(model.table)
+    try:
+        with folder.read() as connection:
+            found = [
+                find_new_files(connection, folder.landing, zone, tables) for zone, tables in zones.items()
+            ]
+    except NothingPublishedError:
+        return [file for zone in zones for file in folder.landing.list_files(zone)]
+    return [file for new in found for file in new.files]
 
 
 def _mark(stored: list[LandedFile]) -> str:

@@ -1,45 +1,32 @@
-"""What a table tells of itself: how far it is behind, and its columns where no header describes them.
+"""How far a table is behind: the age of the newest receipt that it was made from.
 
-Only looking that up belongs here, without reading a table. What is shown of it is
+Only finding that out belongs here, without reading a table. What is shown of it is
 `pipelines.assets.metadata`'s.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import duckdb
 
-from pipelines.models.model import Column, Model
-from pipelines.warehouse.ledger import columns_of
+from pipelines.models.model import Model
 from pipelines.warehouse.sources import source_of
 
 
-@dataclass(frozen=True)
-class TableFacts:
-    """Facts about a table as of a moment.
-
-    `lag_s` is how long before it the newest delivery or answer was received that the table was made from;
-    None if nothing was received yet, or it is made from nothing that is received.
-    """
-
-    lag_s: float | None
-    columns: tuple[Column, ...]
-
-
-def look_up(
-    connection: duckdb.DuckDBPyConnection, model: Model, models: Sequence[Model], as_of: datetime
-) -> TableFacts:
-    """The facts about the table of `model`, one of `models`, as of `as_of`."""
-    columns = model.columns or tuple(
-        Column(name, kind.lower(), "") for name, kind in columns_of(connection, f"from {model.table}")
-    )
-    return TableFacts(_lag_s(connection, model, models, as_of), columns)
-
-
-def _lag_s(
+def measure_lag(
     connection: duckdb.DuckDBPyConnection, model: Model, models: Sequence[Model], as_of: datetime
 ) -> float | None:
+    """How long before `as_of` the newest delivery or answer was received that a table was made from.
+
+    Args:
+        connection: Where the table is.
+        model: Whose table, one of `models`.
+        models: All of them.
+        as_of: UTC.
+
+    Returns:
+        Seconds; None if nothing was received yet, or the table is made from nothing that is received.
+    """
     # The tables that load from landing know their receipts; any other is as new as those it is made from.
     loaded = sorted(_loaded_tables(model, {each.table: each for each in models}))
     if not loaded:

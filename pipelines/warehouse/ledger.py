@@ -20,11 +20,12 @@ from pathlib import Path
 import duckdb
 
 from pipelines.models.model import CHANGED, Model
+from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified
 
 
 @dataclass(frozen=True)
-class Lead:
-    """What another warehouse file holds: the rows of each table, and the landed files that only it has."""
+class Ahead:
+    """What another warehouse file has beyond this one: its row counts, and landed files that only it has."""
 
     row_counts: Mapping[str, int] = field(default_factory=dict)
     paths: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -139,8 +140,8 @@ class Ledger:
             self._sql.execute(f"comment on {subject} is '{quoted}'")
 
 
-def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
-    """What the warehouse file `path` holds beside or beyond the one that is open."""
+def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:
+    """What the warehouse file `path` has that the open one may lack."""
     attach(connection, path, "other")
     try:
         tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]
@@ -149,40 +150,7 @@ def lead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Lead:
         paths = connection.execute(_ONLY_OTHERS).fetchall()
     finally:
         connection.execute("detach other")
-    return Lead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})
-
-
-def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    """Let `connection` read the warehouse file `path` under `name`."""
-    listed = str(path).replace("'", "''")
-    connection.execute(f"attach '{listed}' as {name} (read_only)")
-
-
-def qualified(table: str) -> str:
-    """A table's name with its schema, to which the name of an attached file can be added."""
-    return table if "." in table else f"main.{table}"
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
-    """Names and types of the columns that a SELECT gives."""
-    return [(name, kind) for name, kind, *_ in connection.execute(f"describe {sql}").fetchall()]
-
-
-def create_empty(
-    connection: duckdb.DuckDBPyConnection, what: str, columns: Sequence[tuple[str, str]]
-) -> None:
-    """Create an empty table, from its column names and types.
-
-    Never by `create table ... as ... limit 0`: rows that are then inserted in order and in the same
-    transaction are not found again by filters and joins (DuckDB 2.0.0, from some 120,000 rows on).
-    """
-    listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns)
-    connection.execute(f"create or replace {what} ({listed})")
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier, whatever characters it has."""
-    return '"' + name.replace('"', '""') + '"'
+    return Ahead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})
 
 
 def _pending(table: str) -> str:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.models.model import CHANGED, EXISTING, Check, Model, relations_in
+from pipelines.models.model import CHANGED, EXISTING, Check, Model
+from pipelines.models.relations import relations_in
 from pipelines.warehouse.audit import assertions, run_check
-from pipelines.warehouse.ledger import Ledger, columns_of, quoted
+from pipelines.warehouse.catalog import columns_of, quoted
+from pipelines.warehouse.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Refreshed:
     """What a refresh did to a table; a row that changed counts as one replaced and one added."""
 
     rows_added: int
@@ -24,7 +26,7 @@ class Outcome:
     row_count: int
 
 
-class Runner:
+class Refresher:
     """Refreshes tables in one open warehouse file, of which it is the only writer."""
 
     def __init__(
@@ -57,7 +59,7 @@ class Runner:
         read = relations_in(check.sql, check.name) & {model.table for model in self._models}
         return read <= self.ledger.fingerprints().keys()
 
-    def refresh(self, model: Model) -> Outcome:
+    def refresh(self, model: Model) -> Refreshed:
         """Bring a table up to date with the tables it reads.
 
         Raises:
@@ -67,11 +69,11 @@ class Runner:
             if not self.stands(model):
                 return self._build(model)
             if self.ledger.take_pending(model) == 0:
-                return self._outcome(model, 0, 0)
+                return self._finish(model, 0, 0)
             replace = self._replace_keys if model.is_incremental else self._replace_all
-            return self._outcome(model, *replace(model))
+            return self._finish(model, *replace(model))
 
-    def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Outcome:
+    def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Refreshed:
         """Take landed rows into a table; they stand ready in the relation that it loads from.
 
         Args:
@@ -87,26 +89,26 @@ class Runner:
                 self.ledger.create(model)
             self._mark_changed(model, model.upstream)
             self.ledger.add_loads(model, files)
-            return self._outcome(model, *self._replace_keys(model))
+            return self._finish(model, *self._replace_keys(model))
 
-    def _build(self, model: Model) -> Outcome:
+    def _build(self, model: Model) -> Refreshed:
         """Compute every key of a new table."""
         if model.is_incremental:
             self._mark_changed(model, model.upstream)
         self.ledger.create(model)
         added = self._insert(model)
         self._audit(model, model.table)
-        self._tell_readers(model, model.table)
-        return self._outcome(model, added, 0)
+        self._queue_for_readers(model, model.table)
+        return self._finish(model, added, 0)
 
     def _replace_all(self, model: Model) -> tuple[int, int]:
         """Compute a table whose SELECT knows no changed keys; returns how many rows came and went."""
         removed = self._count(model.table)
-        self._tell_readers(model, model.table)
+        self._queue_for_readers(model, model.table)
         self._sql.execute(f"delete from {model.table}")
         added = self._insert(model)
         self._audit(model, model.table)
-        self._tell_readers(model, model.table)
+        self._queue_for_readers(model, model.table)
         return added, removed
 
     def _replace_keys(self, model: Model) -> tuple[int, int]:
@@ -126,12 +128,12 @@ class Runner:
         self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
         self._audit(model, f"(select * exclude (row_id) from {computed})")
         if not existing:
-            self._tell_readers(model, computed)
+            self._queue_for_readers(model, computed)
             return added, 0
-        unchanged = self._tell_differences(model, names, computed)
+        unchanged = self._queue_differences(model, names, computed)
         return added - unchanged, existing - unchanged
 
-    def _tell_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
+    def _queue_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
         """Tell readers of the computed and the existing rows, without those that are both: how many."""
         self._make("computed", f"from {computed} semi join {EXISTING} using ({', '.join(model.keys)})")
         unchanged = self._find_unchanged(names)
@@ -166,7 +168,7 @@ class Runner:
         keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))
         self._make(CHANGED, keys)
 
-    def _tell_readers(self, model: Model, rows: str) -> None:
+    def _queue_for_readers(self, model: Model, rows: str) -> None:
         for reader in self._readers(model):
             self.ledger.add_pending(reader, model, rows)
 
@@ -177,11 +179,11 @@ class Runner:
         for check in assertions(model, rows):
             run_check(self._sql, model, check)
 
-    def _outcome(self, model: Model, added: int, replaced: int) -> Outcome:
+    def _finish(self, model: Model, added: int, replaced: int) -> Refreshed:
         for check in self._checks:
             if check.model == model.table and self.can_run(check):
                 run_check(self._sql, model, check)
-        return Outcome(added, replaced, self._count(model.table))
+        return Refreshed(added, replaced, self._count(model.table))
 
     def _forget_outdated(self) -> None:
         """Drop tables whose file is gone, and reset those whose file changed since they were built."""

@@ -13,13 +13,17 @@ from pathlib import Path
 import duckdb
 
 from connector.landing.files import LandedFile, Landing
-from pipelines.models.model import Check, Model, ModelError, load_checks, load_models, read_query
+from pipelines.models.load import load_checks, load_models, read_query
+from pipelines.models.model import Check, Model
+from pipelines.models.sql_file import Column, ModelError
 from pipelines.warehouse.audit import Finding, inspect
-from pipelines.warehouse.files import Warehouse, WarehouseFile, is_damage
-from pipelines.warehouse.intake import look_for_files
-from pipelines.warehouse.lag import TableFacts, look_up
-from pipelines.warehouse.ledger import Lead, lead_of
-from pipelines.warehouse.refresh import Outcome, Runner
+from pipelines.warehouse.catalog import describe_columns
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.files import WarehouseFile, is_damage
+from pipelines.warehouse.intake import find_new_files
+from pipelines.warehouse.lag import measure_lag
+from pipelines.warehouse.ledger import Ahead, ahead_of
+from pipelines.warehouse.refresh import Refreshed, Refresher
 from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse.wide_views import make_views
 
@@ -30,7 +34,7 @@ _CHUNK_FILES = 2_000
 
 
 @dataclass(frozen=True)
-class Update:
+class TableUpdate:
     """What an update did to one table, and what it read, beyond what was published before.
 
     `rows_added` is how many more rows the table has; `has_changed` whether any row was written or removed.
@@ -46,9 +50,9 @@ class Update:
     rows_taken: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
 
-    def __add__(self, later: "Update") -> "Update":
+    def __add__(self, later: "TableUpdate") -> "TableUpdate":
         """This update and a later one of the same table as one."""
-        return Update(
+        return TableUpdate(
             self.rows_added + later.rows_added,
             later.row_count,
             self.has_changed or later.has_changed,
@@ -59,25 +63,25 @@ class Update:
         )
 
 
-class Sync:
+class Session:
     """One writer's work on the warehouse file whose turn it is.
 
     That file may lack what others took in since its last turn: landed files are what a table is brought up
     to date with, whoever has read them before, so what was missed and what is new are one load.
     """
 
-    def __init__(self, file: WarehouseFile, landing: Landing, folder: Path) -> None:
+    def __init__(self, file: WarehouseFile, landing: Landing, sql_dir: Path) -> None:
         self._file = file
         self._landing = landing
-        self._folder = folder
-        self._models = load_models(folder)
-        self._runner = Runner(file.connection, self._models, load_checks(folder))
+        self._sql_dir = sql_dir
+        self._models = load_models(sql_dir)
+        self._refresher = Refresher(file.connection, self._models, load_checks(sql_dir))
         self._published = self._look_at_published()
         self._row_counts = dict(self._published.row_counts)
-        self._told_paths = self._published.paths
+        self._known_paths = self._published.paths
         self._updated: set[str] = set()
 
-    def update(self, model: Model) -> Update:
+    def update(self, model: Model) -> TableUpdate:
         """Bring one table up to date with what it reads; landing itself is read if that is its source.
 
         A table that it reads and that is not there, as when its SQL changed, is built first.
@@ -95,24 +99,30 @@ class Sync:
                 f"{model.table} was left as it was, because {model.folder}/{model.name}.sql failed: {error}"
             ) from error
 
-    def _update(self, model: Model) -> Update:
+    def _update(self, model: Model) -> TableUpdate:
         source = source_of(model)
         if source is None:
-            return self._tell(model, self._runner.refresh(model))
-        intake = look_for_files(self._file.connection, self._landing, source.zone, [model.table])
-        update = self._load(model, source, intake.files)
-        if intake.marks and not update.unreadable:
-            self._runner.ledger.add_days(model, intake.marks)
+            return self._report(model, self._refresher.refresh(model))
+        found = find_new_files(self._file.connection, self._landing, source.zone, [model.table])
+        update = self._load(model, source, found.files)
+        if found.marks and not update.unreadable:
+            self._refresher.ledger.add_days(model, found.marks)
         return update
 
     def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
         """What those of `checks` that keep nothing from being published find in the table of `model`."""
-        about_it = [check for check in checks if check.model == model.table and self._runner.can_run(check)]
+        about_it = [
+            check for check in checks if check.model == model.table and self._refresher.can_run(check)
+        ]
         return inspect(self._file.connection, model, about_it)
 
-    def facts(self, model: Model, as_of: datetime) -> TableFacts:
-        """What the table of `model` tells of itself as of `as_of`."""
-        return look_up(self._file.connection, model, self._models, as_of)
+    def measure_lag(self, model: Model, as_of: datetime) -> float | None:
+        """How far the table of `model` is behind as of `as_of` [s]; None if it is made from no receipts."""
+        return measure_lag(self._file.connection, model, self._models, as_of)
+
+    def describe_columns(self, model: Model) -> tuple[Column, ...]:
+        """The columns of the table of `model`."""
+        return describe_columns(self._file.connection, model)
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -129,7 +139,7 @@ class Sync:
             self.follow_published()  # also where it lacks nothing: no table is shown behind one that it reads
         self._build_missing({model.table for model in self._models})
         make_views(self._file.connection)
-        status = read_query(self._folder, "pipeline_status")
+        status = read_query(self._sql_dir, "pipeline_status")
         self._file.connection.execute(
             f"create or replace table pipeline_status as {status}",
             {"published_at": published_at.astimezone(UTC).replace(tzinfo=None)},
@@ -138,70 +148,70 @@ class Sync:
 
     def reset(self) -> None:
         """Forget every table, so that the updates that follow build all of them from landing."""
-        self._runner.reset(self._models)
+        self._refresher.reset(self._models)
         self._published = self._look_at_published()
-        self._row_counts, self._told_paths = {}, {}
+        self._row_counts, self._known_paths = {}, {}
 
     def follow_published(self) -> None:
         """Take in what the published file has and this one lacks, so that no publish goes back in time."""
         for model in self._models:
             source = source_of(model)
             if source is None:
-                self._runner.refresh(model)  # next to nothing, unless what it reads has just been loaded
+                self._refresher.refresh(model)  # next to nothing, unless what it reads has just been loaded
             elif model.table in self._updated:
                 continue
-            elif (missed := self._published.paths.get(model.table)) or not self._runner.stands(model):
+            elif (missed := self._published.paths.get(model.table)) or not self._refresher.stands(model):
                 files = self._landing.list_files(source.zone) if missed else []
                 self._load(model, source, [file for file in files if file.path in (missed or ())])
 
-    def _look_at_published(self) -> Lead:
+    def _look_at_published(self) -> Ahead:
         if self._file.published is None:
-            return Lead()
+            return Ahead()
         try:
-            return lead_of(self._file.connection, self._file.published)
+            return ahead_of(self._file.connection, self._file.published)
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
-            return Lead()  # readers get what this sync makes in its place
+            return Ahead()  # readers get what this sync makes in its place
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
-            if model.table in tables and not self._runner.stands(model):
+            if model.table in tables and not self._refresher.stands(model):
                 self.update(model)
 
-    def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
-        if not files and self._runner.stands(model):
-            return self._tell(model, self._runner.refresh(model))
-        total = Update()
+    def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
+        if not files and self._refresher.stands(model):
+            return self._report(model, self._refresher.refresh(model))
+        total = TableUpdate()
         for group in chunks_of(files, size_bytes=_CHUNK_BYTES, file_count=_CHUNK_FILES):
             total += self._load_group(model, source, group)
         return total
 
-    def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> Update:
+    def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
         chunk = read_chunk(source, self._landing, files)
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file stays out of the ledger, so it loads by itself once it can be read.
-            outcome = self._runner.load(model, [(file.path, file.rows_read) for file in chunk.files])
+            refreshed = self._refresher.load(model, [(file.path, file.rows_read) for file in chunk.files])
         finally:
             self._file.connection.unregister(source.relation)
-        told = self._told_paths.get(model.table, frozenset())
-        new = [file for file in chunk.files if file.path not in told]
-        return self._tell(model, outcome, new, chunk.unreadable)
+        known = self._known_paths.get(model.table, frozenset())
+        new = [file for file in chunk.files if file.path not in known]
+        return self._report(model, refreshed, new, chunk.unreadable)
 
-    def _tell(
+    def _report(
         self,
         model: Model,
-        outcome: Outcome,
+        refreshed: Refreshed,
         files: Sequence[FileCount] = (),
         unreadable: dict[str, str] | None = None,
-    ) -> Update:
+    ) -> TableUpdate:
         before = self._row_counts.get(model.table, 0)
-        self._row_counts[model.table] = outcome.row_count
-        return Update(
-            rows_added=outcome.row_count - before,
-            row_count=outcome.row_count,
-            has_changed=bool(outcome.rows_added or outcome.rows_replaced),
+        self._row_counts[model.table] = refreshed.row_count
+        return TableUpdate(
+            rows_added=refreshed.row_count - before,
+            row_count=refreshed.row_count,
+            has_changed=bool(refreshed.rows_added or refreshed.rows_replaced),
             files_read=len(files),
             rows_read=sum(file.rows_read for file in files),
             rows_taken=sum(file.rows_taken for file in files),
@@ -210,22 +220,18 @@ class Sync:
 
 
 @contextmanager
-def open_sync(
-    warehouse: Warehouse, landing: Landing, folder: Path, *, is_full_refresh: bool = False
-) -> Iterator[Sync]:
+def open_session(folder: DataFolder, *, is_full_refresh: bool = False) -> Iterator[Session]:
     """Take the writer's place and open the file whose turn it is.
 
     Args:
-        warehouse: Where to write.
-        landing: What to read.
-        folder: The SQL.
-        is_full_refresh: Whether every table is to be built anew from landing instead.
+        folder: What to read and to write.
+        is_full_refresh: Whether every table is to be built from landing again.
 
     Raises:
         WarehouseBusyError: Another process is writing the warehouse.
     """
-    with warehouse.write() as file:
-        sync = Sync(file, landing, folder)
+    with folder.warehouse.write() as file:
+        session = Session(file, folder.landing, folder.sql_dir)
         if is_full_refresh:
-            sync.reset()
-        yield sync
+            session.reset()
+        yield session

@@ -11,23 +11,36 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.landing.files import (
-    AGENTS_ZONE,
-    CALLS_ZONE,
-    EVENTS_ZONE,
-    LISTED_ZONE,
-    PCA_ZONE,
-    LandedFile,
-    Landing,
-)
-from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
-from connector.verbex.envelope import reread
+from connector.landing.files import LandedFile, Landing
+from connector.landing.zones import AGENTS, CALLS, EVENT_SCHEMA, EVENTS, LISTED, PCA, Zone
+from connector.verbex.envelope import Envelope, read_envelope
 from pipelines.models.model import Model
 
 Refine = Callable[[pa.Table], pa.Table]
 
 # Files read at once: each keeps a core busy where they lie on a disk, and waits where they lie in a bucket.
 _READERS = 4
+
+
+def reread(table: pa.Table) -> pa.Table:
+    """Read once more the bodies of the rows that carry a problem, with the reader as it is today.
+
+    So a rebuild replays the quarantine: once the reader learns to read a body, its row becomes an event.
+
+    Args:
+        table: Landed deliveries, of `EVENT_SCHEMA`.
+
+    Returns:
+        The same rows in the same order; only `trace_id`, `event_name` and `problem` may differ.
+    """
+    is_problem = pc.is_valid(table["problem"])
+    again = [read_envelope(body.as_py()) for body in table["body"].filter(is_problem)]
+    for position, name in enumerate(Envelope._fields):
+        values = pa.array([envelope[position] for envelope in again], pa.string())
+        index = table.schema.get_field_index(name)
+        replaced = pc.replace_with_mask(table[name].combine_chunks(), is_problem.combine_chunks(), values)
+        table = table.set_column(index, EVENT_SCHEMA.field(name), replaced)
+    return table
 
 
 def _events_only(rows: pa.Table) -> pa.Table:
@@ -46,13 +59,12 @@ def _problems_only(rows: pa.Table) -> pa.Table:
 class Source:
     """Some of a zone's columns and rows, under the name that SQL knows them by.
 
-    `asset` is the zone's name in the graph. `where` is what row groups are skipped by; `refine` says
+    `where` is what row groups are skipped by; `refine` says
     exactly which rows it is, by the reader of today: a body that was no event yesterday may be one now.
     """
 
     relation: str
-    asset: str
-    zone: str
+    zone: Zone
     schema: pa.Schema
     where: pc.Expression | None = None
     refine: Refine = field(default=lambda rows: rows)
@@ -64,23 +76,18 @@ _EVENT_COLUMNS = ("received_at", "trace_id", "event_name", "verified_by", "probl
 SOURCES = (
     Source(
         "landed_events",
-        "landed_events",
-        EVENTS_ZONE,
+        EVENTS,
         pa.schema([EVENT_SCHEMA.field(name) for name in _EVENT_COLUMNS]),
         refine=_events_only,
     ),
     Source(
         "landed_problems",
-        "landed_events",
-        EVENTS_ZONE,
+        EVENTS,
         EVENT_SCHEMA,
         where=pc.field("problem").is_valid(),
         refine=_problems_only,
     ),
-    Source("landed_pca", "landed_pca", PCA_ZONE, ANSWER_SCHEMA),
-    Source("landed_calls", "landed_calls", CALLS_ZONE, ANSWER_SCHEMA),
-    Source("landed_agents", "landed_agents", AGENTS_ZONE, ANSWER_SCHEMA),
-    Source("landed_listed", "landed_listed", LISTED_ZONE, ANSWER_SCHEMA),
+    *(Source(zone.relation, zone, zone.schema) for zone in (PCA, CALLS, AGENTS, LISTED)),
 )
 
 
@@ -105,11 +112,6 @@ class Chunk:
 def source_of(model: Model) -> Source | None:
     """The source that `model` loads from; None if it reads tables."""
     return next((source for source in SOURCES if source.relation in model.upstream), None)
-
-
-def zone_of(file: LandedFile) -> str:
-    """The zone that a landed file is in."""
-    return file.path.partition("date=")[0].rstrip("/")
 
 
 def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) -> Chunk:

@@ -5,7 +5,7 @@ Making them belongs here. Their names, columns and definitions do not: `sql/mart
 
 import duckdb
 
-from pipelines.warehouse.ledger import quoted
+from pipelines.warehouse.catalog import quoted
 
 SCHEMA = "pca_wide"
 

@@ -10,27 +10,27 @@ import pytest
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body, dagster_instance
 from support.oracle import ENDED, STARTED
 
-from connector.landing.files import EVENTS_ZONE, PCA_ZONE
+from connector.landing.zones import EVENTS, PCA, ZONES
 from connector.settings import Settings
 from connector.simulator.world import World
-from pipelines.assets.compacted import COMPACT_JOB
-from pipelines.definitions import LOAD_JOB, build_definitions
-from pipelines.models.model import sql_folder
+from pipelines.definitions import build_definitions
+from pipelines.models.sql_file import sql_folder
+from pipelines.names import COMPACT_JOB, LOAD_JOB
 from pipelines.resources import WarehouseResource
-from pipelines.warehouse.sources import SOURCES
+from pipelines.warehouse.lag import measure_lag
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
-    return DataFolder(tmp_path / "data")
+    """A data folder whose tables are made by a copy of our SQL, to change."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    return DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
 
 
 @pytest.fixture
-def own_sql(folder: DataFolder, tmp_path: Path) -> Path:
-    """A copy of the SQL that the folder's tables are made by, to change."""
-    folder.sql = tmp_path / "sql"
-    shutil.copytree(sql_folder(), folder.sql)
-    return folder.sql
+def own_sql(folder: DataFolder) -> Path:
+    """The SQL that the folder's tables are made by."""
+    return folder.sql_dir
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def definitions_of(folder: DataFolder) -> dg.Definitions:
     settings = Settings(data_dir=folder.path, api_key=None)
-    return build_definitions(settings, WarehouseResource.from_settings(settings, folder.sql))
+    return build_definitions(settings, WarehouseResource.of(folder))
 
 
 def load(folder: DataFolder, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -103,10 +103,10 @@ def test_materialising_everything_reports_rows_read_added_and_kept(
 def test_every_table_tells_how_far_it_is_behind(folder: DataFolder, instance: dg.DagsterInstance) -> None:
     """Seconds from the newest receipt it was made from, whether it loads from landing or reads tables."""
     folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US - 60_000_000)
-    folder.land_answers(PCA_ZONE, [{"call_id": "call", "attempted_at": NOON - timedelta(seconds=10)}])
+    folder.land_answers(PCA, [{"call_id": "call", "attempted_at": NOON - timedelta(seconds=10)}])
     folder.sync()
-    facts = WarehouseResource.from_settings(Settings(data_dir=folder.path)).facts(folder.models)
-    lags_s = {table: fact.lag_s for table, fact in facts.items()}
+    with folder.read() as tables:
+        lags_s = {model.table: measure_lag(tables, model, folder.models, NOON) for model in folder.models}
     assert (lags_s["events"], lags_s["quarantine"], lags_s["ops.pca_attempts"]) == (60, None, 10)
     assert lags_s["calls"] == lags_s["agent_daily"] == lags_s["pca_items"] == 10
     result = load(folder, instance)
@@ -128,10 +128,10 @@ def test_a_file_that_cannot_be_read_is_named_and_everything_else_goes_on(
     evaluation = check_results(result)["landed_files_are_readable"]
     assert not evaluation.passed
     assert broken.name in str(evaluation.metadata["files"].value)
-    assert folder.query("select call_id from calls") == [("call-a",)]
+    assert folder.rows("select call_id from calls") == [("call-a",)]
     broken.write_bytes(whole)
     load(folder, instance)
-    assert folder.query("select call_id from calls order by call_id") == [("call-a",), ("call-b",)]
+    assert folder.rows("select call_id from calls order by call_id") == [("call-a",), ("call-b",)]
 
 
 def test_a_failed_check_keeps_the_old_rows_published_and_shows_the_bad_ones(
@@ -153,7 +153,7 @@ def test_a_failed_check_keeps_the_old_rows_published_and_shows_the_bad_ones(
     assert isinstance(rows, dg.TableMetadataValue)
     (record,) = rows.records
     assert record.data == {"call_id": "call", "duration_s": "7200.0"}
-    assert folder.query("select status from calls") == [("in_progress",)]
+    assert folder.rows("select status from calls") == [("in_progress",)]
 
 
 def test_a_table_materialised_alone_is_caught_up_with_by_the_others(
@@ -166,9 +166,9 @@ def test_a_table_materialised_alone_is_caught_up_with_by_the_others(
     definitions = definitions_of(folder)
     job = definitions.resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("events")]).success
-    assert folder.query("select status from calls") == [("in_progress",)]
+    assert folder.rows("select status from calls") == [("in_progress",)]
     load(folder, instance)
-    assert folder.query("select status from calls") == [("completed",)]
+    assert folder.rows("select status from calls") == [("completed",)]
 
 
 def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
@@ -182,7 +182,7 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
     load(folder, instance)
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
     load(folder, instance)
-    assert folder.query("from busy_agents") == [("agent", 2)]
+    assert folder.rows("from busy_agents") == [("agent", 2)]
     event = instance.get_latest_materialization_event(dg.AssetKey("busy_agents"))
     assert event is not None
     assert event.asset_materialization is not None
@@ -197,7 +197,7 @@ def test_compaction_merges_closed_days_and_changes_no_table(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
     """Every zone is in fewer files; what was loaded stays loaded, and a rebuild gives the same."""
-    zones = sorted({source.zone for source in SOURCES} - {EVENTS_ZONE})
+    zones = [zone for zone in ZONES if zone is not EVENTS]
     for number in range(4):
         folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
         for zone in zones:

@@ -17,12 +17,12 @@ from support.data_folder import DataFolder, dagster_instance, settings_for
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
-from pipelines.definitions import FETCH_JOB, build_definitions
-from pipelines.enrichment.fetch import KEY_CHECK, fetch_all
+from pipelines.definitions import build_definitions
+from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.span import Span
+from pipelines.names import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, FETCH_JOB, KEY_CHECK, SWEEP, VERIFY_JOB
 from pipelines.reconciliation import sweep as sweeping
-from pipelines.reconciliation.comparison import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, VERIFY_JOB
-from pipelines.reconciliation.sweep import SWEEP, SweepBusyError, sweep_span
+from pipelines.reconciliation.sweep import SweepBusyError, sweep_span
 from pipelines.resources import WarehouseResource
 
 DAY = date(2025, 11, 10)
@@ -77,7 +77,7 @@ async def test_lost_webhooks_fail_the_check_until_a_backfill_and_a_fetch_repaire
         rows = check.metadata["rows"]
         assert isinstance(rows, dg.TableMetadataValue)
         listed = {record.data["call_id"] for record in rows.records}
-        assert listed == {call_id for (call_id,) in folder.query("select call_id from call_drift")}
+        assert listed == {call_id for (call_id,) in folder.rows("select call_id from call_drift")}
         assert shown["calls_that_differ"] == len(listed)
         assert 90 < shown["complete_percent"] <= 100
         for job, config in ((BACKFILL_JOB, days | {"is_backfill": True}), (FETCH_JOB, {})):
@@ -145,23 +145,22 @@ async def test_a_second_sweep_steps_back_and_names_who_is_asking(
     folder: DataFolder, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits first; nothing is asked twice at once, and a fetch is not held up by a sweep."""
-    monkeypatch.setattr(sweeping, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(sweeping, "PATIENCE_S", 0.2)
     settings = settings_for(folder, api)
-    warehouse = WarehouseResource.from_settings(settings)
     with holding(folder.path / "sweep.lock") as holder:
         with pytest.raises(SweepBusyError, match=f"Process {holder} has been listing.*again"):
-            sweep_span(settings, warehouse, Span(DAY, DAY), is_backfill=False)
-        fetch_all(settings, warehouse)
+            sweep_span(settings, folder, Span(DAY, DAY), is_backfill=False)
+        fetch_all(settings, folder)
     assert api.request_count() == 0
-    swept = await asyncio.to_thread(sweep_span, settings, warehouse, Span(DAY, DAY), is_backfill=False)
+    swept = await asyncio.to_thread(sweep_span, settings, folder, Span(DAY, DAY), is_backfill=False)
     assert swept.calls_listed == 30
 
 
 async def test_days_to_come_are_not_asked_for(folder: DataFolder, api: ApiServer) -> None:
     """`--until 9999-12-31` is a way to say that there is no end."""
     settings = settings_for(folder, api)
-    warehouse, span = WarehouseResource.from_settings(settings), Span(datetime.now(UTC).date(), date.max)
-    swept = await asyncio.to_thread(sweep_span, settings, warehouse, span, is_backfill=True)
+    span = Span(datetime.now(UTC).date(), date.max)
+    swept = await asyncio.to_thread(sweep_span, settings, folder, span, is_backfill=True)
     assert 1 <= swept.days_read <= 2  # two around midnight
 
 

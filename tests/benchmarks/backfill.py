@@ -18,17 +18,15 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from connector.landing.files import Landing
+from connector.landing.zones import CALLS, PCA
 from connector.settings import Settings
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
 from connector.simulator.world import World
 from pipelines.enrichment.due import list_due
 from pipelines.enrichment.span import Span
-from pipelines.models.model import sql_folder
 from pipelines.reconciliation.sweep import sweep_span
-from pipelines.resources import WarehouseResource
-from pipelines.warehouse.files import Warehouse
-from pipelines.warehouse.session import open_sync
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.session import open_session
 
 DAYS = 100
 FIRST, LAST = date(2025, 6, 1), date(2025, 9, 8)
@@ -76,21 +74,21 @@ def _serve(pipe: Connection, count: int) -> None:
 def _backfill(url: str, folder: str, count: int) -> dict[str, str]:
     key = SecretStr(DEFAULT_API_KEY)
     settings = Settings(_env_file=None, data_dir=Path(folder), api_url=url, api_key=key, api_rps=float("inf"))
-    warehouse = WarehouseResource.from_settings(settings)
+    data_folder = DataFolder.from_settings(settings)
     before_mib, began_s, began_cpu_s = _peak_mib(), time.perf_counter(), time.process_time()
-    swept = sweep_span(settings, warehouse, Span(FIRST, LAST), is_backfill=True)
+    swept = sweep_span(settings, data_folder, Span(FIRST, LAST), is_backfill=True)
     assert swept.calls_listed == count, swept
     listed_s, listed_cpu_s, listed_mib = (
         time.perf_counter() - began_s,
         time.process_time() - began_cpu_s,
         _peak_mib(),
     )
-    with open_sync(Warehouse(settings.data_dir), Landing(settings.landing), sql_folder()) as sync:
-        for model in sync.models:
-            sync.update(model)
-        sync.publish(datetime.now(UTC))
+    with open_session(data_folder) as session:
+        for model in session.models:
+            session.update(model)
+        session.publish(datetime.now(UTC))
     loaded_s = time.perf_counter() - began_s - listed_s
-    due = {zone: len(list_due(warehouse, zone, datetime.now(UTC))) for zone in ("pca", "calls")}
+    due = {zone.name: len(list_due(data_folder, zone, datetime.now(UTC))) for zone in (PCA, CALLS)}
     landed_bytes = sum(path.stat().st_size for path in Path(settings.landing).rglob("*.parquet"))
     return {
         "listed and landed": f"{listed_s:.1f} s, {count / listed_s:,.0f} calls/s",

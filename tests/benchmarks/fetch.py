@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from connector.fetch.calls import Due, fetch_due
-from connector.landing.files import PCA_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import ANSWER_SCHEMA, PCA
 from connector.settings import Settings
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer, LoggedRequest
 from connector.simulator.faults import Faults
@@ -208,7 +208,7 @@ async def _fetch_bare(url: str, due: list[Due], concurrency: int) -> None:
 async def _fetch(url: str, due: Iterable[Due], folder: str, **limits: float) -> None:
     chosen: dict[str, Any] = {"api_url": url, "api_key": DEFAULT_API_KEY, **limits}
     settings = Settings(_env_file=None, **chosen)
-    await fetch_due(due, zone=PCA_ZONE, settings=settings, landing=Landing(folder), rng=random.SystemRandom())
+    await fetch_due(due, zone=PCA, settings=settings, landing=Landing(folder), rng=random.SystemRandom())
 
 
 def _fetch_counted(url: str, ids: str, count: int, folder: str) -> tuple[float, float]:
@@ -235,7 +235,7 @@ def _due(call_id: str, agent_id: str) -> Due:
 
 def _answered(folder: str) -> set[str]:
     landing = Landing(folder)
-    tables = (landing.read(file, ANSWER_SCHEMA) for file in landing.list_files(PCA_ZONE))
+    tables = (landing.read(file, ANSWER_SCHEMA) for file in landing.list_files(PCA))
     return {row["call_id"] for table in tables for row in table.to_pylist() if row["outcome"] == "answered"}
 
 

@@ -125,7 +125,7 @@ def main() -> None:
         home = own_home(folder / "data")
         make_home(home)
         os.environ |= {"DAGSTER_HOME": str(home), "VERBEX_DATA_DIR": str(folder / "data")}
-        follow = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+        follow = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
         dev = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions", "-p", "0"]
         with running(dev if options.dagster_dev else follow, folder) as process:
             time.sleep(20 if options.dagster_dev else 8)

@@ -177,16 +177,13 @@ def dlt_dicts(landing: Path, target: Path, watch: Stopwatch) -> None:
 def _sync(landing: Path, target: Path, watch: Stopwatch, *, is_full_refresh: bool) -> None:
     from datetime import UTC, datetime
 
-    from connector.landing.files import Landing
-    from pipelines.models.model import load_models, sql_folder
-    from pipelines.warehouse.files import Warehouse
-    from pipelines.warehouse.session import open_sync
+    from pipelines.warehouse.data_folder import DataFolder
+    from pipelines.warehouse.session import open_session
 
-    folder = sql_folder()
     with watch.step("open, catch up"):
-        opening = open_sync(Warehouse(target), Landing(str(landing)), folder, is_full_refresh=is_full_refresh)
+        opening = open_session(DataFolder(target, str(landing)), is_full_refresh=is_full_refresh)
         work = opening.__enter__()
-    for model in load_models(folder):
+    for model in work.models:
         with watch.step(model.table):
             work.update(model)
     with watch.step("publish"):

@@ -17,9 +17,9 @@ from support.command import Run
 from support.data_folder import DataFolder, body
 from support.oracle import STARTED
 
-from pipelines.cli import Commands
+from pipelines.cli import Commands, main
 from pipelines.instance.home import ensure_home
-from pipelines.models.model import ModelError
+from pipelines.models.sql_file import ModelError
 
 
 @pytest.fixture
@@ -147,6 +147,20 @@ def test_a_mistake_in_a_model_is_told_without_a_traceback() -> None:
     assert (done.exit_code, done.output) == (1, "mine.sql is not one SELECT\n")
 
 
+def test_help_lists_every_command_with_a_whole_sentence_and_each_can_be_typed() -> None:
+    """The list is written without importing a command; a text that is cut ends in dots."""
+    listed = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        (line,) = [line for line in listed.splitlines() if line.startswith(f"  {name} ")]
+        assert line.endswith(".")
+        assert not line.endswith("..")
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert command.help
+
+
 def test_query_cannot_change_what_is_published(run: Run, folder: DataFolder) -> None:
     """Readers read."""
     folder.sync()
@@ -182,7 +196,7 @@ def test_serve_refuses_to_let_everybody_in_by_accident(run: Run) -> None:
 def test_serve_loads_neither_dagster_nor_duckdb() -> None:
     """The process that faces the internet carries only what it needs."""
     script = (
-        "import sys; import pipelines.cli, connector.serve; "
+        "import sys; import pipelines.cli, pipelines.cli.serve, connector.serve; "
         "print([name for name in ('dagster', 'duckdb') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

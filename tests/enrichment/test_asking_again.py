@@ -11,19 +11,18 @@ import pytest
 from support.command import Run
 from support.data_folder import NOON, DataFolder, bodies_of, dagster_instance, settings_for
 
-from connector.landing.files import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE
-from connector.settings import Settings
+from connector.landing.zones import AGENTS, CALLS, PCA, Zone
 from connector.simulator.api import ApiServer
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
 from connector.system.lock import hold_lock
-from connector.verbex import client as client_module
-from pipelines.definitions import FETCH_JOB, build_definitions
+from connector.verbex import transport
+from pipelines.definitions import build_definitions
 from pipelines.enrichment import fetch as fetching
 from pipelines.enrichment.due import count_due, list_unavailable
-from pipelines.enrichment.fetch import ANSWERS, fetch_all
+from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.span import Span
-from pipelines.resources import WarehouseResource
+from pipelines.names import ANSWERS, FETCH_JOB
 
 WORLD = World.build(seed=4, calls=40)
 ENDED = {call.call_id for call in WORLD.calls if call.ended_us is not None}
@@ -41,14 +40,10 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def warehouse_of(folder: DataFolder) -> WarehouseResource:
-    return WarehouseResource.from_settings(Settings(_env_file=None, data_dir=folder.path))
-
-
 async def fetch(folder: DataFolder, api: ApiServer, *, again: Span | None = None) -> None:
     """Ask once and load the answers."""
     settings = settings_for(folder, api)
-    await asyncio.to_thread(fetch_all, settings, warehouse_of(folder), again=again)
+    await asyncio.to_thread(fetch_all, settings, folder, again=again)
     await asyncio.to_thread(folder.sync)
 
 
@@ -58,7 +53,7 @@ async def give_up(folder: DataFolder, api: ApiServer) -> None:
     folder.sync()
     api.now_us = lambda: 0
     await fetch(folder, api)
-    assert set(folder.query("select distinct pca_status from calls where status = 'completed'")) <= {
+    assert set(folder.rows("select distinct pca_status from calls where status = 'completed'")) <= {
         ("unavailable",),
         ("failed",),
     }
@@ -67,7 +62,7 @@ async def give_up(folder: DataFolder, api: ApiServer) -> None:
 
 
 def given_up(folder: DataFolder) -> set[str]:
-    rows = folder.query("select call_id from pca_fetches where state = 'unavailable'")
+    rows = folder.rows("select call_id from pca_fetches where state = 'unavailable'")
     return {call_id for (call_id,) in rows}
 
 
@@ -89,12 +84,12 @@ async def test_an_analysis_that_comes_after_it_was_given_up_is_there_once_it_is_
         told = f"Asked Verbex {len(unavailable) + len(ENDED)} times: {len(ANALYSED) + len(ENDED)} answered"
         assert told in done.stdout
         assert results_asked(api) == unavailable
-    assert {call_id for (call_id,) in folder.query("select distinct call_id from pca_items")} == ANALYSED
-    assert {call_id for (call_id,) in folder.query("select call_id from call_details")} == ENDED
+    assert {call_id for (call_id,) in folder.rows("select distinct call_id from pca_items")} == ANALYSED
+    assert {call_id for (call_id,) in folder.rows("select call_id from call_details")} == ENDED
     assert given_up(folder) == unavailable - ANALYSED
     tries = "select distinct attempts, next_attempt_at from pca_fetches where state = 'unavailable'"
-    assert folder.query(tries) == [(2, None)]
-    assert count_due(warehouse_of(folder), datetime.now(UTC)) == 0
+    assert folder.rows(tries) == [(2, None)]
+    assert count_due(folder, datetime.now(UTC)) == 0
     tables = folder.tables()
     folder.sync(is_full_refresh=True)
     assert folder.tables() == tables
@@ -113,7 +108,7 @@ async def test_dagsters_launchpad_asks_again_for_the_agents_named(
         assert result.success
         assert results_asked(api) == given_up(folder) & chosen
     folder.sync()
-    fetched = {call_id for (call_id,) in folder.query("select call_id from pca")}
+    fetched = {call_id for (call_id,) in folder.rows("select call_id from pca")}
     assert fetched == chosen & ANALYSED
 
 
@@ -140,7 +135,7 @@ async def test_asking_again_waits_for_a_fetch_and_then_says_who_is_fetching(
     folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other fetch asks only for what is due, so stepping back in silence would leave it unasked."""
-    monkeypatch.setattr(fetching, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(fetching, "PATIENCE_S", 0.1)
     folder.sync()
     with hold_lock(folder.path / "fetch.lock"):
         result = await asyncio.to_thread(run_fetch_job, folder, api, instance, {"is_asking_again": True})
@@ -151,39 +146,39 @@ async def test_a_fault_is_no_answer_to_asking_again(
     folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call given up after one try, and asked again while the API is down, is asked on by itself."""
-    monkeypatch.setattr(client_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
     async with ApiServer(WORLD) as api:
         await give_up(folder, api)
         unavailable = given_up(folder)
         api.faults = Faults(server_error=1)
         await fetch(folder, api, again=Span())
-    assert set(folder.query("select state, attempts, last_http_status from pca_fetches")) == {
+    assert set(folder.rows("select state, attempts, last_http_status from pca_fetches")) == {
         ("waiting", 2, 500)
     }
-    assert {call_id for (call_id,) in folder.query("select call_id from pca_fetches")} == unavailable
+    assert {call_id for (call_id,) in folder.rows("select call_id from pca_fetches")} == unavailable
 
 
 def test_days_choose_by_the_start_of_the_call(folder: DataFolder) -> None:
     """Both ends are included; calls of which nobody told a day are of every day; agents need not be asked."""
     folder.land(bodies_of(WORLD))
-    folder.land_answers(PCA_ZONE, [unavailable(call_id) for call_id in (*ENDED, "unknown")])
-    folder.land_answers(CALLS_ZONE, [unavailable(call_id) for call_id in ENDED])
+    folder.land_answers(PCA, [unavailable(call_id) for call_id in (*ENDED, "unknown")])
+    folder.land_answers(CALLS, [unavailable(call_id) for call_id in ENDED])
     folder.sync()
     day = date(2025, 11, 10)
-    for zone, more in ((PCA_ZONE, {"unknown"}), (CALLS_ZONE, set())):
+    for zone, more in ((PCA, {"unknown"}), (CALLS, set())):
         for span in (Span(), Span(day, day), Span(since=day), Span(until=day)):
             assert ids(folder, zone, span) == ENDED | more
         assert ids(folder, zone, Span(since=date(2025, 11, 11))) == more
         assert ids(folder, zone, Span(agent_ids=("nobody",))) == set()
-    assert ids(folder, AGENTS_ZONE, Span()) == set()
+    assert ids(folder, AGENTS, Span()) == set()
 
 
 def unavailable(call_id: str) -> dict[str, Any]:
     return {"call_id": call_id, "outcome": "unavailable", "attempted_at": NOON + timedelta(days=2)}
 
 
-def ids(folder: DataFolder, zone: str, span: Span) -> set[str]:
-    return {due.call_id for due in list_unavailable(warehouse_of(folder), zone, span)}
+def ids(folder: DataFolder, zone: Zone, span: Span) -> set[str]:
+    return {due.call_id for due in list_unavailable(folder, zone, span)}
 
 
 async def test_a_landing_that_can_not_be_written_is_told_in_words(

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from pydantic import SecretStr
-from support.data_folder import DataFolder, bodies_of, dagster_instance
+from support.data_folder import DataFolder, bodies_of, dagster_instance, settings_for
 
-from connector.settings import Settings
+from connector.fetch.calls import Fetched
 from connector.simulator.api import ApiServer
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
 from connector.verbex.answer import ApiUnavailableError
-from pipelines.definitions import FETCH_JOB
-from pipelines.enrichment.fetch import Fetched, fetch_all, held_until
+from pipelines.enrichment.fetch import fetch_all
+from pipelines.enrichment.hold import held_until
 from pipelines.enrichment.span import Span
 from pipelines.reconciliation.sweep import sweep_span
 from pipelines.resources import WarehouseResource
@@ -26,23 +25,8 @@ WORLD = World.build(seed=4, calls=12)
 SPAN = Span(date(2025, 11, 10), date(2025, 11, 10))
 
 
-def warehouse_of(folder: DataFolder) -> WarehouseResource:
-    return WarehouseResource.from_settings(Settings(_env_file=None, data_dir=folder.path))
-
-
-def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
-    return Settings(
-        _env_file=None,
-        data_dir=folder.path,
-        api_url=api.url,
-        api_key=SecretStr(api.api_key),
-        api_rps=10_000,
-        api_concurrency=1,
-    )
-
-
 async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
-    return await asyncio.to_thread(fetch_all, settings_for(folder, api), warehouse_of(folder))
+    return await asyncio.to_thread(fetch_all, settings_for(folder, api, api_concurrency=1), folder)
 
 
 async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_path: Path) -> None:
@@ -54,12 +38,12 @@ async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_pa
         assert (await fetch(folder, api)).stopped_by
         assert api.request_count() == 1
         api.faults = Faults()
-        assert "told us to wait until" in ((await fetch(folder, api)).stopped_by or "")
+        assert "asked us to wait until" in str((await fetch(folder, api)).stopped_by)
         assert api.request_count() == 1
         with dagster_instance(tmp_path) as instance:
-            resources = {"warehouse": warehouse_of(folder)}
+            resources = {"warehouse": WarehouseResource.of(folder)}
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
-                told = due_sensor(FETCH_JOB, has_api_key=True)(context)
+                told = due_sensor(has_api_key=True)(context)
         assert isinstance(told, dg.SkipReason)
         (folder.path / "fetch.hold").write_text(str(time.time() - 1))
         assert (await fetch(folder, api)).stopped_by is None
@@ -74,10 +58,10 @@ async def test_a_wait_told_to_a_sweep_holds_for_all_and_one_told_to_a_fetch_for_
     folder.land(bodies_of(WORLD))
     folder.sync()
     async with ApiServer(WORLD, faults=Faults(too_many=1, retry_after_s=7200)) as api:
-        for told in ("got 429", "told us to wait until"):
+        for told in ("got 429", "asked us to wait until"):
             with pytest.raises(ApiUnavailableError, match=told):
                 await asyncio.to_thread(
-                    sweep_span, settings_for(folder, api), warehouse_of(folder), SPAN, is_backfill=False
+                    sweep_span, settings_for(folder, api), folder, SPAN, is_backfill=False
                 )
             assert (await fetch(folder, api)).stopped_by
             assert api.request_count() == 1
@@ -89,4 +73,4 @@ def test_a_wait_ends_also_when_the_clock_is_put_back(tmp_path: Path) -> None:
     folder.path.mkdir(exist_ok=True)
     for noted, is_held in ((now + timedelta(hours=23), True), (now + timedelta(days=2), False), (now, False)):
         (folder.path / "fetch.hold").write_text(str(noted.timestamp()))
-        assert (held_until(warehouse_of(folder), now) is not None) is is_held
+        assert (held_until(folder, now) is not None) is is_held

@@ -12,24 +12,25 @@ from typing import Any
 import pytest
 
 from connector.fetch import attempts as answer_log_module
-from connector.fetch.calls import Due, FetchSummary, fetch_due
-from connector.landing.files import AGENTS_ZONE, CALLS_ZONE, PCA_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA
+from connector.fetch.calls import Due, Fetched, fetch_due
+from connector.landing.files import Landing
+from connector.landing.zones import AGENTS, ANSWER_SCHEMA, CALLS, PCA, Zone
 from connector.settings import Settings
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
 from connector.simulator.calls import Call, Course
 from connector.simulator.details import ACCESS_TOKEN_MARK
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
-from connector.verbex import client as client_module
+from connector.verbex import transport
 from connector.verbex.answer import NotAuthorizedError
+from connector.verbex.client import VerbexClient
 
 NOW = datetime(2025, 11, 10, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def due_of(calls: Iterable[Call], *, since: datetime = NOW, attempts: int = 0) -
 
 
 async def fetch(
-    api: ApiServer, landing: Landing, due: Iterable[Due], zone: str = PCA_ZONE, **settings: object
-) -> FetchSummary:
+    api: ApiServer, landing: Landing, due: Iterable[Due], zone: Zone = PCA, **settings: object
+) -> Fetched:
     chosen: dict[str, Any] = {"api_url": api.url, "api_key": DEFAULT_API_KEY, "api_rps": 10_000, **settings}
     return await fetch_due(
         due,
@@ -55,7 +56,7 @@ async def fetch(
     )
 
 
-def rows_of(landing: Landing, zone: str = PCA_ZONE) -> list[dict[str, Any]]:
+def rows_of(landing: Landing, zone: Zone = PCA) -> list[dict[str, Any]]:
     files = landing.list_files(zone)
     return [row for file in files for row in landing.read(file, ANSWER_SCHEMA).to_pylist()]
 
@@ -89,8 +90,8 @@ async def test_call_details_land_without_credentials(
     api: ApiServer, landing: Landing, tmp_path: Path
 ) -> None:
     """Details land in their own zone, and no file has the access token in it."""
-    await fetch(api, landing, due_of(api.world.calls), CALLS_ZONE)
-    rows = rows_of(landing, CALLS_ZONE)
+    await fetch(api, landing, due_of(api.world.calls), CALLS)
+    rows = rows_of(landing, CALLS)
     assert {json.loads(row["body"])["_id"] for row in rows} == api.world.call_by_id.keys()
     assert not any("access_token" in json.loads(row["body"]) for row in rows)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
@@ -101,8 +102,8 @@ async def test_call_details_land_without_credentials(
 async def test_the_configuration_of_agents_lands(api: ApiServer, landing: Landing) -> None:
     """An agent is asked for without a call; its row has an empty `call_id`."""
     agents = api.world.agents
-    await fetch(api, landing, [Due("", agent.agent_id, NOW) for agent in agents], AGENTS_ZONE)
-    rows = rows_of(landing, AGENTS_ZONE)
+    await fetch(api, landing, [Due("", agent.agent_id, NOW) for agent in agents], AGENTS)
+    rows = rows_of(landing, AGENTS)
     assert {row["agent_id"]: json.loads(row["body"]) for row in rows} == {
         agent.agent_id: agent.configuration() for agent in agents
     }
@@ -113,7 +114,7 @@ async def test_an_answer_without_credentials_keeps_its_bytes(api: ApiServer, lan
     """Nothing is written anew that need not be."""
     call = next(call for call in api.world.calls if call.has_results)
     await fetch(api, landing, due_of([call]))
-    async with client_module.VerbexClient(
+    async with VerbexClient(
         api.url, DEFAULT_API_KEY, rate_per_s=1000, concurrency=1, rng=random.Random(1)
     ) as client:
         answer = await client.get_pca(call.agent.agent_id, call.call_id)
@@ -268,7 +269,7 @@ async def test_files_hold_a_bounded_number_of_rows(
     """Memory does not depend on how much is due."""
     monkeypatch.setattr(answer_log_module, "FLUSH_ROWS", 7)
     await fetch(api, landing, due_of(api.world.calls))
-    sizes = [landing.read(file, ANSWER_SCHEMA).num_rows for file in landing.list_files(PCA_ZONE)]
+    sizes = [landing.read(file, ANSWER_SCHEMA).num_rows for file in landing.list_files(PCA)]
     assert sum(sizes) == 30
     assert max(sizes) <= 7 + 8
 
@@ -282,13 +283,18 @@ async def test_a_landing_that_fails_is_an_error(api: ApiServer, tmp_path: Path) 
 
 async def test_progress_counts_every_call(api: ApiServer, landing: Landing) -> None:
     """The last step tells that all are done."""
-    steps: list[int] = []
+    steps: list[tuple[int, int]] = []
     due: Sequence[Due] = due_of(api.world.calls)
     settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY, api_rps=10_000)
     await fetch_due(
-        due, zone=PCA_ZONE, settings=settings, landing=landing, rng=random.Random(1), progress=steps.append
+        due,
+        zone=PCA,
+        settings=settings,
+        landing=landing,
+        rng=random.Random(1),
+        progress=lambda done, total: steps.append((done, total)),
     )
-    assert steps == list(range(1, 31))
+    assert steps == [(done, 30) for done in range(1, 31)]
 
 
 async def test_two_passes_never_share_a_file(landing: Landing) -> None:
@@ -299,7 +305,7 @@ async def test_two_passes_never_share_a_file(landing: Landing) -> None:
         for seed in (1, 2):
             summary = await fetch_due(
                 [],
-                zone=PCA_ZONE,
+                zone=PCA,
                 settings=settings,
                 landing=landing,
                 rng=random.Random(seed),

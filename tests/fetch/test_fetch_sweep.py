@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.fetch.listing import SweepSummary, Window, daily_windows, sweep_calls
-from connector.landing.files import LISTED_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import ANSWER_SCHEMA, LISTED
 from connector.settings import Settings
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
 from connector.simulator.details import ACCESS_TOKEN_MARK
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
-from connector.verbex import client as client_module
+from connector.verbex import transport
 from connector.verbex.answer import ApiUnavailableError
 
 START = datetime(2025, 11, 10, tzinfo=UTC)
@@ -38,7 +38,7 @@ async def sweep(api: ApiServer, landing: Landing, windows: list[Window]) -> Swee
 
 
 def rows_of(landing: Landing, outcome: str) -> list[dict[str, Any]]:
-    files = landing.list_files(LISTED_ZONE)
+    files = landing.list_files(LISTED)
     rows = [row for file in files for row in landing.read(file, ANSWER_SCHEMA).to_pylist()]
     return [row for row in rows if row["outcome"] == outcome]
 
@@ -88,7 +88,7 @@ async def test_a_window_that_fails_is_not_on_record(
     api: ApiServer, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error is told, what was listed before it is landed, and its window counts as unread."""
-    monkeypatch.setattr(client_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
     windows = daily_windows(START, START + 2 * DAY)
 
     def fail_later(done: int, _: int) -> None:

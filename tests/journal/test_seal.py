@@ -16,6 +16,7 @@ from connector.journal.group_commit import Journal
 from connector.journal.seal import Sealer, seal_segment
 from connector.journal.segment import Segment
 from connector.landing.files import Landing
+from connector.landing.zones import EVENTS
 from connector.metrics import Metrics
 
 ONE_DAY_US = 86_400_000_000
@@ -110,7 +111,7 @@ async def test_a_segment_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -
         write_segment(journal_folder, NOON_US, name=f"b-{number}")
     sealer = Sealer(journal, lambda: landing, Metrics(), interval_s=0.01)
     sealing = asyncio.create_task(sealer.run())
-    await until(lambda: len(landing.list_files("")) == 3)
+    await until(lambda: len(landing.list_files(EVENTS)) == 3)
     assert "a-000001" in (sealer.failure or "")
     sealer.stop()
     await sealing
@@ -126,7 +127,7 @@ async def test_sealing_goes_on_once_the_process_may_open_files_again(tmp_path: P
     with no_descriptor_left():
         sealing = asyncio.create_task(sealer.run())
         await until(lambda: sealer.failure is not None or b"_failures_total 0.0" not in metrics.render())
-    await until(lambda: len(landing.list_files("")) == 1)
+    await until(lambda: len(landing.list_files(EVENTS)) == 1)
     sealer.stop()
     await sealing
     journal.close()
@@ -155,7 +156,7 @@ async def test_left_over_segments_of_an_earlier_run_are_sealed(tmp_path: Path) -
     await sealer.run()
     await journal.drain()
     journal.close()
-    assert [file.path for file in landing.list_files("")] == ["date=2025-11-09/earlier-000007.parquet"]
+    assert [file.path for file in landing.list_files(EVENTS)] == ["date=2025-11-09/earlier-000007.parquet"]
 
 
 def test_a_segment_is_private_to_its_owner(tmp_path: Path) -> None:

@@ -14,24 +14,24 @@ from support.receiver import NOON_US, landed_rows, make_delivery
 
 from connector.journal.delivery import Group, to_batch
 from connector.landing.compaction import compact
-from connector.landing.files import EVENTS_ZONE, PCA_ZONE, LandedFile, Landing
-from connector.landing.zones import EVENT_SCHEMA
+from connector.landing.files import LandedFile, Landing
+from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, PCA
 
 DAY = "date=2025-11-09"
 NEXT_DAY = date(2025, 11, 10)
 
 
-def land(landing: Landing, *names: str, zone: str = EVENTS_ZONE) -> None:
+def land(landing: Landing, *names: str) -> None:
     """One small file for each name, with two deliveries."""
     for number, name in enumerate(names):
         deliveries = [make_delivery(f"{name} {n}".encode(), received_at_us=NOON_US + n) for n in range(2)]
         table = pa.Table.from_batches([to_batch(name, [Group(2 * number, deliveries)])])
-        landing.write(table, zone=zone, name=name, time_column="received_at")
+        landing.write(table, zone=EVENTS, name=name)
 
 
 def view(landing: Landing) -> list[tuple[LandedFile, pa.Table]]:
     """All that a reader can see: files and their rows."""
-    return [(file, landing.read(file, EVENT_SCHEMA)) for file in landing.list_files(EVENTS_ZONE)]
+    return [(file, landing.read(file, EVENT_SCHEMA)) for file in landing.list_files(EVENTS)]
 
 
 def stored(folder: Path) -> list[str]:
@@ -44,10 +44,10 @@ def test_small_files_become_one_and_a_reader_sees_the_same(tmp_path: Path) -> No
     landing = Landing(str(tmp_path))
     land(landing, "a", "b", "c")
     before = view(landing)
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 3
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 3
     assert len(stored(tmp_path)) == 1
     assert view(landing) == view(Landing(str(tmp_path))) == before
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 0
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 0
     assert len(stored(tmp_path)) == 1
 
 
@@ -55,9 +55,9 @@ def test_a_day_that_is_not_over_and_a_lone_file_are_left_alone(tmp_path: Path) -
     """There is nothing to gain yet."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=date(2025, 11, 9)) == 0
+    assert compact(landing, EVENTS, before=date(2025, 11, 9)) == 0
     (tmp_path / DAY / "b.parquet").unlink()
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 0
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 0
     assert stored(tmp_path) == ["a.parquet"]
 
 
@@ -65,10 +65,12 @@ def test_zones_are_compacted_apart(tmp_path: Path) -> None:
     """One zone's files are not another's."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
-    land(landing, "c", "d", zone=PCA_ZONE)
-    assert compact(landing, PCA_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 2
+    for name in ("c", "d"):
+        row = {"fetcher_id": name, "sequence": 0, "attempted_at": NOON_US, "call_id": "", "outcome": "failed"}
+        landing.write(pa.Table.from_pylist([row], ANSWER_SCHEMA), zone=PCA, name=name)
+    assert compact(landing, PCA, before=NEXT_DAY) == 2
     assert stored(tmp_path) == ["a.parquet", "b.parquet"]
-    assert [file.path for file in landing.list_files(PCA_ZONE)] == [
+    assert [file.path for file in landing.list_files(PCA)] == [
         f"pca/{DAY}/c.parquet",
         f"pca/{DAY}/d.parquet",
     ]
@@ -78,10 +80,10 @@ def test_files_that_come_late_are_merged_by_the_next_run(tmp_path: Path) -> None
     """A day can be compacted more than once."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
-    compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    compact(landing, EVENTS, before=NEXT_DAY)
     land(landing, "c", "d")
     before = view(landing)
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 2
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 2
     assert view(landing) == before
     assert len(stored(tmp_path)) == 2
 
@@ -92,11 +94,11 @@ def test_a_run_that_was_killed_before_it_removed_anything_is_finished_by_the_nex
     land(landing, "a", "b", "c")
     before = view(landing)
     contents = {path: path.read_bytes() for path in (tmp_path / DAY).iterdir()}
-    compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    compact(landing, EVENTS, before=NEXT_DAY)
     for path, content in list(contents.items())[:2]:
         path.write_bytes(content)
     assert view(landing) == before
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY) == 2
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 2
     assert view(landing) == before
     assert len(stored(tmp_path)) == 1
 
@@ -106,7 +108,7 @@ def test_a_file_listed_before_it_was_merged_can_still_be_read(tmp_path: Path) ->
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
     before = view(landing)
-    compact(Landing(str(tmp_path)), EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    compact(Landing(str(tmp_path)), EVENTS, before=NEXT_DAY)
     assert [(file, landing.read(file, EVENT_SCHEMA)) for file, _ in before] == before
     with pytest.raises(FileNotFoundError):
         landing.read(LandedFile(f"{DAY}/never.parquet", 1), EVENT_SCHEMA)
@@ -116,20 +118,20 @@ def test_a_file_that_differs_from_what_was_merged_is_never_removed(tmp_path: Pat
     """Equal names with unequal rows are a riddle for a person, not for a broom."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
-    compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    compact(landing, EVENTS, before=NEXT_DAY)
     land(landing, "b")
     with pytest.raises(pa.ArrowInvalid, match="other rows"):
-        compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+        compact(landing, EVENTS, before=NEXT_DAY)
     assert "b.parquet" in stored(tmp_path)
 
 
 def test_rows_spread_over_row_groups_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small row groups, and a part that is read out of order."""
-    monkeypatch.setattr("connector.compaction._ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("connector.landing.compaction._ROW_GROUP_BYTES", 1)
     landing = Landing(str(tmp_path))
     land(landing, *"abcdef")
     before = view(landing)
-    compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
+    compact(landing, EVENTS, before=NEXT_DAY)
     assert view(landing) == before
     assert [landing.read(file, EVENT_SCHEMA) for file, _ in reversed(before)] == [
         t for _, t in reversed(before)
@@ -141,8 +143,8 @@ import sys
 from datetime import date
 from connector.landing.compaction import compact
 from connector.landing.files import Landing
-from connector.landing.zones import EVENT_SCHEMA
-compact(Landing(sys.argv[1]), "", EVENT_SCHEMA, before=date(2025, 11, 10))
+from connector.landing.zones import EVENTS
+compact(Landing(sys.argv[1]), EVENTS, before=date(2025, 11, 10))
 """
 
 
@@ -152,8 +154,8 @@ def test_threads_that_read_parts_of_one_file_at_once_get_each_its_own(tmp_path: 
     names = [f"{number:03}" for number in range(60)]
     for start in (0, 30):
         land(landing, *names[start : start + 30])
-        compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=NEXT_DAY)
-    files = landing.list_files(EVENTS_ZONE)
+        compact(landing, EVENTS, before=NEXT_DAY)
+    files = landing.list_files(EVENTS)
     with ThreadPoolExecutor(8) as readers:
         for _ in range(5):
             tables = list(readers.map(lambda file: landing.read(file, EVENT_SCHEMA), files))

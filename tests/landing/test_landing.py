@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.receiver import NOON_US, make_delivery
 
 from connector.journal.delivery import Group, to_batch
-from connector.landing.files import EVENTS_ZONE, PCA_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, PCA
 
 
 def events(*bodies: bytes) -> pa.Table:
@@ -27,34 +27,40 @@ def test_any_body_reads_back_byte_for_byte(
 ) -> None:
     """Parquet keeps what the wire brought."""
     landing, table = Landing(str(tmp_path_factory.mktemp("landing"))), events(*bodies)
-    (file,) = landing.write(table, zone=EVENTS_ZONE, name="a", time_column="received_at")
+    (file,) = landing.write(table, zone=EVENTS, name="a")
     assert landing.read(file, EVENT_SCHEMA) == table
+
+
+def answers() -> pa.Table:
+    """One attempt, on the day of the events."""
+    row = {"fetcher_id": "f", "sequence": 0, "attempted_at": NOON_US, "call_id": "c", "outcome": "failed"}
+    return pa.Table.from_pylist([row], ANSWER_SCHEMA)
 
 
 def test_files_of_a_zone_are_listed_by_path_and_zones_do_not_mix(tmp_path: Path) -> None:
     """Answers live in a folder of their own and are no events."""
     landing = Landing(str(tmp_path))
     for name in ("b", "a"):
-        landing.write(events(b""), zone=EVENTS_ZONE, name=name, time_column="received_at")
-    landing.write(events(b""), zone=PCA_ZONE, name="c", time_column="received_at")
-    assert [file.path for file in landing.list_files(EVENTS_ZONE)] == [
+        landing.write(events(b""), zone=EVENTS, name=name)
+    landing.write(answers(), zone=PCA, name="c")
+    assert [file.path for file in landing.list_files(EVENTS)] == [
         "date=2025-11-09/a.parquet",
         "date=2025-11-09/b.parquet",
     ]
-    assert [file.path for file in landing.list_files(PCA_ZONE)] == ["pca/date=2025-11-09/c.parquet"]
+    assert [file.path for file in landing.list_files(PCA)] == ["pca/date=2025-11-09/c.parquet"]
 
 
 def test_a_landing_that_is_not_there_yet_holds_nothing(tmp_path: Path) -> None:
     """Asking before the first delivery is no error."""
-    assert Landing(str(tmp_path / "nowhere")).list_files(EVENTS_ZONE) == []
+    assert Landing(str(tmp_path / "nowhere")).list_files(EVENTS) == []
 
 
 def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
     """The file under its temporary name, half written, is nobody's to read."""
     landing = Landing(str(tmp_path))
-    landing.write(events(b""), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    landing.write(events(b""), zone=EVENTS, name="a")
     (tmp_path / "date=2025-11-09" / ".b.parquet.tmp").write_bytes(b"PAR1 half")
-    assert [file.path for file in landing.list_files(EVENTS_ZONE)] == ["date=2025-11-09/a.parquet"]
+    assert [file.path for file in landing.list_files(EVENTS)] == ["date=2025-11-09/a.parquet"]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -65,14 +71,14 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        Landing(str(tmp_path)).write_batches(batches(), zone="", name="a", time_column="received_at")
+        Landing(str(tmp_path)).write_batches(batches(), zone=EVENTS, name="a")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
     """The error names the file and the columns."""
     landing = Landing(str(tmp_path))
-    (file,) = landing.write(events(b""), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    (file,) = landing.write(events(b""), zone=EVENTS, name="a")
     with pytest.raises(pa.ArrowInvalid, match=r"a\.parquet lacks the columns .*fetcher_id"):
         landing.read(file, ANSWER_SCHEMA)
 
@@ -80,7 +86,7 @@ def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     """A damaged file is reported, not read as empty."""
     landing = Landing(str(tmp_path))
-    (file,) = landing.write(events(b"body"), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    (file,) = landing.write(events(b"body"), zone=EVENTS, name="a")
     path = tmp_path / file.path
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(pa.ArrowInvalid):
@@ -90,7 +96,7 @@ def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
 def test_landed_files_are_zstd_parquet(tmp_path: Path) -> None:
     """Any tool reads them, and they are small."""
     landing = Landing(str(tmp_path))
-    (file,) = landing.write(events(b"body"), zone=EVENTS_ZONE, name="a", time_column="received_at")
+    (file,) = landing.write(events(b"body"), zone=EVENTS, name="a")
     metadata = pq.ParquetFile(tmp_path / file.path).metadata
     assert {metadata.row_group(0).column(i).compression for i in range(metadata.num_columns)} == {"ZSTD"}
     assert file.size_bytes == (tmp_path / file.path).stat().st_size
@@ -105,6 +111,6 @@ def test_a_row_received_just_before_midnight_is_in_the_day_that_ends(tmp_path: P
     ]
     table = pa.Table.from_batches([to_batch("r", [Group(0, deliveries)])])
     landing = Landing(str(tmp_path))
-    late, early = landing.write(table, zone=EVENTS_ZONE, name="a", time_column="received_at")
+    late, early = landing.write(table, zone=EVENTS, name="a")
     assert landing.read(late, EVENT_SCHEMA)["body"].to_pylist() == [b"late"]
     assert landing.read(early, EVENT_SCHEMA)["body"].to_pylist() == [b"early"]

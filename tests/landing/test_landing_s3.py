@@ -16,8 +16,8 @@ from support.receiver import ReceiverProcess, landed_rows, make_body, make_deliv
 
 from connector.journal.delivery import Group, to_batch
 from connector.landing.compaction import compact
-from connector.landing.files import EVENTS_ZONE, Landing
-from connector.landing.zones import EVENT_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import EVENTS
 from connector.simulator.world import World
 
 BUCKET = "verbex-events"
@@ -81,11 +81,11 @@ def can_make_bucket(port: int) -> bool:
 def test_a_landing_in_a_bucket_reads_back_what_was_written() -> None:
     """The same names, the same rows, one file for each day, nothing left aside."""
     landing = Landing(f"s3://{BUCKET}/landing")
-    assert landing.list_files(EVENTS_ZONE) == []
+    assert landing.list_files(EVENTS) == []
     batch = to_batch("r", [Group(0, [make_delivery(b"a"), make_delivery(b"b", received_at_us=0)])])
     for _ in range(2):
-        files = landing.write_batches([batch], zone=EVENTS_ZONE, name="n", time_column="received_at")
-    assert landing.list_files(EVENTS_ZONE) == sorted(files)
+        files = landing.write_batches([batch], zone=EVENTS, name="n")
+    assert landing.list_files(EVENTS) == sorted(files)
     assert [file.path for file in sorted(files)] == ["date=1970-01-01/n.parquet", "date=2025-11-09/n.parquet"]
     assert [row["body"] for row in landed_rows(landing)] == [b"b", b"a"]
 
@@ -96,10 +96,10 @@ def test_small_files_in_a_bucket_are_compacted_unnoticed() -> None:
     landing = Landing(f"s3://{BUCKET}/landing")
     for name in "ab":
         batch = to_batch(name, [Group(0, [make_delivery(name.encode())])])
-        landing.write_batches([batch], zone=EVENTS_ZONE, name=name, time_column="received_at")
-    before = landing.list_files(EVENTS_ZONE)
-    assert compact(landing, EVENTS_ZONE, EVENT_SCHEMA, before=date(2025, 11, 10)) == 2
-    assert landing.list_files(EVENTS_ZONE) == before
+        landing.write_batches([batch], zone=EVENTS, name=name)
+    before = landing.list_files(EVENTS)
+    assert compact(landing, EVENTS, before=date(2025, 11, 10)) == 2
+    assert landing.list_files(EVENTS) == before
     assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
     assert len(landing.list_stored("date=2025-11-09")) == 1
 
@@ -169,7 +169,7 @@ def test_tables_are_made_from_a_bucket_as_from_a_folder(tmp_path: Path) -> None:
     """The pipeline reads landing in S3 by the same code, and the tables are the same."""
     bodies = bodies_of(World.build(calls=10))
     tables: list[dict[str, list[tuple[object, ...]]]] = []
-    for url in (f"s3://{BUCKET}/landing", None):
+    for url in (f"s3://{BUCKET}/landing", ""):
         folder = DataFolder(tmp_path / f"data-{len(tables)}", landing_url=url)
         folder.land(bodies)
         folder.sync()

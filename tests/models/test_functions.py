@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.models.model import load_functions, sql_folder
+from pipelines.models.load import load_functions
+from pipelines.models.sql_file import sql_folder
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the warehouse keeps times
 YEAR_10000_S = 253_402_300_800

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.model import (
-    ModelError,
-    load_checks,
-    load_models,
-    read_model,
-    relations_in,
-    sql_folder,
-)
+from pipelines.models.load import load_checks, load_models, read_model
+from pipelines.models.relations import relations_in
+from pipelines.models.sql_file import ModelError, sql_folder
 
 
 def write_model(folder: Path, name: str, text: str) -> Path:

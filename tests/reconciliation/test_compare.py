@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from support.data_folder import NOON_US, DataFolder, body
+from support.data_folder import NOON_US, DataFolder, body, settings_for
 from support.oracle import ENDED, STARTED
 
 from connector.fetch.listing import daily_windows, sweep_calls
-from connector.landing.files import CALLS_ZONE, LISTED_ZONE, PCA_ZONE
-from connector.settings import Settings
+from connector.landing.zones import CALLS, LISTED, PCA
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
 from pipelines.enrichment.due import list_due
 from pipelines.enrichment.fetch import fetch_all
-from pipelines.resources import WarehouseResource
 
 START = datetime(2025, 11, 10, tzinfo=UTC)
 SWEPT_AT = datetime(2025, 11, 9, 12, tzinfo=UTC)
@@ -34,11 +31,6 @@ def world() -> World:
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path / "data")
-
-
-def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
-    key = SecretStr(api.api_key)
-    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)
 
 
 async def sweep(folder: DataFolder, api: ApiServer, *, is_backfill: bool = False) -> None:
@@ -63,7 +55,7 @@ def lose_some(folder: DataFolder, world: World) -> dict[str, set[str]]:
     folder.land([event.body for event in delivered])
     announced = [call_id for call_id, names in told.items() if "callAnalysis.pcaCompleted" in names]
     answer = {"attempted_at": SWEPT_AT + timedelta(hours=1), "body": b'{"items":[]}'}
-    folder.land_answers(PCA_ZONE, [{**answer, "call_id": call_id} for call_id in announced])
+    folder.land_answers(PCA, [{**answer, "call_id": call_id} for call_id in announced])
     folder.sync()
     return told
 
@@ -89,13 +81,13 @@ async def test_a_comparison_names_exactly_the_calls_with_lost_events(
 ) -> None:
     """Of one webhook in ten lost, each start, end and announcement is found, and nothing else."""
     told = lose_some(folder, world)
-    before = folder.query("from calls order by all")
+    before = folder.rows("from calls order by all")
     async with ApiServer(world) as api:
         await sweep(folder, api)
     expected = expected_drift(world, told)
-    assert dict(folder.query("select call_id, kind from call_drift")) == expected
+    assert dict(folder.rows("select call_id, kind from call_drift")) == expected
     assert set(expected.values()) == {"missing_here", "different_start", "different_end", "pca_missing"}
-    assert folder.query("from calls order by all") == before
+    assert folder.rows("from calls order by all") == before
 
 
 async def test_completeness_counts_both_sides_of_every_agent_and_day(
@@ -106,10 +98,10 @@ async def test_completeness_counts_both_sides_of_every_agent_and_day(
     async with ApiServer(world) as api:
         await sweep(folder, api)
     here = sum(bool(names) for names in told.values())
-    assert folder.query(
+    assert folder.rows(
         "select sum(calls_there)::int, sum(calls_here)::int, sum(calls_both)::int from completeness_daily"
     ) == [(len(world.calls), here, here)]
-    assert folder.query(
+    assert folder.rows(
         "select count(*) from completeness_daily where complete_percent <> 100.0 * calls_both / calls_there"
     ) == [(0,)]
 
@@ -123,11 +115,11 @@ async def test_a_backfill_repairs_what_was_lost_and_then_both_agree(folder: Data
             call.call_id: expected_life(call, told[call.call_id]) for call in world.calls
         }
         settings = settings_for(folder, api)
-        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        await asyncio.to_thread(fetch_all, settings, folder)
         folder.sync()
         await sweep(folder, api)
-    assert folder.query("from call_drift") == []
-    assert folder.query("select distinct complete_percent from completeness_daily") == [(100.0,)]
+    assert folder.rows("from call_drift") == []
+    assert folder.rows("select distinct complete_percent from completeness_daily") == [(100.0,)]
 
 
 async def test_calls_that_a_backfill_listed_in_full_are_not_asked_for_one_by_one(
@@ -137,17 +129,17 @@ async def test_calls_that_a_backfill_listed_in_full_are_not_asked_for_one_by_one
     async with ApiServer(world) as api:
         await sweep(folder, api, is_backfill=True)
         settings = settings_for(folder, api)
-        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        await asyncio.to_thread(fetch_all, settings, folder)
         assert {request.path for request in api.requests if request.path.startswith("/v1/")} == {"/v1/calls/"}
     details = {
-        call_id: json.loads(told) for call_id, told in folder.query("select call_id, body from call_details")
+        call_id: json.loads(told) for call_id, told in folder.rows("select call_id, body from call_details")
     }
     assert details == {
         call.call_id: {name: value for name, value in world.details(call).items() if name != "access_token"}
         for call in world.calls
         if call.ended_us is not None
     }
-    assert folder.query("select count(*) from call_messages where text = 'Great (thanks) - bye!'") == [
+    assert folder.rows("select count(*) from call_messages where text = 'Great (thanks) - bye!'") == [
         (len(details),)
     ]
 
@@ -161,9 +153,9 @@ def test_calls_listed_in_part_or_too_early_are_asked_for(folder: DataFolder) -> 
     folder.land([body("end", ENDED, "compared", 60)])
     land_sweep(folder, [listed("compared", 0, 60) | whole])
     folder.sync()
-    due = list_due(WarehouseResource.from_settings(Settings(data_dir=folder.path)), CALLS_ZONE, SWEPT_AT)
+    due = list_due(folder, CALLS, SWEPT_AT)
     assert {call.call_id for call in due} == {"in part", "early", "compared"}
-    assert folder.query("select call_id from call_details") == [("whole",)]
+    assert folder.rows("select call_id from call_details") == [("whole",)]
 
 
 async def test_with_backfilled_calls_a_full_refresh_changes_nothing(folder: DataFolder, world: World) -> None:
@@ -186,10 +178,10 @@ def test_a_late_webhook_takes_the_place_of_what_a_backfill_told(folder: DataFold
     land_sweep(folder, [listed("c", 0, 60)], outcome="backfilled")
     folder.sync()
     sources = "select started_source, ended_source, duration_s from calls"
-    assert folder.query(sources) == [("api", "api", 60.0)]
+    assert folder.rows(sources) == [("api", "api", 60.0)]
     folder.land([body("end", ENDED, "c", 61)])
     folder.sync()
-    assert folder.query(sources) == [("api", "webhook", 61.0)]
+    assert folder.rows(sources) == [("api", "webhook", 61.0)]
 
 
 def test_a_call_that_verbex_no_longer_lists_is_missing_there(folder: DataFolder) -> None:
@@ -198,10 +190,10 @@ def test_a_call_that_verbex_no_longer_lists_is_missing_there(folder: DataFolder)
     land_sweep(folder, [listed("c", 0, 60)])
     land_sweep(folder, [], later_s=600, agent_ids=["another"])
     folder.sync()
-    assert folder.query("select kind from call_drift where kind = 'missing_there'") == []
+    assert folder.rows("select kind from call_drift where kind = 'missing_there'") == []
     land_sweep(folder, [], later_s=1200)
     folder.sync()
-    assert folder.query("select call_id, kind from call_drift") == [("c", "missing_there")]
+    assert folder.rows("select call_id, kind from call_drift") == [("c", "missing_there")]
 
 
 def test_what_ended_minutes_before_may_still_be_on_its_way(folder: DataFolder) -> None:
@@ -209,7 +201,7 @@ def test_what_ended_minutes_before_may_still_be_on_its_way(folder: DataFolder) -
     at_s = (SWEPT_AT - EPOCH).total_seconds()
     land_sweep(folder, [listed("new", at_s - 400, at_s - 200), listed("old", at_s - 900, at_s - 400)])
     folder.sync()
-    assert dict(folder.query("select call_id, is_in_flight from call_drift")) == {"new": True, "old": False}
+    assert dict(folder.rows("select call_id, is_in_flight from call_drift")) == {"new": True, "old": False}
 
 
 def test_an_analysis_that_verbex_has_not_made_yet_is_on_its_way(folder: DataFolder) -> None:
@@ -218,10 +210,10 @@ def test_an_analysis_that_verbex_has_not_made_yet_is_on_its_way(folder: DataFold
     for name in ("none yet", "failed", "never asked"):
         folder.land([body(f"start {name}", STARTED, name, 0), body(f"end {name}", ENDED, name, 60)])
     for outcome, name in (("failed", "none yet"), ("pending", "none yet"), ("pending", "failed")):
-        folder.land_answers(PCA_ZONE, [{"call_id": name, "outcome": outcome}])
-    folder.land_answers(PCA_ZONE, [{"call_id": "failed", "outcome": "failed"}])
+        folder.land_answers(PCA, [{"call_id": name, "outcome": outcome}])
+    folder.land_answers(PCA, [{"call_id": "failed", "outcome": "failed"}])
     folder.sync()
-    assert dict(folder.query("select call_id, is_in_flight from call_drift where kind = 'pca_missing'")) == {
+    assert dict(folder.rows("select call_id, is_in_flight from call_drift where kind = 'pca_missing'")) == {
         "none yet": True,
         "failed": False,
         "never asked": False,
@@ -259,11 +251,11 @@ def land_sweep(
         {"call_id": call["_id"], "outcome": outcome, "body": json.dumps(call).encode()} for call in calls
     ]
     rows.append({"call_id": "", "agent_id": None, "outcome": "swept", "body": json.dumps(window).encode()})
-    folder.land_answers(LISTED_ZONE, [{**row, "attempted_at": at} for row in rows])
+    folder.land_answers(LISTED, [{**row, "attempted_at": at} for row in rows])
 
 
 def calls_of(folder: DataFolder) -> list[tuple[Any, ...]]:
-    return folder.query(
+    return folder.rows(
         "select call_id, epoch_us(started_at), started_source, epoch_us(ended_at), ended_source, agent_id "
         "from calls"
     )

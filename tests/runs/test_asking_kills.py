@@ -14,18 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from support.data_folder import DataFolder
+from support.data_folder import DataFolder, settings_for
 
-from connector.landing.files import CALLS_ZONE, LISTED_ZONE, PCA_ZONE
-from connector.landing.zones import ANSWER_SCHEMA
-from connector.settings import Settings
+from connector.landing.zones import ANSWER_SCHEMA, CALLS, LISTED, PCA, Zone
 from connector.simulator.api import ApiServer, LoggedRequest
 from connector.simulator.world import World
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.span import Span
 from pipelines.reconciliation.sweep import sweep_span
-from pipelines.resources import WarehouseResource
 
 DAYS = 9
 FIRST, LAST = date(2025, 11, 10), date(2025, 11, 18)
@@ -40,7 +36,7 @@ class Asking:
     def __init__(self, folder: Path, api: ApiServer, *words: str, rps: int) -> None:
         self._folder = folder
         self._api = api
-        self._command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+        self._command = [sys.executable, "-m", "pipelines.cli", *words]
         own = {
             name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
         }
@@ -85,7 +81,7 @@ class Asking:
         return process.returncode or 0, said.decode()
 
 
-def landed(folder: DataFolder, zone: str, outcome: str) -> list[dict[str, Any]]:
+def landed(folder: DataFolder, zone: Zone, outcome: str) -> list[dict[str, Any]]:
     """The landed rows of a zone with that outcome."""
     tables = [folder.landing.read(file, ANSWER_SCHEMA) for file in folder.landing.list_files(zone)]
     return [row for table in tables for row in table.to_pylist() if row["outcome"] == outcome]
@@ -114,7 +110,7 @@ async def run_killed(
 
 def days_read(folder: DataFolder) -> Counter[date]:
     """The days whose reading to the end is on record."""
-    windows = (json.loads(row["body"]) for row in landed(folder, LISTED_ZONE, "swept"))
+    windows = (json.loads(row["body"]) for row in landed(folder, LISTED, "swept"))
     return Counter(datetime.fromisoformat(window["since"]).date() for window in windows)
 
 
@@ -127,14 +123,14 @@ def days_asked(requests: list[LoggedRequest]) -> set[date]:
 def facts(folder: DataFolder) -> list[list[tuple[Any, ...]]]:
     """What a backfill gives, less the times at which it was done."""
     return [
-        folder.query(f"select * exclude ({when}) from {table} order by all")  # noqa: S608
+        folder.rows(f"select * exclude ({when}) from {table} order by all")  # noqa: S608
         for table, when in {
             "calls": "updated_at",
             "call_details": "fetched_at",
             "completeness_daily": "compared_at",
             "call_drift": "compared_at",
         }.items()
-    ] + [folder.query("from call_messages order by all")]
+    ] + [folder.rows("from call_messages order by all")]
 
 
 async def backfill_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
@@ -153,12 +149,8 @@ async def backfill_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
             most_requests=DAYS,
             rng=random.Random(seed),
         )
-        key = SecretStr(api.api_key)
-        settings = Settings(
-            _env_file=None, data_dir=undisturbed.path, api_url=api.url, api_key=key, api_rps=10_000
-        )
-        warehouse = WarehouseResource.from_settings(settings)
-        await asyncio.to_thread(sweep_span, settings, warehouse, Span(FIRST, LAST), is_backfill=True)
+        settings = settings_for(undisturbed, api)
+        await asyncio.to_thread(sweep_span, settings, undisturbed, Span(FIRST, LAST), is_backfill=True)
     undisturbed.sync()
     assert days_read(folder).keys() == days_read(undisturbed).keys()
     assert facts(folder) == facts(undisturbed)
@@ -178,11 +170,8 @@ async def ask_again_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
     folder.land([delivery.event.body for delivery in world.deliveries()])
     folder.sync()
     async with ApiServer(world, now_us=lambda: 0) as api:
-        key = SecretStr(api.api_key)
-        settings = Settings(
-            _env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000
-        )
-        await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+        settings = settings_for(folder, api)
+        await asyncio.to_thread(fetch_all, settings, folder)
         assert not answered(folder)
         api.now_us = None
         await ask_killed(folder, Asking(tmp_path, api, "ask-again", rps=12), world, kills=kills, seed=seed)
@@ -203,12 +192,12 @@ async def ask_killed(folder: DataFolder, asking: Asking, world: World, *, kills:
     assert {call_id for is_pca, call_id in answered(folder) if is_pca} == {
         call.call_id for call in ended if call.has_results
     }
-    assert folder.query("select count(*) from pca") == [(sum(call.has_results for call in ended),)]
+    assert folder.rows("select count(*) from pca") == [(sum(call.has_results for call in ended),)]
 
 
 def answered(folder: DataFolder) -> Counter[tuple[bool, str]]:
     """The landed answers: whether it is an analysis, and of which call."""
-    zones = {PCA_ZONE: True, CALLS_ZONE: False}
+    zones = {PCA: True, CALLS: False}
     return Counter(
         (is_pca, row["call_id"]) for zone, is_pca in zones.items() for row in landed(folder, zone, "answered")
     )

@@ -15,17 +15,17 @@ from typing import NamedTuple
 
 import dagster as dg
 import pytest
-from pydantic import SecretStr
-from support.data_folder import NOON_US, DataFolder, bodies_of, body, dagster_instance
+from support.data_folder import NOON_US, DataFolder, bodies_of, body, dagster_instance, settings_for
 from support.oracle import ANALYSED, ENDED, STARTED
 from support.receiver import until
 
-from connector.landing.files import PCA_ZONE
+from connector.landing.zones import PCA
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
-from pipelines.definitions import LOAD_JOB, build_definitions
-from pipelines.models.model import sql_folder
+from pipelines.definitions import build_definitions
+from pipelines.models.sql_file import sql_folder
+from pipelines.names import LOAD_JOB
 from pipelines.resources import WarehouseResource
 from pipelines.runs.follower import Follower
 from pipelines.warehouse.files import NothingPublishedError
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> DataFolder:
 @pytest.fixture
 def following(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """`verbex-sync sync --follow` in a process of its own."""
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+    command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -50,7 +50,7 @@ def following(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def call_ids(folder: DataFolder) -> set[str]:
     try:
-        return {call_id for (call_id,) in folder.query("select call_id from calls")}
+        return {call_id for (call_id,) in folder.rows("select call_id from calls")}
     except NothingPublishedError:
         return set()
 
@@ -78,10 +78,10 @@ def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
     """A check that says the same as before is not told again, or it would fill Dagster's storage."""
     settings = Settings(data_dir=folder.path, api_key=None)
     with dagster_instance(tmp_path) as instance:
-        follower = Follower(settings, WarehouseResource.from_settings(settings), instance, print)
+        follower = Follower(settings, folder, instance, print)
         for number in range(3):
             folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
-            follower._load()
+            follower.load_once()
             follower.report()
         assert len(instance.fetch_materializations(dg.AssetKey("calls"), limit=10).records) == 3
         key = dg.AssetCheckKey(dg.AssetKey("calls"), "unique_grain")
@@ -98,22 +98,23 @@ def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
     mine = tmp_path / "sql" / "marts" / "mine.sql"
     settings, said = Settings(data_dir=folder.path, api_key=None), list[str]()
     with dagster_instance(tmp_path) as instance:
-        warehouse = WarehouseResource.from_settings(settings, tmp_path / "sql")
-        follower = Follower(settings, warehouse, instance, said.append)
+        follower = Follower(
+            settings, DataFolder(folder.path, sql_dir=tmp_path / "sql"), instance, said.append
+        )
         folder.land([body("a", STARTED, "call-a", 0)])
-        follower._load()
+        follower.load_once()
         for mistake in ("select no_such_column from calls", "selec 1"):
             mine.write_text(mistake)
             folder.land([body(mistake, STARTED, "call-b", 0)])
-            follower._load()
+            follower.load_once()
             follower.report()
             assert "mine.sql" in said[-1]
             assert call_ids(folder) == {"call-a"}
         mine.write_text("select count(*) as calls from calls")
         folder.land([body("c", STARTED, "call-c", 0)])
-        follower._load()
+        follower.load_once()
         follower.report()
-    assert folder.query("from mine") == [(3,)]
+    assert folder.rows("from mine") == [(3,)]
 
 
 class Tick(NamedTuple):
@@ -152,7 +153,7 @@ def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder,
         (request,) = tick(folder, instance).runs
         job = definitions.resolve_job_def(LOAD_JOB)
         assert job.execute_in_process(instance=instance, asset_selection=request.asset_selection).success
-    assert folder.query("select count(*) from call_messages") == [(0,)]
+    assert folder.rows("select count(*) from call_messages") == [(0,)]
     assert call_ids(folder) == {"call"}
 
 
@@ -206,7 +207,7 @@ async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_
     """401 stops the asking and names the setting; what lands is published all the same."""
     folder.land([body("end", ENDED, "call-a", 0), body("pca", ANALYSED, "call-a", 1)])
     async with ApiServer(World.build(calls=7)) as api:
-        command = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync", "--follow"]
+        command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
         environment = os.environ | {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
         environment.pop("DAGSTER_HOME", None)
         log = tmp_path / "log"
@@ -238,10 +239,9 @@ async def test_following_ends_at_once_also_while_it_asks(folder: DataFolder, tmp
             raise StoppedError
 
     def follow() -> None:
-        key = SecretStr(api.api_key)
-        settings = Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=4)
+        settings = settings_for(folder, api, api_rps=4)
         with dagster_instance(tmp_path) as instance:
-            Follower(settings, WarehouseResource.from_settings(settings), instance, stop_at_load).run()
+            Follower(settings, folder, instance, stop_at_load).run()
 
     async with ApiServer(world) as api:
         following = asyncio.create_task(asyncio.to_thread(follow))
@@ -250,4 +250,4 @@ async def test_following_ends_at_once_also_while_it_asks(folder: DataFolder, tmp
         with pytest.raises(StoppedError):
             await asyncio.wait_for(following, 20)
         assert api.request_count() < 20
-    assert folder.landing.list_files(PCA_ZONE)
+    assert folder.landing.list_files(PCA)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -12,17 +11,17 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import SecretStr
 
-from connector.landing.files import EVENTS_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA
+from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, Zone
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
 from connector.verbex.envelope import read_envelope
 from pipelines.instance.home import make_home
-from pipelines.models.model import Model, load_checks, load_models, sql_folder
+from pipelines.models.load import load_checks, load_models
+from pipelines.models.model import Model
+from pipelines.warehouse import data_folder
 from pipelines.warehouse.audit import Finding, inspect
-from pipelines.warehouse.files import Warehouse
-from pipelines.warehouse.session import Update, open_sync
+from pipelines.warehouse.session import TableUpdate, open_session
 
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp()) * 1_000_000
@@ -36,28 +35,13 @@ def dagster_instance(folder: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(folder / "dagster_home"))
 
 
-@dataclass
-class DataFolder:
-    """One data folder with its warehouse, and its landing unless that is elsewhere."""
-
-    path: Path
-    sql: Path = field(default_factory=sql_folder)
-    landing_url: str | None = None
-
-    @property
-    def landing(self) -> Landing:
-        """Its landing zone."""
-        return Landing(self.landing_url or str(self.path / "landing"))
-
-    @property
-    def warehouse(self) -> Warehouse:
-        """Its warehouse files."""
-        return Warehouse(self.path)
+class DataFolder(data_folder.DataFolder):
+    """A data folder that tests land rows in, sync without Dagster, and look into."""
 
     @property
     def models(self) -> list[Model]:
         """The models, in their order."""
-        return list(load_models(self.sql))
+        return list(load_models(self.sql_dir))
 
     def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
         """Land one file of deliveries, as a receiver that read their envelopes would.
@@ -81,30 +65,30 @@ class DataFolder:
             for sequence, (at_us, body) in enumerate(zip(received_at_us, listed, strict=True))
         ]
         table = pa.Table.from_pylist(rows, EVENT_SCHEMA)
-        self.landing.write(table, zone=EVENTS_ZONE, name=name, time_column="received_at")
+        self.landing.write(table, zone=EVENTS, name=name)
 
-    def land_answers(self, zone: str, rows: Iterable[dict[str, Any]]) -> None:
+    def land_answers(self, zone: Zone, rows: Iterable[dict[str, Any]]) -> None:
         """Land one file of fetch attempts; fields that are left out get defaults."""
         name = f"fetcher-{next(_numbers):06}"
         defaults = {"fetcher_id": name, "attempted_at": NOON, "agent_id": "agent", "outcome": "answered"}
         listed = [{**defaults, "sequence": number, **row} for number, row in enumerate(rows)]
         table = pa.Table.from_pylist(listed, ANSWER_SCHEMA)
-        self.landing.write(table, zone=zone, name=name, time_column="attempted_at")
+        self.landing.write(table, zone=zone, name=name)
 
-    def sync(self, *, is_full_refresh: bool = False) -> dict[str, Update]:
+    def sync(self, *, is_full_refresh: bool = False) -> dict[str, TableUpdate]:
         """Bring every table up to date and publish."""
-        with open_sync(self.warehouse, self.landing, self.sql, is_full_refresh=is_full_refresh) as sync:
-            updates = {model.table: sync.update(model) for model in self.models}
-            sync.publish(NOON)
+        with open_session(self, is_full_refresh=is_full_refresh) as session:
+            updates = {model.table: session.update(model) for model in self.models}
+            session.publish(NOON)
         return updates
 
     def inspect(self, table: str) -> dict[str, Finding]:
         """What the checks find in a published table, by name; blocking ones aside."""
         (model,) = [model for model in self.models if model.table == table]
         with self.warehouse.read() as connection:
-            return {found.name: found for found in inspect(connection, model, load_checks(self.sql))}
+            return {found.name: found for found in inspect(connection, model, load_checks(self.sql_dir))}
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the published tables."""
         with self.warehouse.read() as connection:
             return connection.execute(sql).fetchall()
@@ -144,7 +128,7 @@ def body(trace_id: str, name: str, call_id: str | None, timestamp_s: float, **pa
     ).encode()
 
 
-def settings_for(folder: DataFolder, api: ApiServer) -> Settings:
-    """Asks `api` without any limit worth a wait, for this folder."""
-    key = SecretStr(api.api_key)
-    return Settings(_env_file=None, data_dir=folder.path, api_url=api.url, api_key=key, api_rps=10_000)
+def settings_for(folder: data_folder.DataFolder, api: ApiServer, **changes: Any) -> Settings:  # noqa: ANN401
+    """Asks `api` without any limit worth a wait, for this folder, unless `changes` say otherwise."""
+    chosen = {"api_rps": 10_000, "api_url": api.url, "api_key": SecretStr(api.api_key), **changes}
+    return Settings(_env_file=None, data_dir=folder.path, **chosen)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from connector.fetch import attempts as answer_log
 from connector.fetch.calls import Due, fetch_due
-from connector.landing.files import PCA_ZONE, Landing
-from connector.landing.zones import ANSWER_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import ANSWER_SCHEMA, PCA
 from connector.settings import Settings
 from connector.simulator.api import DEFAULT_API_KEY
 
 
 def landed_rows(landing: Landing) -> list[tuple[str, bytes]]:
     """Every landed answer: `call_id`, body."""
-    tables = (landing.read(file, ANSWER_SCHEMA) for file in landing.list_files(PCA_ZONE))
+    tables = (landing.read(file, ANSWER_SCHEMA) for file in landing.list_files(PCA))
     rows = [row for table in tables for row in table.to_pylist()]
     return [(row["call_id"], row["body"]) for row in rows if row["outcome"] == "answered"]
 
@@ -37,7 +37,7 @@ def main(api_url: str, landing_url: str, wanted_file: str) -> None:
         _env_file=None, api_url=api_url, api_key=DEFAULT_API_KEY, api_rps=300, api_concurrency=4
     )
     summary = asyncio.run(
-        fetch_due(due, zone=PCA_ZONE, settings=settings, landing=landing, rng=random.SystemRandom())
+        fetch_due(due, zone=PCA, settings=settings, landing=landing, rng=random.SystemRandom())
     )
     sys.exit(summary.outcomes["answered"] != len(due))
 

@@ -21,8 +21,8 @@ from aiohttp import web
 from connector.journal.delivery import Delivery
 from connector.journal.group_commit import Journal
 from connector.journal.segment import SegmentReader
-from connector.landing.files import EVENTS_ZONE, Landing
-from connector.landing.zones import EVENT_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import EVENT_SCHEMA, EVENTS
 from connector.metrics import Metrics
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
@@ -62,7 +62,7 @@ def read_segment(path: Path) -> tuple[pa.Table, int]:
 
 def landed_rows(landing: Landing) -> list[dict[str, Any]]:
     """All landed deliveries, in the order of files."""
-    tables = [landing.read(file, EVENT_SCHEMA) for file in landing.list_files(EVENTS_ZONE)]
+    tables = [landing.read(file, EVENT_SCHEMA) for file in landing.list_files(EVENTS)]
     rows: list[dict[str, Any]] = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).to_pylist()
     return rows
 

@@ -19,7 +19,7 @@ from connector.simulator.calls import Call, Course
 from connector.simulator.details import ACCESS_TOKEN_MARK, iso
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
-from connector.verbex import client as client_module
+from connector.verbex import transport
 from connector.verbex.answer import ApiUnavailableError, NotAuthorizedError, RequestRefusedError, VerbexError
 from connector.verbex.client import VerbexClient
 
@@ -38,7 +38,7 @@ async def client(api: ApiServer) -> AsyncIterator[VerbexClient]:
 
 @pytest.fixture
 def is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
 
 
 def call_of(api: ApiServer, course: Course = Course.NORMAL) -> Call:
@@ -148,8 +148,8 @@ async def test_a_fault_is_asked_again_and_then_named(api: ApiServer, client: Ver
     with pytest.raises(ApiUnavailableError, match=rf"GET /v1/calls/{call.call_id} got .* asked again later"):
         await client.get_call(call.call_id)
     # A connection that breaks before an answer is tried once more by aiohttp itself.
-    tries = client_module.TRIES * (2 if kind == "reset" else 1)
-    assert client_module.TRIES <= api.request_count(call.call_id) <= tries
+    tries = transport.TRIES * (2 if kind == "reset" else 1)
+    assert transport.TRIES <= api.request_count(call.call_id) <= tries
 
 
 @pytest.mark.usefixtures("is_quick")

@@ -9,7 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
 
 from connector.verbex.answer import AnswerTooLargeError
-from connector.verbex.client import MAX_ANSWER_BYTES, MAX_PAGE_BYTES, VerbexClient
+from connector.verbex.client import MAX_PAGE_BYTES, VerbexClient
+from connector.verbex.transport import MAX_ANSWER_BYTES
 
 CHUNK = b'"' + b"x" * 65_534 + b'"'
 ROOM_BYTES = 32 * 1024 * 1024

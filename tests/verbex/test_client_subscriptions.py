@@ -16,6 +16,7 @@ from connector.verbex.answer import ApiUnavailableError, RequestRefusedError
 from connector.verbex.client import VerbexClient
 from connector.verbex.signature import SIGNATURE_HEADER, sign
 from connector.verbex.subscriptions import (
+    UndeliverableUrlError,
     check_webhook_url,
     create_subscription,
     list_subscriptions,
@@ -92,7 +93,7 @@ async def test_a_lost_answer_makes_no_second_subscription(api: ApiServer, client
 )
 def test_an_url_that_can_not_be_delivered_to_is_refused(url: str) -> None:
     """HTTPS on a domain is what Verbex requires."""
-    with pytest.raises(ValueError, match="https://"):
+    with pytest.raises(UndeliverableUrlError, match="https://"):
         check_webhook_url(url)
 
 

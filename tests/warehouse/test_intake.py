@@ -6,19 +6,18 @@ from pathlib import Path
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of
 
 from connector.landing.compaction import compact
-from connector.landing.files import EVENTS_ZONE
-from connector.landing.zones import EVENT_SCHEMA
+from connector.landing.zones import EVENTS
 from connector.simulator.world import World
-from pipelines.warehouse.intake import Intake, look_for_files
-from pipelines.warehouse.session import open_sync
+from pipelines.warehouse.intake import NewFiles, find_new_files
+from pipelines.warehouse.session import open_session
 
 DAY_US = 86_400_000_000
 
 
-def intake(folder: DataFolder) -> Intake:
+def intake(folder: DataFolder) -> NewFiles:
     """What the published events lack."""
     with folder.warehouse.read() as connection:
-        return look_for_files(connection, folder.landing, EVENTS_ZONE, ["events", "quarantine"])
+        return find_new_files(connection, folder.landing, EVENTS, ["events", "quarantine"])
 
 
 def landed(tmp_path: Path) -> DataFolder:
@@ -32,7 +31,7 @@ def landed(tmp_path: Path) -> DataFolder:
 
 def test_days_that_are_taken_in_are_not_looked_at_again(tmp_path: Path) -> None:
     """Neither their files nor their names are asked for."""
-    assert intake(landed(tmp_path)) == Intake((), {})
+    assert intake(landed(tmp_path)) == NewFiles((), {})
 
 
 def test_a_late_file_of_an_old_day_is_found_alone(tmp_path: Path) -> None:
@@ -42,16 +41,16 @@ def test_a_late_file_of_an_old_day_is_found_alone(tmp_path: Path) -> None:
     found = intake(folder)
     assert len(found.files) == len(found.marks) == 1
     folder.sync()
-    assert intake(folder) == Intake((), {})
+    assert intake(folder) == NewFiles((), {})
 
 
 def test_a_file_that_one_of_two_tables_took_in_is_still_to_be_taken_in(tmp_path: Path) -> None:
     """As when somebody materialised a single table: the sensor must see what the other lacks."""
     folder = landed(tmp_path)
     folder.land(bodies_of(World.build(calls=1)), received_at_us=NOON_US)
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-        sync.update(next(model for model in sync.models if model.table == "quarantine"))
-        sync.publish(NOON)
+    with open_session(folder) as session:
+        session.update(next(model for model in session.models if model.table == "quarantine"))
+        session.publish(NOON)
     assert len(intake(folder).files) == 1
 
 
@@ -66,7 +65,7 @@ def test_a_day_with_a_file_that_cannot_be_read_stays_open(tmp_path: Path) -> Non
 def test_merging_a_days_files_brings_nothing_new(tmp_path: Path) -> None:
     """The folder looks otherwise, and holds what was taken in before."""
     folder = landed(tmp_path)
-    compact(folder.landing, EVENTS_ZONE, EVENT_SCHEMA, before=date(2030, 1, 1))
+    compact(folder.landing, EVENTS, before=date(2030, 1, 1))
     assert intake(folder).files == ()
     assert len(intake(folder).marks) == 3
     folder.sync()

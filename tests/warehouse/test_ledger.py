@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipelines.models.model import load_models, sql_folder
+from pipelines.models.load import load_models
+from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import connect
 from pipelines.warehouse.ledger import Ledger
 

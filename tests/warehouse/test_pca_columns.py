@@ -6,7 +6,7 @@ The SQL is run as it stands in `sql/`, on answers as they land, in a database of
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +15,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connector.landing.zones import ANSWER_SCHEMA
-from pipelines.models.model import Model, load_models, sql_folder
-from pipelines.warehouse.ledger import create_empty, quoted
+from pipelines.models.load import load_models
+from pipelines.models.sql_file import sql_folder
+from pipelines.warehouse.catalog import create_empty, quoted
 from pipelines.warehouse.wide_views import make_views
+
+if TYPE_CHECKING:
+    from pipelines.models.model import Model
 
 MODELS = {model.table: model for model in load_models(sql_folder())}
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import STARTED
 
-from connector.landing.files import LISTED_ZONE
+from connector.landing.zones import LISTED
 from pipelines.warehouse.audit import Finding
 
 MINUTE = timedelta(minutes=1)
@@ -35,7 +35,7 @@ def land_list(folder: DataFolder, *calls: dict[str, Any], at: datetime) -> None:
     """Land what Verbex lists at a moment, read to its end."""
     window = {"since": (at - DAY).isoformat(), "until": at.isoformat(), "agent_ids": [], "calls": len(calls)}
     swept = {"call_id": "", "agent_id": None, "outcome": "swept", "body": json.dumps(window).encode()}
-    folder.land_answers(LISTED_ZONE, [{**row, "attempted_at": at} for row in (*calls, swept)])
+    folder.land_answers(LISTED, [{**row, "attempted_at": at} for row in (*calls, swept)])
 
 
 def findings(folder: DataFolder) -> dict[str, Finding]:
@@ -96,7 +96,7 @@ def test_they_live_again_with_the_next_delivery(folder: DataFolder) -> None:
     folder.land([b"no event"], received_at_us=NOON_US + 7_200_000_000)
     folder.land([body("b", STARTED, "next", 7200)], received_at_us=NOON_US + 7_200_000_000)
     assert unheard(folder) == []
-    assert folder.query("select call_id, kind from call_drift") == [("lost", "missing_here")]
+    assert folder.rows("select call_id, kind from call_drift") == [("lost", "missing_here")]
 
 
 def test_an_old_list_says_that_it_can_tell_nothing(folder: DataFolder) -> None:

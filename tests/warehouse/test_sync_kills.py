@@ -15,8 +15,8 @@ from support.data_folder import NOON_US, DataFolder, bodies_of
 from support.oracle import Received, expected_calls, expected_events
 from test_warehouse import held_open
 
-from connector.landing.files import EVENTS_ZONE, PCA_ZONE, Landing
-from connector.landing.zones import EVENT_SCHEMA
+from connector.landing.files import Landing
+from connector.landing.zones import EVENT_SCHEMA, EVENTS, PCA
 from connector.simulator.world import World
 
 SCRIPT = Path(__file__).parents[1] / "support" / "sync_process.py"
@@ -46,7 +46,7 @@ class LandingWorld:
         if self._landed % 3 == 0:
             call = self._rng.choice(self._world.calls)
             answer = json.dumps(self._world.pca_answer(call)).encode()
-            self._folder.land_answers(PCA_ZONE, [{"call_id": call.call_id, "body": answer}])
+            self._folder.land_answers(PCA, [{"call_id": call.call_id, "body": answer}])
         return True
 
     def _deal(self, bodies: list[bytes]) -> Iterator[list[bytes]]:
@@ -57,7 +57,7 @@ class LandingWorld:
 
 def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
     """What lies in landing, or in some files of it."""
-    files = [file for file in landing.list_files(EVENTS_ZONE) if paths is None or file.path in paths]
+    files = [file for file in landing.list_files(EVENTS) if paths is None or file.path in paths]
     rows: list[dict[str, Any]] = [
         row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
     ]
@@ -76,7 +76,7 @@ def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
     )
     expected = expected_calls(events.values())
     assert {call["call_id"] for call in told} <= expected.keys()
-    assert folder.query("select count(*) from calls") == [(len(expected),)]
+    assert folder.rows("select count(*) from calls") == [(len(expected),)]
     for call in told:
         assert call == expected[call["call_id"]]
 
@@ -85,7 +85,7 @@ def assert_published_whole(folder: DataFolder) -> set[str]:
     """What readers see is exactly what the files say that it was made of; returns those files."""
     if not folder.warehouse.published.exists():
         return set()
-    paths = {path for (path,) in folder.query("select path from ops.loads where model = 'events'")}
+    paths = {path for (path,) in folder.rows("select path from ops.loads where model = 'events'")}
     assert_right(folder, landed_deliveries(folder.landing, paths))
     return paths
 

@@ -12,9 +12,8 @@ from support.oracle import ANALYSED, ENDED, STARTED, TRANSFERRED, Received, expe
 
 from connector.simulator.truth import Truth
 from connector.simulator.world import World
-from pipelines.models.model import sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
-from pipelines.warehouse.session import open_sync
+from pipelines.warehouse.session import open_session
 from pipelines.warehouse.sources import source_of
 
 SEED_FOLDER = Path(__file__).parents[1] / "data" / "seed"
@@ -40,11 +39,11 @@ def test_the_seeds_own_events_are_told_right(tmp_path: Path) -> None:
     bodies = {path.stem: path.read_bytes() for path in sorted(SEED_FOLDER.glob("*.json"))}
     folder.land(bodies.values())
     folder.sync()
-    assert {row[0].encode() for row in folder.query("select body from events")} == set(bodies.values())
-    assert folder.query(
+    assert {row[0].encode() for row in folder.rows("select body from events")} == set(bodies.values())
+    assert folder.rows(
         "select call_id, status, started_at::varchar from calls where started_at is not null"
     ) == [("6910366f2dc3a75642b5a4c0", "in_progress", "2025-11-09 06:36:35.245655")]
-    assert folder.query(
+    assert folder.rows(
         "select announced_at::varchar, reason from events where event_name = 'callAnalysis.pcaCompleted'"
     ) == [("2025-11-03 06:58:12.42", "success")]
 
@@ -54,7 +53,7 @@ def test_every_event_is_there_exactly_once_with_its_very_bytes(tmp_path: Path) -
     folder, world = DataFolder(tmp_path), World.build(calls=60)
     folder.land(bodies_of(world))
     folder.sync()
-    stored = {trace_id: body.encode() for trace_id, body in folder.query("select trace_id, body from events")}
+    stored = {trace_id: body.encode() for trace_id, body in folder.rows("select trace_id, body from events")}
     assert stored == Truth.of(world).bodies
 
 
@@ -63,7 +62,7 @@ def test_every_call_is_told_as_it_was(tmp_path: Path) -> None:
     folder, world = DataFolder(tmp_path), World.build(calls=60)
     folder.land(bodies_of(world))
     folder.sync()
-    calls = folder.query(
+    calls = folder.rows(
         "select call_id, status, pca_status, epoch_us(started_at), epoch_us(ended_at), "
         "epoch_us(transferred_at), transfer_to, epoch_us(pca_completed_at), event_count from calls"
     )
@@ -112,10 +111,10 @@ def test_a_body_that_is_no_event_is_in_quarantine_with_the_reason(tmp_path: Path
     folder = DataFolder(tmp_path)
     folder.land([b"\xff\xfe", b'{"traceId":"t"}', *bodies_of(World.build(calls=7))])
     folder.sync()
-    quarantined = folder.query("select body, problem from quarantine order by sequence")
+    quarantined = folder.rows("select body, problem from quarantine order by sequence")
     assert [body for body, _ in quarantined] == [b"\xff\xfe", b'{"traceId":"t"}']
     assert all(problem for _, problem in quarantined)
-    assert folder.query("select count(*) > 0 from events") == [(True,)]
+    assert folder.rows("select count(*) > 0 from events") == [(True,)]
 
 
 def test_a_late_start_does_not_reopen_a_completed_call(tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_a_late_start_does_not_reopen_a_completed_call(tmp_path: Path) -> None:
     folder.sync()
     folder.land([body("start", STARTED, "c", 40)], received_at_us=NOON_US + 60_000_000)
     folder.sync()
-    assert folder.query("select status, duration_s from calls") == [("completed", 60.0)]
+    assert folder.rows("select status, duration_s from calls") == [("completed", 60.0)]
 
 
 def test_a_late_end_finds_its_call_behind_everything_that_came_since(tmp_path: Path) -> None:
@@ -140,10 +139,10 @@ def test_a_late_end_finds_its_call_behind_everything_that_came_since(tmp_path: P
     late = [body("late", ENDED, ids[0], 60), body("new", STARTED, "6a0000002dc3a75642b5a4c0", 200_000)]
     folder.land(late, received_at_us=NOON_US + 200_000_000_000)
     folder.sync()
-    told = folder.query("select call_id, duration_s from calls where status = 'completed'")
+    told = folder.rows("select call_id, duration_s from calls where status = 'completed'")
     assert told == [(ids[0], 60.0)]
-    assert folder.query("select count(*), count(distinct call_id) from calls") == [(130_001, 130_001)]
-    assert folder.query("select count(*), count(distinct trace_id) from events") == [(130_002, 130_002)]
+    assert folder.rows("select count(*), count(distinct call_id) from calls") == [(130_001, 130_001)]
+    assert folder.rows("select count(*), count(distinct trace_id) from events") == [(130_002, 130_002)]
 
 
 def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> None:
@@ -152,13 +151,13 @@ def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> No
     folder.land([body("start", STARTED, "c", 40)])
     folder.sync()
     folder.land([body("start", STARTED, "c", 40)], received_at_us=NOON_US + 60_000_000)
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-        for model in sync.models:
+    with open_session(folder) as session:
+        for model in session.models:
             if source_of(model):
-                sync.update(model)
-        sync.publish(NOON)
-    assert folder.query("select deliveries from events") == [(2,)]
-    assert folder.query("select count(*) from ops.pending_calls") == [(0,)]
+                session.update(model)
+        session.publish(NOON)
+    assert folder.rows("select deliveries from events") == [(2,)]
+    assert folder.rows("select count(*) from ops.pending_calls") == [(0,)]
 
 
 def test_more_rows_than_duckdb_keeps_together_come_in_beside_some_that_come_again(tmp_path: Path) -> None:
@@ -168,10 +167,10 @@ def test_more_rows_than_duckdb_keeps_together_come_in_beside_some_that_come_agai
     for some in (told[:2_000], told[1_000:]):
         folder.land(some, received_at_us=range(NOON_US, NOON_US + len(some)))
         folder.sync()
-    counts = folder.query("select count(*), count(distinct trace_id), sum(deliveries) from events")
+    counts = folder.rows("select count(*), count(distinct trace_id), sum(deliveries) from events")
     assert counts == [(126_000, 126_000, 127_000)]
-    assert folder.query("select count(*), sum(event_count) from calls") == [(63_000, 126_000)]
-    compared = compare_with_rebuild(folder.warehouse, folder.landing, folder.sql)
+    assert folder.rows("select count(*), sum(event_count) from calls") == [(63_000, 126_000)]
+    compared = compare_with_rebuild(folder)
     assert [each.table for each in compared if not each.is_equal] == []
 
 
@@ -203,14 +202,14 @@ def test_order_duplication_and_splitting_of_deliveries_never_matter(
     which only unknown events tell are all among what is drawn.
     """
     deliveries = [delivery for group in groups for delivery in group]
-    increments = DataFolder(tmp_path_factory.mktemp("increments"), sql_folder())
+    increments = DataFolder(tmp_path_factory.mktemp("increments"))
     for group in groups:
         increments.land([each.body for each in group], received_at_us=[each.at_us for each in group])
         increments.sync()
     assert_right(increments, deliveries)
     shuffled = deliveries.copy()
     seed.shuffle(shuffled)
-    at_once = DataFolder(tmp_path_factory.mktemp("at_once"), sql_folder())
+    at_once = DataFolder(tmp_path_factory.mktemp("at_once"))
     at_once.land([each.body for each in shuffled], received_at_us=[each.at_us for each in shuffled])
     at_once.sync()
     tables = increments.tables()

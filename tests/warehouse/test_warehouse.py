@@ -14,10 +14,11 @@ from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
 from support.oracle import ENDED, STARTED
 
 from connector.simulator.world import World
-from pipelines.models.model import ModelError, load_checks, sql_folder
+from pipelines.models.load import load_checks
+from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse.files import NothingPublishedError, WarehouseBusyError
-from pipelines.warehouse.session import open_sync
+from pipelines.warehouse.session import open_session
 
 OLDEST_READER = "1.1.3"
 
@@ -48,7 +49,7 @@ def land_call(folder: DataFolder, number: int) -> None:
 
 
 def call_count(folder: DataFolder) -> int:
-    return int(folder.query("select count(*) from calls")[0][0])
+    return int(folder.rows("select count(*) from calls")[0][0])
 
 
 def test_reading_before_the_first_sync_says_what_to_do(tmp_path: Path) -> None:
@@ -108,9 +109,9 @@ def test_a_sync_that_was_not_published_is_not_seen_and_not_lost(tmp_path: Path) 
     land_call(folder, 0)
     folder.sync()
     land_call(folder, 1)
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
+    with open_session(folder) as session:
         for model in folder.models:
-            sync.update(model)
+            session.update(model)
     assert call_count(folder) == 1
     folder.sync()
     assert call_count(folder) == 2
@@ -122,8 +123,8 @@ def test_a_publish_never_goes_back_in_time(tmp_path: Path) -> None:
     for number in range(3):
         land_call(folder, number)
         folder.sync()
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-        sync.publish(NOON)
+    with open_session(folder) as session:
+        session.publish(NOON)
     assert call_count(folder) == 3
 
 
@@ -136,11 +137,11 @@ def test_a_publish_of_some_tables_never_takes_another_back_in_time(tmp_path: Pat
         folder.land(part)
         folder.sync()
     before = folder.tables()
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-        for model in sync.models:
+    with open_session(folder) as session:
+        for model in session.models:
             if model.table in wanted:
-                sync.update(model)
-        sync.publish(NOON)
+                session.update(model)
+        session.publish(NOON)
     assert folder.tables() == before
 
 
@@ -166,17 +167,17 @@ def test_a_writer_that_was_killed_leaves_the_published_tables_as_they_were(tmp_p
     folder.land([body("trace-end", ENDED, "call-0", 60)], received_at_us=NOON_US + 60_000_000)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from support.data_folder import DataFolder; from pipelines.warehouse.session import open_sync\n"
+        "from support.data_folder import DataFolder; from pipelines.warehouse.session import open_session\n"
         "folder = DataFolder(Path(sys.argv[1]))\n"
-        "with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:\n"
-        "    [sync.update(model) for model in folder.models]\n"
+        "with open_session(folder) as session:\n"
+        "    [session.update(model) for model in folder.models]\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parents[1])]
     assert subprocess.run(command, check=False).returncode == -9
-    assert folder.query("select status from calls") == [("in_progress",)]
+    assert folder.rows("select status from calls") == [("in_progress",)]
     folder.sync()
-    assert folder.query("select status from calls") == [("completed",)]
+    assert folder.rows("select status from calls") == [("completed",)]
 
 
 def test_the_published_file_cannot_be_opened_for_writing_by_mistake(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
     """A BI tool shows what the SQL headers say."""
     folder = DataFolder(tmp_path)
     folder.sync()
-    assert folder.query(
+    assert folder.rows(
         "select comment from duckdb_columns() where table_name = 'calls' and column_name = 'duration_s'"
     ) == [("from started_at to ended_at [s]",)]
 
@@ -229,11 +230,11 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, is_published: bool) -> None
     os.truncate(damaged, damaged.stat().st_size // 2)
     if is_published:
         with pytest.raises(NothingPublishedError, match=r"is damaged .* `verbex-sync sync` makes it anew"):
-            folder.query("from calls")
+            folder.rows("from calls")
     for number in (2, 3):
         land_call(folder, number)
         folder.sync()
-        assert folder.query("select count(*) from calls") == [(number + 1,)]
+        assert folder.rows("select count(*) from calls") == [(number + 1,)]
 
 
 def test_tables_that_are_published_alone_stand_with_what_reads_them(tmp_path: Path) -> None:
@@ -241,12 +242,12 @@ def test_tables_that_are_published_alone_stand_with_what_reads_them(tmp_path: Pa
     folder = DataFolder(tmp_path)
     for number, table in enumerate(["quarantine", "events", "calls"]):
         land_call(folder, number)
-        with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-            model = next(model for model in sync.models if model.table == table)
-            sync.update(model)
-            sync.inspect(model, load_checks(folder.sql))
-            sync.publish(NOON)
-    assert folder.query("select count(*) from calls") == folder.query("select count(*) from events") == [(2,)]
+        with open_session(folder) as session:
+            model = next(model for model in session.models if model.table == table)
+            session.update(model)
+            session.inspect(model, load_checks(folder.sql_dir))
+            session.publish(NOON)
+    assert folder.rows("select count(*) from calls") == folder.rows("select count(*) from events") == [(2,)]
 
 
 def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
@@ -254,45 +255,45 @@ def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "o'brien")
     for _ in range(2):
         folder.sync()
-    assert all(table.is_equal for table in compare_with_rebuild(folder.warehouse, folder.landing, folder.sql))
+    assert all(table.is_equal for table in compare_with_rebuild(folder))
 
 
 def test_sql_that_fails_is_named_and_what_was_published_stays(tmp_path: Path) -> None:
     """A customer's model that can't be run says which file it is and why."""
-    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
-    shutil.copytree(sql_folder(), folder.sql)
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql_dir)
     land_call(folder, 0)
     folder.sync()
-    (folder.sql / "marts" / "mine.sql").write_text("select no_such_column from calls")
+    (folder.sql_dir / "marts" / "mine.sql").write_text("select no_such_column from calls")
     with pytest.raises(ModelError, match=r"marts/mine.sql failed: .*no_such_column"):
         folder.sync()
-    assert folder.query("select count(*) from calls") == [(1,)]
+    assert folder.rows("select count(*) from calls") == [(1,)]
 
 
 def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path) -> None:
     """A new column in a model migrates an existing warehouse with the next sync, also of another table."""
-    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
-    shutil.copytree(sql_folder(), folder.sql)
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql_dir)
     land_call(folder, 0)
     folder.sync()
-    calls, daily = folder.sql / "core" / "calls.sql", folder.sql / "marts" / "agent_daily.sql"
+    calls, daily = folder.sql_dir / "core" / "calls.sql", folder.sql_dir / "marts" / "agent_daily.sql"
     calls.write_text("-- Said in other words.\n" + calls.read_text())
     count = "    count(*) as calls,\n"
     text = daily.read_text().replace(count, f"{count}    true as is_new,\n")
     column = "--   completed bigint:"
     daily.write_text(text.replace(column, f"--   is_new boolean: added later\n{column}"))
-    with open_sync(folder.warehouse, folder.landing, folder.sql) as sync:
-        sync.update(next(model for model in folder.models if model.name == "quarantine"))
-        sync.publish(NOON)
-    assert folder.query("select is_new from agent_daily") == [(True,)]
-    assert folder.query("select count(*) from calls_enriched") == [(1,)]
+    with open_session(folder) as session:
+        session.update(next(model for model in folder.models if model.name == "quarantine"))
+        session.publish(NOON)
+    assert folder.rows("select is_new from agent_daily") == [(True,)]
+    assert folder.rows("select count(*) from calls_enriched") == [(1,)]
 
 
 def test_a_table_whose_sql_is_gone_is_gone(tmp_path: Path) -> None:
     """Deleting a model's file drops its table with the next sync."""
-    folder = DataFolder(tmp_path / "data", tmp_path / "sql")
-    shutil.copytree(sql_folder(), folder.sql)
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    shutil.copytree(sql_folder(), folder.sql_dir)
     folder.sync()
-    (folder.sql / "marts" / "agent_daily.sql").unlink()
+    (folder.sql_dir / "marts" / "agent_daily.sql").unlink()
     folder.sync()
-    assert folder.query("select count(*) from duckdb_tables() where table_name = 'agent_daily'") == [(0,)]
+    assert folder.rows("select count(*) from duckdb_tables() where table_name = 'agent_daily'") == [(0,)]

@@ -17,7 +17,7 @@ from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import ANALYSED, ENDED, STARTED
 
 from connector.fetch.calls import Due
-from connector.landing.files import AGENTS_ZONE, PCA_ZONE
+from connector.landing.zones import AGENTS, PCA, Zone
 from connector.settings import Settings
 from connector.simulator.agents import Agent, PcaItem
 from connector.simulator.api import ApiServer
@@ -25,7 +25,6 @@ from connector.simulator.calls import Call
 from connector.simulator.world import World
 from pipelines.enrichment.due import list_due
 from pipelines.enrichment.fetch import fetch_all
-from pipelines.resources import WarehouseResource
 
 A_DAY = timedelta(days=1)
 
@@ -41,16 +40,16 @@ def answer(*items: tuple[str, str, str], **more: object) -> bytes:
     return json.dumps({"status": 200, "data": {"items": listed, **more}}).encode()
 
 
-def land_answer(folder: DataFolder, minute: int, content: bytes, *, zone: str = PCA_ZONE) -> None:
+def land_answer(folder: DataFolder, minute: int, content: bytes, *, zone: Zone = PCA) -> None:
     """Land an answer about the call `call` or, in the agents' zone, about its agent."""
-    call_id = "call" if zone == PCA_ZONE else ""
+    call_id = "call" if zone == PCA else ""
     at = NOON + timedelta(minutes=minute)
     folder.land_answers(zone, [{"call_id": call_id, "attempted_at": at, "body": content}])
 
 
 def columns_of(folder: DataFolder, view: str = "agent") -> list[tuple[str, str]]:
     """Names and types of a published view's columns, in order."""
-    return [row[:2] for row in folder.query(f'describe pca_wide."{view}"')]
+    return [row[:2] for row in folder.rows(f'describe pca_wide."{view}"')]
 
 
 def due_agents(folder: DataFolder, as_of: datetime) -> list[str | None]:
@@ -58,27 +57,24 @@ def due_agents(folder: DataFolder, as_of: datetime) -> list[str | None]:
 
 
 def due_of(folder: DataFolder, as_of: datetime) -> list[Due]:
-    warehouse = WarehouseResource(
-        data_dir=str(folder.path), landing_url=folder.landing.url, sql_dir=str(folder.sql)
-    )
-    return list_due(warehouse, AGENTS_ZONE, as_of)
+    return list_due(folder, AGENTS, as_of)
 
 
 def test_an_agent_has_its_columns_before_any_of_its_calls_is_analysed(folder: DataFolder) -> None:
     """They follow from the configuration; a call without an analysis is a row without results."""
     folder.land([body("a", STARTED, "call", 0)])
-    land_answer(folder, 0, answer(("Mood", "enum", ""), ("Size", "number", "")), zone=AGENTS_ZONE)
+    land_answer(folder, 0, answer(("Mood", "enum", ""), ("Size", "number", "")), zone=AGENTS)
     folder.sync()
     assert columns_of(folder)[-2:] == [("Mood", "VARCHAR"), ("Size", "DOUBLE")]
-    assert folder.query('select call_id, pca_status, "Mood" from pca_wide.agent') == [("call", "none", None)]
+    assert folder.rows('select call_id, pca_status, "Mood" from pca_wide.agent') == [("call", "none", None)]
 
 
 def test_the_order_and_splitting_of_answers_never_change_a_view(tmp_path: Path) -> None:
     """Answers landed in any order, in one sync or many, and a rebuild, give the same views."""
     told = [
-        (0, PCA_ZONE, answer(("Note", "string", "a"), ("note", "string", "b"))),
-        (1, AGENTS_ZONE, answer(("NOTE", "string", ""), ("Size", "number", ""))),
-        (2, PCA_ZONE, answer(("Size", "string", "4"), ("Note", "string", "c"), ("Note", "string", "d"))),
+        (0, PCA, answer(("Note", "string", "a"), ("note", "string", "b"))),
+        (1, AGENTS, answer(("NOTE", "string", ""), ("Size", "number", ""))),
+        (2, PCA, answer(("Size", "string", "4"), ("Note", "string", "c"), ("Note", "string", "d"))),
     ]
     often, backwards = DataFolder(tmp_path / "often"), DataFolder(tmp_path / "backwards")
     for minute, zone, content in told:
@@ -110,10 +106,10 @@ def test_a_call_is_shown_with_the_agent_whose_analysis_it_has(folder: DataFolder
     folder.land([body("a", STARTED, "call", 0, agent_id="first")])
     folder.land([body("b", ANALYSED, "call", 9, agent_id="second")], received_at_us=NOON_US - 1)
     content = answer(("Mood", "string", "good"))
-    folder.land_answers(PCA_ZONE, [{"call_id": "call", "agent_id": "second", "body": content}])
+    folder.land_answers(PCA, [{"call_id": "call", "agent_id": "second", "body": content}])
     folder.sync()
-    assert folder.query('select call_id, "Mood" from pca_wide."second"') == [("call", "good")]
-    assert folder.query("select agent_id, pca_agent_id from calls_enriched") == [("first", "second")]
+    assert folder.rows('select call_id, "Mood" from pca_wide."second"') == [("call", "good")]
+    assert folder.rows("select agent_id, pca_agent_id from calls_enriched") == [("first", "second")]
 
 
 def test_no_item_of_the_map_is_lost_to_another_of_its_name(folder: DataFolder) -> None:
@@ -123,7 +119,7 @@ def test_no_item_of_the_map_is_lost_to_another_of_its_name(folder: DataFolder) -
     land_answer(folder, 0, answer(*items))
     folder.sync()
     expected = {"Note": "0", "Note (3)": "1", "Note (2)": "2", "Note (4)": "3", "": "4"}
-    assert folder.query("select pca from calls_enriched") == [(expected,)]
+    assert folder.rows("select pca from calls_enriched") == [(expected,)]
 
 
 def test_an_answer_that_says_the_same_again_is_no_revision(folder: DataFolder) -> None:
@@ -135,12 +131,12 @@ def test_an_answer_that_says_the_same_again_is_no_revision(folder: DataFolder) -
         land_answer(folder, minute, content)
         folder.sync()
     revisions = "select revision, is_newest, minute(fetched_at), body from pca_revisions order by revision"
-    assert folder.query(revisions) == [
+    assert folder.rows(revisions) == [
         (1, False, 0, told[0].decode()),
         (2, False, 2, told[2].decode()),
         (3, True, 3, None),
     ]
-    assert folder.query("select body from pca") == [(told[3].decode(),)]
+    assert folder.rows("select body from pca") == [(told[3].decode(),)]
 
 
 def test_the_configuration_of_an_agent_is_due_once_a_day(folder: DataFolder) -> None:
@@ -148,7 +144,7 @@ def test_the_configuration_of_an_agent_is_due_once_a_day(folder: DataFolder) -> 
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     assert due_agents(folder, NOON) == ["agent"]
-    land_answer(folder, 0, answer(("Mood", "enum", "")), zone=AGENTS_ZONE)
+    land_answer(folder, 0, answer(("Mood", "enum", "")), zone=AGENTS)
     folder.sync()
     assert due_agents(folder, NOON + A_DAY / 2) == []
     assert due_agents(folder, NOON + A_DAY) == ["agent"]
@@ -157,14 +153,14 @@ def test_the_configuration_of_an_agent_is_due_once_a_day(folder: DataFolder) -> 
 def test_an_item_that_the_configuration_lacks_makes_it_due_at_once(folder: DataFolder) -> None:
     """Somebody changed it; once asked for again it rests, whatever the answer."""
     folder.land([body("a", STARTED, "call", 0)])
-    land_answer(folder, 0, answer(("Mood", "enum", "")), zone=AGENTS_ZONE)
+    land_answer(folder, 0, answer(("Mood", "enum", "")), zone=AGENTS)
     land_answer(folder, 1, answer(("Mood", "enum", "good")))
     folder.sync()
     assert due_agents(folder, NOON + A_DAY / 2) == []
     land_answer(folder, 2, answer(("Mood", "enum", "good"), ("Size", "number", "4")))
     folder.sync()
     assert due_agents(folder, NOON + A_DAY / 2) == ["agent"]
-    land_answer(folder, 3, answer(("Mood", "enum", "")), zone=AGENTS_ZONE)
+    land_answer(folder, 3, answer(("Mood", "enum", "")), zone=AGENTS)
     folder.sync()
     assert due_agents(folder, NOON + A_DAY / 2) == []
 
@@ -177,7 +173,7 @@ def test_a_configuration_that_could_not_be_had_is_asked_for_when_its_time_comes(
         tried_at = NOON + timedelta(minutes=minute)
         retry_at = None if outcome == "unavailable" else tried_at + hour
         row = {"call_id": "", "attempted_at": tried_at, "outcome": outcome, "retry_at": retry_at}
-        folder.land_answers(AGENTS_ZONE, [row])
+        folder.land_answers(AGENTS, [row])
         folder.sync()
         pause = hour if retry_at else A_DAY
         assert due_agents(folder, tried_at + pause / 2) == []
@@ -225,7 +221,7 @@ async def fetch(folder: DataFolder, api: ApiServer) -> None:
     settings = Settings(
         _env_file=None, data_dir=folder.path, api_url=api.url, api_key=SecretStr(api.api_key), api_rps=10_000
     )
-    await asyncio.to_thread(fetch_all, settings, WarehouseResource.from_settings(settings))
+    await asyncio.to_thread(fetch_all, settings, folder)
     folder.sync()
 
 
@@ -258,16 +254,16 @@ async def test_a_changed_configuration_only_adds_columns(folder: DataFolder) -> 
         after = columns_of(folder, agent.agent_id)
         assert after[: len(before)] == before
         assert len(after) == len(before) + 3
-        assert folder.query("select count(*) from ops.agent_attempts") == [(2,)]
+        assert folder.rows("select count(*) from ops.agent_attempts") == [(2,)]
         assert_shows(folder, agent, api.world.pca_items(api.world.call_by_id[call.call_id]))
         counts = "select count(*), count(body) from pca_revisions"
-        assert folder.query(counts) == [(2, 1)]
+        assert folder.rows(counts) == [(2, 1)]
 
 
 def assert_shows(folder: DataFolder, agent: Agent, items: Sequence[dict[str, Any]]) -> None:
     """The agent's only call shows these results, as text, and null for items that it has no more."""
     (row,) = folder.records(f'from pca_wide."{agent.agent_id}"')
-    keys = folder.query(
+    keys = folder.rows(
         f"select column_name, key, type from pca_columns where agent_id = '{agent.agent_id}'"  # noqa: S608
     )
     results = {item["name"]: item["result"] for item in items}

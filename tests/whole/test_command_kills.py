@@ -23,7 +23,7 @@ from connector.simulator.api import ApiServer
 from connector.simulator.world import World
 from connector.system.lock import hold_lock
 
-SYNC = [sys.executable, "-c", "from pipelines.cli import main; main()", "sync"]
+SYNC = [sys.executable, "-m", "pipelines.cli", "sync"]
 FOLLOW = [*SYNC, "--follow"]
 LOAD_JOB = [sys.executable, "-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-j", "load"]
 
@@ -97,7 +97,7 @@ class Field:
         assert_right(self.folder, landed_deliveries(self.folder.landing))
         tables = self.folder.tables()
         assert all(tables[name] for name in ("events", "calls", "pca_items", "call_messages", "agent_daily"))
-        assert self.folder.query("select count(*) from calls where pca_status = 'ready'") == [(0,)]
+        assert self.folder.rows("select count(*) from calls where pca_status = 'ready'") == [(0,)]
         self.folder.sync(is_full_refresh=True)
         assert self.folder.tables() == tables
 

@@ -59,10 +59,10 @@ def folder(world: World, tmp_path_factory: pytest.TempPathFactory) -> DataFolder
 
 def test_every_acknowledged_event_is_in_events_once_byte_for_byte(folder: DataFolder, world: World) -> None:
     """From the simulator's socket to a row in SQL, nothing is lost, doubled or altered."""
-    stored = {trace_id: text.encode() for trace_id, text in folder.query("select trace_id, body from events")}
+    stored = {trace_id: text.encode() for trace_id, text in folder.rows("select trace_id, body from events")}
     assert stored == Truth.of(world).bodies
-    assert folder.query("select sum(deliveries)::bigint from events") == [(len(world.deliveries()),)]
-    assert folder.query("select distinct verified_by from events") == [("signature",)]
+    assert folder.rows("select sum(deliveries)::bigint from events") == [(len(world.deliveries()),)]
+    assert folder.rows("select distinct verified_by from events") == [("signature",)]
 
 
 def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder, world: World) -> None:
@@ -73,7 +73,7 @@ def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder,
         "ready": {"fetched"},
         "awaiting": {"fetched", "unavailable"},
     }
-    statuses = dict(folder.query("select call_id, pca_status from calls"))
+    statuses = dict(folder.rows("select call_id, pca_status from calls"))
     wrong = {
         call.call_id: (call.pca_state, statuses[call.call_id])
         for call in Truth.of(world).calls.values()
@@ -85,7 +85,7 @@ def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder,
 
 def test_every_pca_item_is_there_as_verbex_gave_it(folder: DataFolder, world: World) -> None:
     """Names, order, types and results are kept, also Japanese ones, trailing spaces and repeated names."""
-    rows = folder.query("select call_id, name, type, result from pca_items order by call_id, position")
+    rows = folder.rows("select call_id, name, type, result from pca_items order by call_id, position")
     items: dict[str, list[tuple[Any, ...]]] = {}
     for call_id, *item in rows:
         items.setdefault(call_id, []).append(tuple(item))
@@ -101,25 +101,25 @@ def test_every_pca_item_is_there_as_verbex_gave_it(folder: DataFolder, world: Wo
 
 def test_pca_results_are_typed_where_their_type_and_text_allow(folder: DataFolder) -> None:
     """A number item whose text is a number has it as a number, a boolean item likewise."""
-    assert folder.query(
+    assert folder.rows(
         "select count(*) from pca_items where type = 'number' and (result_number is null) <> "
         "(try_cast(trim(result) as double) is null)"
     ) == [(0,)]
-    assert folder.query(
+    assert folder.rows(
         "select count(*) > 0 from pca_items where type = 'boolean' and result_boolean is not null"
     ) == [(True,)]
 
 
 def test_an_enriched_call_holds_its_analysis_as_a_map(folder: DataFolder) -> None:
     """Each name leads to its first result; further ones of that name are numbered."""
-    wrong = folder.query(
+    wrong = folder.rows(
         "select count(*) from calls_enriched join pca_items using (call_id) "
         "where pca[name] is distinct from (select first.result from pca_items first "
         "where first.call_id = pca_items.call_id and first.name = pca_items.name "
         "order by first.position limit 1)"
     )
     assert wrong == [(0,)]
-    assert folder.query("select count(*) > 0 from calls_enriched where map_contains(pca, 'Note (2)')") == [
+    assert folder.rows("select count(*) > 0 from calls_enriched where map_contains(pca, 'Note (2)')") == [
         (True,)
     ]
 
@@ -141,7 +141,7 @@ def test_a_view_shows_every_result_as_its_item_has_it(folder: DataFolder, world:
     """Text as given, numbers and booleans as pca_items reads them, and nothing where nothing was fetched."""
     told: dict[str, list[Any]] = {}
     columns = "call_id, type, result, result_number, result_boolean"
-    for call_id, kind, text, number, boolean in folder.query(
+    for call_id, kind, text, number, boolean in folder.rows(
         f"from pca_items select {columns} order by call_id, position"
     ):
         result = {"number": number, "boolean": boolean}.get(kind, text)
@@ -155,16 +155,16 @@ def test_a_view_shows_every_result_as_its_item_has_it(folder: DataFolder, world:
 
 def test_every_agents_configuration_was_asked_for_and_landed_raw(folder: DataFolder, world: World) -> None:
     """Once for each agent with calls, and its items are known before the next analysis."""
-    rows = folder.query("select agent_id, outcome from ops.agent_attempts order by agent_id")
+    rows = folder.rows("select agent_id, outcome from ops.agent_attempts order by agent_id")
     assert rows == sorted((agent.agent_id, "answered") for agent in world.agents)
-    assert folder.query("select count(*) from ops.pca_configured_items") == [
+    assert folder.rows("select count(*) from ops.pca_configured_items") == [
         (sum(len(agent.items) for agent in world.agents),)
     ]
 
 
 def test_transcripts_and_details_of_completed_calls_are_there(folder: DataFolder, world: World) -> None:
     """Messages come in order, with the seconds they were spoken at and the text without them."""
-    told = folder.query("select call_id, role, content from call_messages order by call_id, position")
+    told = folder.rows("select call_id, role, content from call_messages order by call_id, position")
     expected = [
         (call_id, message["role"], message["content"])
         for call_id, call in sorted(Truth.of(world).calls.items())
@@ -172,14 +172,14 @@ def test_transcripts_and_details_of_completed_calls_are_there(folder: DataFolder
         for message in call.details["messages"]
     ]
     assert told == expected
-    assert folder.query(
+    assert folder.rows(
         "select count(*) from call_messages where starts_s is not null and (text like '(%' or content = text)"
     ) == [(0,)]
 
 
 def test_agents_days_add_up_to_the_calls(folder: DataFolder) -> None:
     """Every call is counted once, on one day of one agent."""
-    assert folder.query("select sum(calls)::bigint from agent_daily") == folder.query(
+    assert folder.rows("select sum(calls)::bigint from agent_daily") == folder.rows(
         "select count(*) from calls"
     )
 
@@ -188,16 +188,16 @@ def test_no_credential_of_an_answer_is_in_any_stored_file(folder: DataFolder) ->
     """The access token that call details carry is nowhere under the data folder."""
     for path in (path for path in folder.path.rglob("*") if path.is_file()):
         assert b"simulated-access-token" not in path.read_bytes(), path
-    assert folder.query("select count(*) from call_details where body::varchar like '%access_token%'") == [
+    assert folder.rows("select count(*) from call_details where body::varchar like '%access_token%'") == [
         (0,)
     ]
 
 
 def test_asking_again_asks_for_nothing(folder: DataFolder, world: World) -> None:
     """What was stored is not asked for twice; only what was not there yet waits for its time."""
-    before = folder.query("select count(*) from ops.pca_attempts")
+    before = folder.rows("select count(*) from ops.pca_attempts")
     asyncio.run(ask_again(folder, world))
-    assert folder.query("select count(*) from ops.pca_attempts") == before
+    assert folder.rows("select count(*) from ops.pca_attempts") == before
 
 
 def as_text(result: object) -> str:

@@ -1,0 +1,142 @@
+"""One request to Verbex's REST API: paced, tried again where that can help, and read within limits.
+
+Tries, waits and limits on size belong here. Which paths there are, and what is asked for, is
+`connector.verbex.client`'s; what an answer means is in `connector.verbex.answer`. That a key is sent as
+`Authorization: Bearer <key>` is Verbex's documentation; rate limits are not documented, so the defaults in
+`connector.settings` are modest.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Self
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from connector.verbex.answer import Answer, AnswerTooLargeError, ApiUnavailableError, read_answer
+from connector.verbex.pace import Pace, backoff_s, retry_after_s
+
+TRIES = 4
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 5.0
+LONGEST_HOLD_S = 60.0
+"""A longer `Retry-After` is not waited for: the request fails, and says how long the wait is."""
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""Of one call or analysis, decompressed: hours of talk fit into a tenth."""
+
+Clock = Callable[[], datetime]
+Query = Mapping[str, str | Sequence[str]]
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Transport:
+    """Requests to one API with one key; open it with `async with`.
+
+    No more than `concurrency` requests are in flight, over as many kept connections, and no more than
+    `rate_per_s` are sent a second, repetitions included. A `Retry-After` holds every request back.
+    """
+
+    def __init__(
+        self, url: str, api_key: str, *, rate_per_s: float, concurrency: int, rng: random.Random, clock: Clock
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._concurrency = concurrency
+        self._headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
+        self._rng = rng
+        self._clock = clock
+        self._pace = Pace(rate_per_s)
+        self._room = asyncio.Semaphore(concurrency)
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency), headers=self._headers, timeout=TIMEOUT
+        )
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                await self._pace.wait_out_hold()  # of which whoever asks next would not know
+        finally:
+            await self._session.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        json: object = None,
+        tries: int = TRIES,
+        most_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """Send a request, up to `tries` times while the API or the network fails.
+
+        Raises:
+            NotAuthorizedError: The key is not accepted.
+            RequestRefusedError: Asking again would not change the answer.
+            AnswerTooLargeError: The answer is larger than `most_bytes`.
+            ApiUnavailableError: Every try failed, or the API asks for a long wait.
+        """
+        url = URL(self._url + path, encoded=True)
+        if query is not None:
+            url = url.with_query(query)
+        for attempt in range(1, tries + 1):
+            try:
+                # Room first, a turn second: whoever has a turn sends at once, or a hold could not stop it.
+                async with self._room:
+                    await self._pace.take_turn()
+                    return await self._ask_once(method, path, url, json, most_bytes)
+            except ApiUnavailableError as error:
+                wait_s = error.retry_after_s or 0.0
+                if wait_s <= LONGEST_HOLD_S:
+                    self._pace.hold(wait_s)
+                if attempt == tries or wait_s > LONGEST_HOLD_S:
+                    raise
+            await asyncio.sleep(
+                backoff_s(attempt, self._rng, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+            )
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _ask_once(self, method: str, path: str, url: URL, json: object, most_bytes: int) -> Answer:
+        asked = f"{method} {path}"
+        try:
+            async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+                body = await _read_body(asked, response, most_bytes)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise ApiUnavailableError(
+                f"{asked} got no answer from {url.host}: {type(error).__name__}; it is asked again later."
+            ) from error
+        header = response.headers.get("Retry-After")
+        wait_s = None if header is None else retry_after_s(header, self._clock())
+        return read_answer(asked, response.status, body, retry_after_s=wait_s)
+
+
+async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """The body, decompressed; `response.read()` would take in whatever comes, for as long as it comes."""
+    length = response.content_length
+    # An encoded body may become longer than it says, so it is counted as it comes.
+    is_encoded = hdrs.CONTENT_ENCODING in response.headers or hdrs.TRANSFER_ENCODING in response.headers
+    if length is not None and length <= most_bytes and not is_encoded:
+        return await response.read()
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > most_bytes:
+            raise AnswerTooLargeError(
+                f"{asked} got an answer of more than {most_bytes:,} bytes, and was not read on. See whether"
+                " VERBEX_API_URL is Verbex's.",
+                http_status=response.status,
+            )
+    return b"".join(chunks)

@@ -1,0 +1,66 @@
+"""The asset that shows what the newest comparison with Verbex's list found, and fails a check with the calls.
+
+What differs is read by `pipelines.reconciliation.comparison`.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.assets.metadata import Result, rows_value
+from pipelines.names import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, PUBLISHED
+from pipelines.reconciliation.comparison import Comparison, newest_span, read_comparison
+from pipelines.resources import WarehouseResource
+
+_MOST_ROWS = 100
+
+
+def agreement_asset() -> dg.AssetsDefinition:
+    """What the newest comparison found, for all who look at Dagster."""
+
+    @dg.asset(
+        name=AGREEMENT,
+        deps=[PUBLISHED],
+        group_name="proof",
+        kinds={"duckdb"},
+        description="What differs from Verbex's own list in the days that were compared last.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                AGREEMENT_CHECK,
+                asset=AGREEMENT,
+                description="No call differs, but for those that ended minutes before they were compared.",
+            )
+        ],
+    )
+    def agreement(warehouse: WarehouseResource) -> Iterator[Result]:
+        span = newest_span(warehouse.folder)
+        found = None if span is None else read_comparison(warehouse.folder, span)
+        yield dg.MaterializeResult(metadata={} if found is None else _metadata(found))
+        yield _check_result(found or Comparison())
+
+    return agreement
+
+
+def _metadata(found: Comparison) -> dict[str, dg.MetadataValue | float]:
+    metadata: dict[str, dg.MetadataValue | float] = {
+        "calls_that_differ": len(found.drift.rows),
+        "differing_calls": rows_value(found.drift.columns, found.drift.rows[:_MOST_ROWS]),
+        "completeness": rows_value(found.completeness.columns, found.completeness.rows[:_MOST_ROWS]),
+    }
+    if found.complete_percent is not None:
+        metadata["complete_percent"] = found.complete_percent
+    return metadata
+
+
+def _check_result(found: Comparison) -> dg.AssetCheckResult:
+    settled = found.settled
+    metadata: dict[str, dg.MetadataValue | int | str] = {"row_count": len(settled.rows)}
+    if settled.rows:
+        metadata["rows"] = rows_value(settled.columns, settled.rows[:_MOST_ROWS])
+        metadata["next_step"] = f"Run the job `{BACKFILL_JOB}` for these days, or `verbex-sync backfill`."
+    return dg.AssetCheckResult(
+        passed=not settled.rows,
+        check_name=AGREEMENT_CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+    )

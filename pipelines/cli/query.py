@@ -1,0 +1,25 @@
+"""`verbex-sync query`."""
+
+import sys
+
+import click
+import duckdb
+
+from connector.errors import EXIT_USAGE
+from pipelines.cli.common import fail, format_option, read_settings
+from pipelines.cli.output import Format, show
+from pipelines.warehouse.data_folder import DataFolder
+
+
+@click.command()
+@click.argument("sql")
+@format_option
+def query(sql: str, form: Format) -> None:
+    """Run SQL on the published tables; `-` reads it from standard input."""
+    statement = sys.stdin.read() if sql == "-" else sql
+    try:
+        with DataFolder.from_settings(read_settings()).read() as connection:
+            result = connection.execute(statement)
+            show([name for name, *_ in result.description or ()], result.fetchall(), form)
+    except duckdb.Error as error:
+        fail(str(error), EXIT_USAGE)

@@ -1,0 +1,28 @@
+"""`verbex-sync sync`."""
+
+import signal
+
+import click
+
+from pipelines.cli.common import ENV_FILE, read_settings
+from pipelines.runs.syncer import open_syncer
+
+
+@click.command()
+@click.option("--full-refresh", is_flag=True, help="Build every table from landing again.")
+@click.option("--follow", is_flag=True, help="Go on until interrupted, as events land.")
+def sync(*, full_refresh: bool, follow: bool) -> None:
+    """Bring what landed into the tables, fetch what is due, publish."""
+    settings = read_settings()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # also where a shell or a service manager started us with interrupts ignored
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with open_syncer(settings, ENV_FILE, is_full_refresh=full_refresh) as syncer:
+            syncer.follow(click.echo) if follow else syncer.run(click.echo)
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # what DuckDB makes of an interrupt in the middle of a query
+            raise
+        click.echo("Stopped.")

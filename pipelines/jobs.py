@@ -1,0 +1,77 @@
+"""Jobs, and the hours at which they run by themselves.
+
+What a job runs belongs here. Whether there is something to load or to fetch is for `pipelines.sensors`.
+"""
+
+import dagster as dg
+
+from connector.landing.zones import LISTED
+from pipelines.names import (
+    AGREEMENT,
+    ANSWERS,
+    BACKFILL_JOB,
+    COMPACT_JOB,
+    COMPACTION,
+    FETCH_JOB,
+    LOAD_JOB,
+    SWEEP,
+    VERIFY_JOB,
+)
+
+_listed, _answers, _agreement, _compaction = (
+    dg.AssetSelection.assets(name) for name in (LISTED.relation, ANSWERS, AGREEMENT, COMPACTION)
+)
+_tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction
+
+JOBS = (
+    dg.define_asset_job(LOAD_JOB, _tables, description="Brings what landed into every table, and publishes."),
+    dg.define_asset_job(FETCH_JOB, _answers, description="Asks Verbex for what is due."),
+    dg.define_asset_job(
+        VERIFY_JOB,
+        _listed | _tables | _agreement,
+        description="Compares our calls with Verbex's own list; by default those of yesterday and today.",
+    ),
+    dg.define_asset_job(
+        BACKFILL_JOB,
+        _listed | _tables,
+        config={"ops": {SWEEP: {"config": {"is_backfill": True}}}},
+        description="Takes in what no webhook reported from Verbex's list; by default yesterday and today.",
+    ),
+    dg.define_asset_job(COMPACT_JOB, _compaction, description="Merges closed days' small files."),
+)
+"""Loading and fetching are apart, so that a slow API never delays a call's row. Verifying and backfilling ask
+first and load then, so that one run shows what was found."""
+
+# A backfill follows the comparison and not the other way round: what webhooks lost is to be seen.
+_NIGHTLY = ((VERIFY_JOB, "17 4 * * *"), (BACKFILL_JOB, "47 4 * * *"))
+
+
+def build_schedules(*, has_api_key: bool) -> list[dg.ScheduleDefinition]:
+    """Every night, UTC: compaction; then the last two days compared, and repaired, if there is an API key."""
+    return [
+        dg.ScheduleDefinition(
+            name="nightly_compaction",
+            job_name=COMPACT_JOB,
+            cron_schedule="17 3 * * *",
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Merges the small files of days that are over.",
+        ),
+        *(_nightly(job_name, cron, has_api_key=has_api_key) for job_name, cron in _NIGHTLY),
+    ]
+
+
+def _nightly(job_name: str, cron: str, *, has_api_key: bool) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"nightly_{job_name}",
+        job_name=job_name,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def nightly() -> dg.RunRequest | dg.SkipReason:
+        if not has_api_key:
+            return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
+        return dg.RunRequest()
+
+    return nightly

@@ -1,0 +1,112 @@
+"""What follow mode reports to Dagster: materialisations and check results, instead of a run for each load.
+
+What is gathered, and when a result is worth repeating, belongs here. The shapes are
+`pipelines.assets.metadata`'s.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from connector.fetch.calls import Fetched
+from pipelines.assets.metadata import (
+    check_results,
+    checks_of,
+    fetched_metadata,
+    finding_result,
+    published_metadata,
+    update_metadata,
+)
+from pipelines.models.load import load_checks, load_models
+from pipelines.models.model import Model
+from pipelines.names import ANSWERS, PUBLISHED
+from pipelines.warehouse.audit import AuditError, inspect
+from pipelines.warehouse.catalog import describe_columns
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.lag import measure_lag
+from pipelines.warehouse.session import TableUpdate
+
+_REPEAT_EVERY_S = 3600.0
+
+
+@dataclass
+class Reports:
+    """What was done to one data folder and Dagster does not know of yet."""
+
+    folder: DataFolder
+    instance: dg.DagsterInstance
+    _updates: dict[str, tuple[Model, TableUpdate]] = field(default_factory=dict)
+    _fetched: Fetched | None = None
+    _reported: dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, float]] = field(default_factory=dict)
+
+    def add_update(self, model: Model, update: TableUpdate) -> None:
+        """Note an update of a table, unless it changed nothing."""
+        if not (update.unreadable or update.has_changed):
+            return
+        if model.name in self._updates:
+            update = self._updates[model.name][1] + update
+        self._updates[model.name] = (model, update)
+
+    def add_fetched(self, fetched: Fetched | None) -> None:
+        """Note what asking came to, if anything was asked."""
+        if fetched is not None:
+            self._fetched = self._fetched + fetched if self._fetched else fetched
+
+    def report_audit(self, error: AuditError) -> None:
+        """Report at once that a table failed a check."""
+        self._report_if_new(_evaluation(error.model, finding_result(error.finding)))
+
+    def report_fetched(self) -> None:
+        """Report what asking came to."""
+        if self._fetched is not None:
+            self._report(dg.AssetMaterialization(ANSWERS, metadata=fetched_metadata(self._fetched)))
+            self._fetched = None
+
+    def report_tables(self) -> None:
+        """Report what was done to tables, from the published file.
+
+        Raises:
+            ModelError: A check can't be run.
+        """
+        if not self._updates:
+            return
+        models, checks = load_models(self.folder.sql_dir), load_checks(self.folder.sql_dir)
+        status = self.folder.status()
+        published_at = status["published_at"]
+        assert isinstance(published_at, datetime)  # noqa: S101 - as the query gives it
+        as_of = published_at.replace(tzinfo=UTC)
+        with self.folder.read() as tables:
+            for model, update in self._updates.values():
+                lag_s = measure_lag(tables, model, models, as_of)
+                metadata = update_metadata(model, update, lag_s, describe_columns(tables, model))
+                self._report(dg.AssetMaterialization(model.name, metadata=metadata))
+                findings = inspect(tables, model, checks)
+                for result in check_results(model, checks_of(model, checks), update, findings):
+                    self._report_if_new(_evaluation(model, result))
+        published = published_metadata(self.folder.warehouse.published, status)
+        self._report(dg.AssetMaterialization(PUBLISHED, metadata=published))
+        self._updates.clear()
+
+    def _report(self, event: dg.AssetMaterialization | dg.AssetCheckEvaluation) -> None:
+        self.instance.report_runless_asset_event(event)
+
+    def _report_if_new(self, evaluation: dg.AssetCheckEvaluation) -> None:
+        """Report a check's result once an hour and when it is another: most say the same for years."""
+        now_s = time.monotonic()
+        before, reported_s = self._reported.get(evaluation.asset_check_key, (None, now_s))
+        if before != evaluation or now_s - reported_s >= _REPEAT_EVERY_S:
+            self._reported[evaluation.asset_check_key] = (evaluation, now_s)
+            self._report(evaluation)
+
+
+def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert result.check_name is not None  # noqa: S101 - all of ours are named
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(model.name),
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+    )

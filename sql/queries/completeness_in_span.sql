@@ -1,0 +1,14 @@
+-- How complete our tables are, of the UTC days from $since to $until, of the agents $agent_ids or (none) of all.
+select
+    agent_id,
+    day,
+    calls_there,
+    calls_here,
+    calls_both,
+    complete_percent,
+    pca_announced,
+    pca_fetched,
+    compared_at
+from completeness_daily
+where day between $since and $until and (len($agent_ids) = 0 or agent_id in $agent_ids)
+order by day, agent_id
