@@ -1,8 +1,7 @@
-"""What the receiver counts and measures, for Prometheus.
+"""The receiver's metrics, for Prometheus.
 
-Names, units and help texts belong here; the other modules only say that something happened. Several
-workers of one receiver share their figures through files, in the way of the client library: any of
-them can be asked for the sums.
+Names, units and help texts belong here. Other modules only report that something happened. The workers of one
+receiver share their numbers through files, as the client library provides, so each worker can give the sums.
 """
 
 import os
@@ -27,7 +26,7 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         stored = Counter(
             "verbex_deliveries_stored",
-            "Deliveries durably stored, by how they were verified and whether they could be read.",
+            "Deliveries stored durably, by how they were verified and whether they could be read.",
             ["verified_by", "is_event"],
             registry=registry,
         )
@@ -36,13 +35,13 @@ class Metrics:
         )
         self.sync_s = Histogram(
             "verbex_journal_sync_seconds",
-            "Time to write and sync one group of deliveries.",
+            "Time to write and fsync one group of deliveries.",
             buckets=_SYNC_BUCKETS_S,
             registry=registry,
         )
         self.group_size = Histogram(
             "verbex_journal_group_deliveries",
-            "Deliveries made durable by one sync.",
+            "Deliveries made durable by one fsync.",
             buckets=_GROUP_BUCKETS,
             registry=registry,
         )
@@ -65,7 +64,7 @@ class Metrics:
         self.seal_failures = Counter(
             "verbex_seal_failures", "Attempts to land a segment that failed.", registry=registry
         )
-        # Looking up a labelled counter costs more than counting.
+        # Looking up a counter by its labels takes longer than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())
             for verified_by in ("signature", "token", "unsigned")
@@ -73,11 +72,11 @@ class Metrics:
         }
 
     def count_stored(self, verified_by: VerifiedBy, *, is_event: bool) -> None:
-        """Count a delivery that is durable."""
+        """Count one durable delivery."""
         self._stored[verified_by, is_event].inc()
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format, of all workers where there are several."""
+        """Return all metrics in Prometheus' text format, summed over the workers if there are several."""
         if not os.environ.get(SHARED_FOLDER_VARIABLE):
             return generate_latest(self._registry)
         shared = CollectorRegistry()

@@ -1,6 +1,6 @@
-"""The receiver as a command: settings checked first, then one worker, or a supervisor of several.
+"""The receiver as a command: it checks the settings, then runs one worker, or a supervisor of several.
 
-What is printed and the exit codes belong here. The process itself is `connector.receiver.worker`'s.
+The printed line and the exit codes belong here. See `connector.receiver.worker` for the process itself.
 """
 
 import sys
@@ -16,11 +16,11 @@ from connector.settings import Settings, SettingsError, load_settings
 def serve(settings: Settings) -> int:
     """Receive until SIGTERM or SIGINT, then drain, seal and return.
 
-    Prints one line on standard output once it listens; everything else is a log line on standard error.
+    It prints one line on standard output once it listens. Everything else is a log line on standard error.
 
     Returns:
-        The exit code: 0 after a stop signal, 1 when the journal or the port is taken, 2 when the
-        settings let nobody in or contradict each other.
+        The exit code: 0 after a stop signal, 1 if the journal or the port is in use, 2 if the settings accept
+        no sender or contradict each other.
     """
     try:
         line = f"{Authenticator.from_settings(settings).describe()}, {_describe_storage(settings)}"
@@ -30,7 +30,7 @@ def serve(settings: Settings) -> int:
         return run_worker(settings, Role(0, 1, lambda url: _say(f"listening on {url}, {line}")))
     except SettingsError as error:
         return complain(error, EXIT_USAGE)
-    except OSError as error:  # the port that workers share is taken, or their folder can't be used
+    except OSError as error:  # the workers' port is in use, or their folder can't be used
         return complain(error, EXIT_FAILED)
 
 

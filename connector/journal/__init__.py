@@ -1,5 +1,5 @@
-"""Deliveries made durable at once, in groups, and later moved to landing.
+"""The journal: it makes deliveries durable at once, in groups, and later seals them into landing.
 
-Here belong the segment files, group commit and sealing. What does not: HTTP (`connector.receiver`), and the
-layout of landed files (`connector.landing`).
+Segment files, group commit and sealing belong here. See `connector.receiver` for HTTP, and
+`connector.landing` for the layout of landed files.
 """

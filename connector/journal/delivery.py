@@ -1,9 +1,9 @@
-"""One webhook delivery as received, and its two forms: a group in the journal, a batch in the landing.
+"""One webhook delivery as received, and its two forms: a group in the journal, a batch in landing.
 
-Only this shape and its conversions belong here; `connector.landing.zones` says what the columns mean.
+Only this shape and its conversions belong here. See `connector.landing.zones` for the meaning of the columns.
 
-The journal's form is MessagePack because it is made while senders wait: a group of 25 takes a tenth of
-the time that nine Arrow arrays take. Arrow's turn comes at sealing, thousands of rows at once.
+The journal uses MessagePack because senders wait while it is encoded: a group of 25 takes a tenth of the time
+of nine Arrow arrays. Arrow is used at sealing, for thousands of rows at once.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import pyarrow as pa
 from connector.landing.zones import EVENT_SCHEMA
 
 
-# Neither refers to itself, so there is no garbage to look for in the many thousands of them.
+# gc=False for both: there are many thousands of them, and they can't form reference cycles.
 class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One authenticated request. `received_at_us` is UTC, UNIX microseconds; header names are lower case."""
+    """One authenticated request. `received_at_us` is UTC, UNIX microseconds. Header names are lower case."""
 
     received_at_us: int
     trace_id: str | None
@@ -29,7 +29,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Deliveries that became durable by one sync, numbered on from `first_sequence`."""
+    """The deliveries that one fsync made durable, numbered from `first_sequence`."""
 
     first_sequence: int
     deliveries: Sequence[Delivery]
@@ -40,7 +40,7 @@ decode_group = msgspec.msgpack.Decoder(Group).decode
 
 
 def to_batch(receiver_id: str, groups: Sequence[Group]) -> pa.RecordBatch:
-    """The deliveries of some groups of one receiver as a batch of `EVENT_SCHEMA`, in their order."""
+    """Return the deliveries of one receiver's groups as a batch of `EVENT_SCHEMA`, in the same order."""
     deliveries = list(chain.from_iterable(group.deliveries for group in groups))
     columns = [
         pa.repeat(receiver_id, len(deliveries)),
@@ -61,7 +61,7 @@ def _sequences(groups: Sequence[Group]) -> list[int]:
 
 
 def _to_maps(headers: Sequence[dict[str, str]]) -> pa.MapArray:
-    # Flat lists and offsets: several times cheaper than letting Arrow look into each dict.
+    # Flat lists and offsets are several times faster than letting Arrow read each dict.
     offsets = pa.array(list(accumulate(map(len, headers), initial=0)), pa.int32())
     names = pa.array(list(chain.from_iterable(headers)), pa.string())
     values = pa.array(list(chain.from_iterable(each.values() for each in headers)), pa.string())

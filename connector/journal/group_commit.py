@@ -1,12 +1,11 @@
-"""The journal: deliveries made durable in groups, each acknowledged only after its sync returned.
+"""The journal: deliveries made durable in groups, each acknowledged only after its fsync has returned.
 
-Group commit, the bounded queue and the lock belong here. Which segment a group goes into is
-`connector.journal.segment_log`'s, the bytes of one are `connector.journal.segment`'s, landing them is
-`connector.journal.seal`'s.
+Group commit, the bounded queue and the lock belong here. See `connector.journal.segment_log` for the segment
+that a group goes into, `connector.journal.segment` for its bytes, and `connector.journal.seal` for landing.
 
-While one sync is in flight the next group gathers; there are no timers. A sync that is quick is made on
-the event loop, since handing it to a thread and back takes longer than it does; as soon as one was slow,
-the next are made on a thread, until they are quick again.
+While one fsync runs, the next group gathers. There are no timers. A fast fsync runs on the event loop,
+because handing it to a thread and back would take longer. After a slow one, the next ones run on a thread
+until they are fast again.
 """
 
 import asyncio
@@ -32,36 +31,36 @@ logger = logging.getLogger(__name__)
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 MAX_QUEUED_DELIVERIES = 16_384
 
-# A request whose bytes have arrived is that many turns of the event loop away from being queued: one to
-# be read, one to wake its connection, one to be handled. Waiting for those at the door doubles a group
-# when many senders are busy, and costs a lone one some microseconds.
+# A request whose bytes have arrived needs this many turns of the event loop to be queued: one to be read, one
+# to wake its connection, one to be handled. Waiting for these requests doubles the group when many senders
+# are busy, and costs a single sender a few microseconds.
 _TURNS_TO_GATHER = 3
 
-_QUICK_SYNC_S = 0.001
+_FAST_FSYNC_S = 0.001
 
 _T = TypeVar("_T")
 
 
 class CannotStoreError(Exception):
-    """The journal can't keep a delivery now; the sender must try again later."""
+    """A failure to store a delivery. The sender must try again later."""
 
 
 class JournalLockedError(OperatorError):
-    """Another process holds the journal folder; the message says which."""
+    """A journal folder that another process holds. The message names the process."""
 
 
 def new_receiver_id(now: datetime, random_bytes: bytes) -> str:
-    """An id for one run of one receiver process; ids sort by time.
+    """Return an id for one run of one receiver process. Ids sort by time.
 
     Args:
         now: The time of the start.
-        random_bytes: Some bytes of randomness, against a clock that jumps.
+        random_bytes: Some random bytes, which keep ids different when the clock jumps.
     """
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random_bytes.hex()}"
 
 
 class Journal:
-    """The journal of one receiver process, in a folder of its own."""
+    """The journal of one receiver process, in its own folder."""
 
     def __init__(
         self, folder: Path, receiver_id: str, metrics: Metrics, *, segment_bytes: int, segment_age_s: float
@@ -69,11 +68,11 @@ class Journal:
         """Lock the folder.
 
         Args:
-            folder: Created if it is not there.
-            receiver_id: New for each start; with the row's number it names a delivery.
-            metrics: Where to count groups and syncs.
-            segment_bytes: A segment ends when it is this large,
-            segment_age_s: or this old.
+            folder: Created if it does not exist.
+            receiver_id: New for each start. Together with the row's number it identifies a delivery.
+            metrics: The metrics to count groups and fsyncs in.
+            segment_bytes: The size at which a segment ends.
+            segment_age_s: The age at which a segment ends.
 
         Raises:
             JournalLockedError: Another receiver holds the folder.
@@ -89,19 +88,19 @@ class Journal:
         self._queued_bytes = 0
         self._has_work = asyncio.Event()
         self._is_closing = False
-        self._last_sync_s = 0.0
+        self._last_fsync_s = 0.0
         self._flusher: asyncio.Task[None] | None = None
         self.failure: str | None = None
-        """Why the last group could not be stored; None when it could."""
+        """The error of the last group; None if it was stored."""
 
     def start(self) -> None:
-        """Begin to write what is appended."""
+        """Start to write what is appended."""
         self._flusher = asyncio.create_task(self._flush_until_closed(), name="journal-flusher")
 
     def append(self, delivery: Delivery) -> asyncio.Future[None]:
         """Queue a delivery. The future is done once the delivery is durable.
 
-        It fails with `CannotStoreError` when the disk fails; the delivery may then be stored or not.
+        The future fails with `CannotStoreError` if the disk fails. Then the delivery may be stored or not.
 
         Raises:
             CannotStoreError: The queue is full, or the journal is closing.
@@ -110,7 +109,7 @@ class Journal:
             raise CannotStoreError("The receiver is stopping.")
         size_bytes = len(delivery.body)
         if len(self._queued) >= MAX_QUEUED_DELIVERIES or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES:
-            raise CannotStoreError("More deliveries are waiting for the disk than the receiver may hold.")
+            raise CannotStoreError("Too many deliveries are waiting for the disk.")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queued.append((delivery, stored))
         self._queued_bytes += size_bytes
@@ -118,7 +117,7 @@ class Journal:
         return stored
 
     async def probe(self) -> bool:
-        """Whether a delivery could be stored now. After a failure this tries the disk."""
+        """Return whether a delivery could be stored now. After a failure, try the disk first."""
         if self._is_closing:
             return False
         if self.failure is not None:
@@ -127,25 +126,25 @@ class Journal:
         return self.failure is None
 
     async def closed_segments(self) -> list[Path]:
-        """The segments no one writes to any more, oldest first; ends the open one if it is old enough."""
+        """End the open segment if it is old enough, and return the closed ones, oldest first."""
         return await self._on_thread(self._log.closed_segments)
 
     async def unsealed(self) -> Unsealed:
-        """How much there is that has not been sealed, the open segment included."""
+        """Return how much is not sealed yet, including the open segment."""
         return await self._on_thread(self._log.unsealed)
 
     def adopt(self, folder: Path) -> None:
-        """Take over the segments of another folder, unless a running receiver holds it.
+        """Move the segments of another folder to this one, unless a running receiver holds that folder.
 
-        A worker that is no longer started, or a host that gave its disk away, would otherwise keep what
-        it had not landed yet. Segment names are unique, so moving is enough.
+        Otherwise the deliveries of a worker that is no longer started, or of a host whose disk was moved
+        here, would never be landed. Segment names are unique, so moving them is enough.
         """
         with suppress(JournalLockedError), _hold(folder):
             for path in folder.glob(f"*{SEGMENT_SUFFIX}"):
                 path.rename(self.folder / path.name)
 
     async def drain(self) -> None:
-        """Take nothing more, store what is queued and end the open segment."""
+        """Accept nothing more, store what is queued, and end the open segment."""
         self._is_closing = True
         self._has_work.set()
         if self._flusher is not None:
@@ -153,7 +152,7 @@ class Journal:
         await self._on_thread(self._log.end_segment)
 
     def close(self) -> None:
-        """Let go of the folder; call it after `drain`."""
+        """Release the folder. Call this after `drain`."""
         self._thread.shutdown()
         self._lock.close()
 
@@ -175,7 +174,7 @@ class Journal:
             error = caught
         for _, stored in group:
             if stored.done():
-                continue  # the sender went away
+                continue  # the sender closed the connection
             if error is None:
                 stored.set_result(None)
             else:
@@ -183,20 +182,20 @@ class Journal:
 
     async def _store(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            if self._last_sync_s < _QUICK_SYNC_S:
-                self._last_sync_s = self._log.append(deliveries)
+            if self._last_fsync_s < _FAST_FSYNC_S:
+                self._last_fsync_s = self._log.append(deliveries)
             else:
-                self._last_sync_s = await self._on_thread(lambda: self._log.append(deliveries))
-        except Exception as error:  # whatever it is, those who wait must be told
-            self._last_sync_s = math.inf
+                self._last_fsync_s = await self._on_thread(lambda: self._log.append(deliveries))
+        except Exception as error:  # the waiting senders need an answer to any error
+            self._last_fsync_s = math.inf
             self.failure = f"{type(error).__name__}: {error}"
             self._metrics.sync_failures.inc()
             fields = {"error": self.failure, "deliveries": len(deliveries)}
-            logger.error("The journal can't store", extra=fields)  # noqa: TRY400 - where is no riddle
-            raise CannotStoreError("The receiver's disk does not take deliveries now.") from error
+            logger.error("The journal can't store", extra=fields)  # noqa: TRY400 - a traceback adds nothing
+            raise CannotStoreError("The receiver's disk can't store deliveries now.") from error
         self.failure = None
         if deliveries:
-            self._metrics.sync_s.observe(self._last_sync_s)
+            self._metrics.sync_s.observe(self._last_fsync_s)
             self._metrics.group_size.observe(len(deliveries))
 
     def _on_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
@@ -209,7 +208,7 @@ def _hold(folder: Path) -> ExitStack:
         lock.enter_context(hold_lock(folder / "lock"))
     except LockHeldError as error:
         raise JournalLockedError(
-            f"The journal {folder} is held by the receiver with process id {error.holder}. Stop that one "
-            "first, or give this one another VERBEX_DATA_DIR."
+            f"The journal {folder} is in use by the receiver with process id {error.holder}. Stop that "
+            "receiver first, or set another VERBEX_DATA_DIR for this one."
         ) from None
     return lock

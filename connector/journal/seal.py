@@ -1,10 +1,11 @@
-"""Sealing: a closed journal segment becomes Parquet in the landing zone, then goes away.
+"""Sealing: a closed journal segment is landed as Parquet, then removed.
 
-The order of those two steps and the patience with a landing zone that is away belong here. When a segment is
-closed is `connector.journal.group_commit`'s to say; how a file appears whole is `connector.landing.files`'s.
+The order of these two steps, and the retries while landing is unavailable, belong here.
+`connector.journal.segment_log` decides when a segment is closed. See `connector.landing.files` for how a file
+becomes visible only when it is complete.
 
-A segment is removed only after its rows are landed durably. The landed name derives from the segment's,
-so a seal that was killed in between lands the same file again.
+A segment is removed only after its rows are landed durably. The landed name is made from the segment's name,
+so a seal that was killed between the two steps lands the same file again.
 """
 
 import asyncio
@@ -26,19 +27,19 @@ _LONGEST_WAIT_S = 60.0
 
 
 def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
-    """Land the whole batches of a closed segment, then remove it.
+    """Land the complete groups of a closed segment, then remove it.
 
     Returns:
-        The landed files: one for each UTC day of receipt, none if the segment holds no whole batch.
+        The landed files: one for each UTC day of receipt, none if the segment has no complete group.
 
     Raises:
-        OSError: The segment can't be read or the landing zone can't take it; the segment stays.
+        OSError: The segment can't be read, or landing can't store it. The segment stays.
     """
     reader = SegmentReader(path)
     files = landing.write_batches(reader.batches(), zone=EVENTS, name=path.stem)
     if reader.torn_bytes:
         logger.warning(
-            "A segment ended in bytes that nobody was promised",
+            "A segment ended with an incomplete group, which was never acknowledged",
             extra={"segment": path.name, "torn_bytes": reader.torn_bytes},
         )
     path.unlink()
@@ -46,18 +47,18 @@ def seal_segment(path: Path, landing: Landing) -> list[LandedFile]:
 
 
 class Sealer:
-    """Seals the closed segments of a journal while it runs; never in the way of an acknowledgement."""
+    """The background work that seals the closed segments of a journal. It never delays an acknowledgement."""
 
     def __init__(
         self, journal: Journal, open_landing: Callable[[], Landing], metrics: Metrics, *, interval_s: float
     ) -> None:
-        """Prepare.
+        """Prepare the sealer.
 
         Args:
-            journal: Whose segments are to be sealed, left-over ones of earlier runs too.
-            open_landing: Called when there is something to land, again after each failure.
-            metrics: Where to count.
-            interval_s: The journal's own segment age, so that looking more often is of no use.
+            journal: The journal to seal, including segments that earlier runs left.
+            open_landing: Called when there is something to land, and again after each failure.
+            metrics: The metrics to count in.
+            interval_s: The journal's own segment age; checking more often would be useless.
         """
         self._journal = journal
         self._metrics = metrics
@@ -67,10 +68,10 @@ class Sealer:
         self._stopping = asyncio.Event()
         self._failed: set[Path] = set()
         self.failure: str | None = None
-        """Why the last segment could not be landed; None when it could."""
+        """The error of the last attempt to land; None if it succeeded."""
 
     async def run(self) -> None:
-        """Seal until `stop`, then once more; a failure is tried again, ever more patiently."""
+        """Seal until `stop`, then once more. After a failure, try again with longer and longer waits."""
         wait_s = self._tick_s
         while not self._stopping.is_set():
             has_worked = await self._work()
@@ -80,27 +81,27 @@ class Sealer:
         await self._work()
 
     def stop(self) -> None:
-        """Let `run` seal what is closed by now and return."""
+        """Make `run` seal the segments that are closed by now, and return."""
         self._stopping.set()
 
     async def _work(self) -> bool:
         try:
             has_worked = await self._seal_all()
             await self._measure()
-        except Exception as error:  # noqa: BLE001 - with no descriptor left, not even a folder can be listed
-            self._note(error, "The journal can't be looked through; its segments stay")
+        except Exception as error:  # noqa: BLE001 - without a free descriptor even listing a folder fails
+            self._note(error, "The journal folder can't be listed; its segments stay")
             return False
         return has_worked
 
     async def _seal_all(self) -> bool:
         has_sealed = False
-        # What failed before comes last: a segment that can't be read must not keep the others from landing.
+        # What failed before comes last: a segment that can't be read must not block the others.
         for path in sorted(await self._journal.closed_segments(), key=self._failed.__contains__):
             try:
                 await asyncio.to_thread(self._seal, path)
-            except Exception as error:  # noqa: BLE001 - an unreachable store has many faces
+            except Exception as error:  # noqa: BLE001 - an unreachable store raises errors of many types
                 self._failed.add(path)
-                self._note(error, "A segment can't be landed; it stays", segment=path.name)
+                self._note(error, "A segment can't be landed; it stays in the journal", segment=path.name)
                 return has_sealed
             self._failed.discard(path)
             self._metrics.sealed.inc()

@@ -1,14 +1,15 @@
-"""A journal segment: a file that only grows, of groups of deliveries, each whole or not there at all.
+"""A journal segment: an append-only file of groups of deliveries, each complete or ignored.
 
-The file's format, writing it durably and reading it back after a crash belong here. When a segment is
-begun or ended, and by whom, is `connector.journal.group_commit`'s to say.
+The file format, durable writing, and reading after a crash belong here. `connector.journal.segment_log`
+decides when a segment begins and ends.
 
-A segment is a row of frames: a length and a CRC-32 (little-endian, four bytes each), then that many
-bytes of MessagePack. The first frame holds a `Header`, every other one a `Group`. The checksum tells a
-group that was never finished from one that was, also where a lost write left zeros behind.
+A segment is a sequence of frames: a length and a CRC-32 (little-endian, four bytes each), then that many
+bytes of MessagePack. The first frame holds a `Header`, every other one a `Group`. The checksum shows whether
+a group is complete, even if a lost write left zeros in it.
 
-As a segment grows, zeros are written ahead of its end and overwritten later: a sync that changes no file
-size takes about half the time. They are cut off when it is closed, and mean nothing where it was not.
+As a segment grows, zeros are written ahead of its end and overwritten later: an fsync that does not change
+the file size takes about half the time. The zeros are cut off when the segment is closed. A reader ignores
+the zeros of a segment that was not closed.
 """
 
 import os
@@ -33,20 +34,20 @@ _MAX_ZEROS_BYTES = 1024 * 1024
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What all deliveries of a segment have in common; `format` grows when older readers can't follow."""
+    """The facts that all deliveries of a segment share. `format` grows when older readers can't read it."""
 
     receiver_id: str
     format: int = 1
 
 
 class Segment:
-    """A segment open for appending. Not for use by two threads at once."""
+    """A segment that is open for appending. Two threads must not use it at the same time."""
 
     def __init__(self, path: Path, receiver_id: str) -> None:
         """Create the segment durably.
 
         Raises:
-            OSError: The file can't be created or synced; nothing is left behind.
+            OSError: The file can't be created or fsynced. Nothing is left behind.
         """
         self.path = path
         self.size_bytes = 0
@@ -62,17 +63,17 @@ class Segment:
             raise
 
     def append(self, group: Group) -> None:
-        """Write a group; when this returns, it survives a loss of power.
+        """Write a group. When this returns, the group survives a loss of power.
 
         Raises:
-            OSError: It is not known what the disk holds now. Append no more to this segment: a sync
-                that failed once may succeed the next time without having written anything.
+            OSError: The disk may hold the group or not. Append no more to this segment: an fsync that failed
+                once may succeed the next time without having written anything.
         """
         self._write_frame(encode_group(group))
         self.group_count += 1
 
     def close(self) -> None:
-        """Close the file; what was appended is durable already."""
+        """Close the file. Everything appended is already durable."""
         with suppress(OSError):
             os.ftruncate(self._descriptor, self.size_bytes)
         os.close(self._descriptor)
@@ -80,31 +81,33 @@ class Segment:
     def _write_frame(self, payload: bytes) -> None:
         frame = _FRAME_HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         end = self.size_bytes + len(frame)
-        # As many zeros as there are bytes before them, so that a segment of few events stays small.
+        # As many zeros as there are bytes before them, so that a segment with few events stays small.
         zeros = bytes(min(end, _MAX_ZEROS_BYTES)) if end > self._file_bytes else b""
         written = os.pwrite(self._descriptor, frame + zeros, self.size_bytes)
         if written < len(frame):
-            raise OSError(f"{self.path}: only {written} of {len(frame)} bytes were taken; is the disk full?")
+            raise OSError(
+                f"{self.path}: only {written} of {len(frame)} bytes were written. Check if the disk is full."
+            )
         fsync_data(self._descriptor)
         self._file_bytes = max(self._file_bytes, self.size_bytes + written)
         self.size_bytes = end
 
 
 class SegmentReader:
-    """Reads a closed segment from its start to its last whole group, a few megabytes at a time."""
+    """A reader of a closed segment, from its start to its last complete group, a few megabytes at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Prepare.
+        """Prepare the reader.
 
         Args:
-            path: A segment that nobody writes to any more.
+            path: A segment that is no longer written.
         """
         self._path = path
         self.torn_bytes = 0
-        """Once the batches are read: the bytes after the last whole group, zeros at the end aside."""
+        """The bytes after the last complete group, without zeros at the end. Known once `batches` is read."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The deliveries of all whole groups, in order, as batches of `EVENT_SCHEMA`.
+        """Yield the deliveries of all complete groups, in order, as batches of `EVENT_SCHEMA`.
 
         Raises:
             OSError: The file can't be read.
@@ -136,7 +139,7 @@ class SegmentReader:
 
 
 def _read_payload(file: BinaryIO, most_bytes: int) -> bytes | None:
-    """The next frame's payload; None at the end, or where no whole frame follows."""
+    """Return the next frame's payload, or None at the end or if no complete frame follows."""
     frame_header = file.read(_FRAME_HEADER.size)
     if len(frame_header) < _FRAME_HEADER.size:
         return None

@@ -1,7 +1,7 @@
-"""The row of segments in a journal folder: one that is open, and those that wait to be sealed.
+"""The segments in a journal folder: the open one, and those that wait to be sealed.
 
-When a segment begins and ends belongs here, and what happens to one whose disk failed. Who waits for
-what is `connector.journal.group_commit`'s.
+The begin and end of a segment belong here, and the handling of a segment whose disk failed. See
+`connector.journal.group_commit` for the senders that wait.
 """
 
 import time
@@ -15,14 +15,14 @@ from connector.journal.segment import SEGMENT_SUFFIX, Segment
 
 
 class Unsealed(NamedTuple):
-    """What waits to be landed; `age_s` is how long the oldest segment has not been written to."""
+    """The amount that waits to be landed. `age_s` is the time since the oldest segment was last written."""
 
     size_bytes: int
     age_s: float
 
 
 class SegmentLog:
-    """The open segment and those before it. One thread appends at a time; any may ask for the others."""
+    """The open segment and those before it. One thread appends at a time; any thread may list segments."""
 
     def __init__(self, folder: Path, receiver_id: str, segment_bytes: int, segment_age_s: float) -> None:
         self._folder = folder
@@ -36,11 +36,11 @@ class SegmentLog:
         self._lock = Lock()
 
     def append(self, deliveries: Sequence[Delivery]) -> float:
-        """Store a group durably and say how long it took, in seconds; nothing is promised if it raises."""
+        """Store a group durably and return the seconds that it took. If this raises, nothing is promised."""
         started_at_s = time.monotonic()
         with self._lock:
             first_sequence = self._next_sequence
-            # A group that failed may still be on the disk: its numbers are never given again.
+            # A group that failed may still be on the disk, so its numbers are never used again.
             self._next_sequence += len(deliveries)
             segment = self._open or self._begin_segment()
             if not deliveries:
@@ -55,13 +55,13 @@ class SegmentLog:
         return time.monotonic() - started_at_s
 
     def end_segment(self) -> None:
-        """Close the open segment, if there is one; one without a group is removed."""
+        """Close the open segment, if there is one. Remove it if it has no group."""
         with self._lock:
             self._end_segment()
 
     def closed_segments(self) -> list[Path]:
-        """The segments no one writes to, oldest first; ends the open one if it is old enough."""
-        # Listed before the lock, so that nobody who appends waits for it: what opens later is not in it.
+        """End the open segment if it is old enough, and return the closed ones, oldest first."""
+        # Listed before the lock is taken, so that no append waits. A segment opened later is not in the list.
         paths = sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}"))
         with self._lock:
             if self._open and time.monotonic() - self._opened_at_s >= self._segment_age_s:
@@ -70,7 +70,7 @@ class SegmentLog:
         return [path for path in paths if path != open_path]
 
     def unsealed(self) -> Unsealed:
-        """How much is in the folder."""
+        """Return how much is in the folder."""
         stats = [path.stat() for path in self._folder.glob(f"*{SEGMENT_SUFFIX}")]
         oldest_at_s = min((stat.st_mtime for stat in stats), default=None)
         age_s = 0.0 if oldest_at_s is None else max(0.0, time.time() - oldest_at_s)

@@ -1,5 +1,5 @@
-"""HTTP in: each request is authenticated, its event is stored, and only then it is answered.
+"""The HTTP side: it authenticates each request, stores the event, and only then answers.
 
-Here belong the server, its limits, TLS, the proof of who sends, and the processes that share a port. What
-does not: how bytes become durable (`connector.journal`), and what an event means (`sql/`).
+The server, its limits, TLS, authentication, and the processes that share a port belong here. See
+`connector.journal` for how bytes become durable, and `sql/` for the meaning of an event.
 """

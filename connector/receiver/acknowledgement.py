@@ -1,8 +1,8 @@
-"""The answer to an event that was stored, composed as one piece of bytes.
+"""The answer to a stored event, composed as one piece of bytes.
 
-This one answer belongs here; every refusal is `connector.receiver.problem`'s. Nearly all the receiver says is
-this, and a general response, ready for cookies, encodings and streams, takes longer to build than it takes to
-verify the event and to store it.
+Only this answer belongs here. See `connector.receiver.problem` for refusals. Nearly every answer of the
+receiver is this one. aiohttp's general response supports cookies, encodings and streams, and building it
+takes longer than verifying and storing the event.
 
 Source: RFC 9112 for the bytes, RFC 9110 for the headers.
 """
@@ -16,14 +16,14 @@ from aiohttp.abc import AbstractStreamWriter
 
 
 class Acknowledgement(web.StreamResponse):
-    """200, with the event's trace id as a JSON document."""
+    """The response 200 with the event's trace id as a JSON document."""
 
     def __init__(self, trace_id: str | None, *, is_last: bool, at_s: int) -> None:
-        """Prepare.
+        """Prepare the answer.
 
         Args:
-            trace_id: Of the event.
-            is_last: Whether the connection ends with this answer.
+            trace_id: The trace id of the event.
+            is_last: Whether the connection ends after this answer.
             at_s: The time of the answer, UTC, UNIX seconds.
         """
         super().__init__()
@@ -33,18 +33,18 @@ class Acknowledgement(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection takes another request."""
+        """Whether the connection accepts another request."""
         return not self._is_last
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Send the whole of it, and wait while the sender leaves too many answers unread."""
+        """Send the whole answer, and wait while the sender leaves too many answers unread."""
         writer = request.writer
         await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(self._document), self._document))
         await writer.drain()
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to send."""
+        """Do nothing, because `prepare` has sent everything."""
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
-"""Who may deliver: a signature, a bearer token, or anybody where that was asked for.
+"""The rules for who may deliver: by signature, by bearer token, or any sender if the settings allow it.
 
-The policy belongs here, and that it fails closed. How a signature is made is `connector.verbex.signature`'s.
+The policy belongs here: without a valid proof it refuses, unless unsigned events are allowed. See
+`connector.verbex.signature` for how a signature is made.
 """
 
 import hmac
@@ -13,7 +14,7 @@ from connector.verbex.signature import SIGNATURE_HEADER, SignatureError, verify
 
 
 class AuthenticationError(Exception):
-    """The request shows no proof, or a wrong one; `reason` is a short word for it, for counting."""
+    """A request without a proof of its sender, or with a wrong one. `reason` is a short word for metrics."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -22,7 +23,7 @@ class AuthenticationError(Exception):
 
 @dataclass(frozen=True)
 class Authenticator:
-    """What proves that a request may deliver; any one of the proofs that are configured is enough."""
+    """The proofs that allow a request to deliver. Any one of the configured proofs is enough."""
 
     secrets: tuple[str, ...] = field(repr=False)
     token: str | None = field(repr=False)
@@ -31,16 +32,17 @@ class Authenticator:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Authenticator":
-        """The policy that the settings describe.
+        """Return the policy that the settings describe.
 
         Raises:
-            SettingsError: They would let nobody in, or rather, they forgot to say whom.
+            SettingsError: They name no proof and do not allow unsigned events.
         """
         if not (settings.webhook_secrets or settings.webhook_token or settings.allow_unsigned):
             raise SettingsError(
-                "The receiver does not know whom to trust. Set VERBEX_WEBHOOK_SECRETS to the signing "
-                "secret that Verbex shows for the webhook, or VERBEX_WEBHOOK_TOKEN to a bearer token that it "
-                "is told to send; or set VERBEX_ALLOW_UNSIGNED=true to accept events from anybody."
+                "The receiver would accept no sender, because no proof is configured. Set "
+                "VERBEX_WEBHOOK_SECRETS to the signing secret that Verbex shows for the webhook, or "
+                "VERBEX_WEBHOOK_TOKEN to the bearer token that your subscription sends. To accept events "
+                "from any sender, set VERBEX_ALLOW_UNSIGNED=true."
             )
         return cls(
             secrets=tuple(secret.get_secret_value() for secret in settings.webhook_secrets),
@@ -50,15 +52,15 @@ class Authenticator:
         )
 
     def authenticate(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> VerifiedBy:
-        """Say by what the request is proven. A proof that is there but wrong never passes as unsigned.
+        """Return the kind of proof that the request carries. A wrong proof never counts as unsigned.
 
         Args:
-            headers: The request's headers, looked up without regard to case.
+            headers: The request's headers; lookups must ignore case.
             body: The raw body.
-            now_s: UTC, UNIX seconds.
+            now_s: The current time, UTC, UNIX seconds.
 
         Raises:
-            AuthenticationError: It is not proven; the message quotes nothing of the request.
+            AuthenticationError: The proof is missing or wrong. The message quotes nothing of the request.
         """
         refusal: AuthenticationError | None = None
         signature = headers.get(SIGNATURE_HEADER) if self.secrets else None
@@ -74,27 +76,27 @@ class Authenticator:
             if self._is_token(authorization):
                 return "token"
             refusal = refusal or AuthenticationError(
-                "token_wrong", "The bearer token is not the one set here."
+                "token_wrong", "The bearer token is wrong. Send the token that this receiver is set up with."
             )
         if refusal is not None:
             raise refusal
         if self.allow_unsigned:
             return "unsigned"
-        raise AuthenticationError("missing", f"The request carries no proof of its sender: {self._wanted()}.")
+        raise AuthenticationError("missing", f"The request has no proof of its sender. {self._wanted()}.")
 
     def describe(self) -> str:
-        """The policy in a few words, nothing secret."""
+        """Describe the policy in a few words, without secrets."""
         proofs = [
             word for word, is_set in (("signature", self.secrets), ("bearer token", self.token)) if is_set
         ]
         if not self.allow_unsigned:
             return "authenticates by " + " or ".join(proofs)
-        return f"accepts unsigned events from anybody{', checks ' + ' or '.join(proofs) if proofs else ''}"
+        return f"accepts unsigned events from any sender{', checks ' + ' or '.join(proofs) if proofs else ''}"
 
     def _wanted(self) -> str:
-        wanted = [f"a {SIGNATURE_HEADER} header"] if self.secrets else []
+        wanted = [f"an {SIGNATURE_HEADER} header"] if self.secrets else []
         wanted += ["an Authorization header with a bearer token"] if self.token else []
-        return "send " + " or ".join(wanted)
+        return "Send " + " or ".join(wanted)
 
     def _is_token(self, authorization: str) -> bool:
         scheme, _, token = authorization.partition(" ")

@@ -1,19 +1,19 @@
-"""File descriptors: enough for all connections, and always some for the journal.
+"""The limit on file descriptors: enough for all connections, and always some for the journal.
 
-Only their number belongs here. Where it is small, as many systems have it, idle connections alone could
-take them all, and then no segment could be opened and no event kept.
+Only this limit belongs here. Many systems set it low. Then idle connections alone could use all descriptors,
+no segment could be opened, and no event could be stored.
 """
 
 import resource
 
 RESERVED = 128
-"""For what is no connection: segments, landed files, connections to an object store."""
+"""Descriptors for other uses: segments, landed files, connections to an object store."""
 
 _PER_CONNECTION = 4  # connections in the middle of a TLS handshake are not counted as connections yet
 
 
 def make_room(connections: int) -> int:
-    """Raise this process's limit as far as it may, and say how many of `connections` there is room for."""
+    """Raise this process's limit if it is allowed to, and return how many of `connections` fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections * _PER_CONNECTION + RESERVED
     if hard != resource.RLIM_INFINITY:

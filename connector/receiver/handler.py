@@ -1,7 +1,7 @@
-"""The receiver's HTTP face: authenticate, store, answer.
+"""The receiver's HTTP handler: authenticate, store, answer.
 
-Routes, limits on what is read, and the status of each answer belong here. What an event means does not,
-nor how it becomes durable (`connector.journal.group_commit`), nor the process around it (`connector.serve`).
+Routes, limits on what is read, and the status of each answer belong here. The meaning of an event does not.
+See `connector.journal.group_commit` for how an event becomes durable, and `connector.serve` for the process.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from connector.verbex.envelope import read_envelope
 WEBHOOK_PATH = "/webhooks/verbex"
 BODY_TIMEOUT_S = 30.0
 MAX_ARRIVING_BYTES = 64 * 1024 * 1024
-"""How much of bodies that are not complete yet is held at once, over all connections."""
+"""The limit on bytes of incomplete bodies in memory, over all connections."""
 
 _JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 
 class Receiver:
-    """Answers requests; a 200 leaves only after the delivery's bytes are durable."""
+    """The handler of requests. It sends a 200 only after the delivery's bytes are durable."""
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class Receiver:
         max_body_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Prepare.
+        """Prepare the handler.
 
         Args:
             journal: A started journal.
-            authenticator: Who may deliver.
-            metrics: Where to count.
-            peers: From which networks.
+            authenticator: The rules for who may deliver.
+            metrics: The metrics to count in.
+            peers: The networks that may deliver.
             max_body_bytes: A larger body is refused.
-            clock_ns: UTC, UNIX nanoseconds.
+            clock_ns: The current time, UTC, UNIX nanoseconds.
         """
         self._journal = journal
         self._authenticator = authenticator
@@ -71,11 +71,11 @@ class Receiver:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         try:
-            # What is not written like this may mean it all the same: http://host/webhooks/verbex, %76erbex.
+            # HTTP allows other spellings of the same path: http://host/webhooks/verbex, %76erbex.
             if request.raw_path.partition("?")[0] != WEBHOOK_PATH and request.path != WEBHOOK_PATH:
                 return await self._answer_get(request)
             self._admit(request)
-            if request.content.is_eof():  # as good as always: the body came with the headers
+            if request.content.is_eof():  # nearly always: the body arrived with the headers
                 body = request.content.read_nowait()
             else:
                 body = await self._wait_for_body(request)
@@ -90,7 +90,7 @@ class Receiver:
         if self._peers.allowed:
             self._check_peer(request)
         if not _is_json(request.headers.get(hdrs.CONTENT_TYPE)):
-            detail = "The content type is not JSON; send Content-Type: application/json."
+            detail = "The content type is not JSON. Send Content-Type: application/json."
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
 
     async def _receive(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
@@ -118,10 +118,10 @@ class Receiver:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 return await self._read_slow_body(request)
         except TimeoutError:
-            detail = f"The body did not arrive within {BODY_TIMEOUT_S:g} s."
+            detail = f"The body did not arrive within {BODY_TIMEOUT_S:g} s. Send the event again."
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "slow_body", detail) from None
         except (web.RequestPayloadError, ConnectionError):
-            detail = "The body broke off before its end; send the whole of it."
+            detail = "The body is incomplete or badly encoded. Send the whole event again."
             raise Refused(HTTPStatus.BAD_REQUEST, "broken_body", detail) from None
 
     async def _read_slow_body(self, request: web.BaseRequest) -> bytes:
@@ -135,14 +135,14 @@ class Receiver:
                 if len(body) > self._max_body_bytes:
                     raise self._too_large()
                 if self._arriving_bytes > MAX_ARRIVING_BYTES:
-                    raise _unavailable("More bodies are arriving than the receiver may hold.")
+                    raise _unavailable("Too many bodies are arriving at the same time.")
         finally:
             self._arriving_bytes -= len(body)
         return bytes(body)
 
     def _check_peer(self, request: web.BaseRequest) -> None:
         if not self._peers.is_allowed(request.remote, request.headers.getall("X-Forwarded-For", [])):
-            detail = "Events are not taken from this network (VERBEX_ALLOWED_NETWORKS)."
+            detail = "This network may not deliver events. To allow it, add it to VERBEX_ALLOWED_NETWORKS."
             raise Refused(HTTPStatus.FORBIDDEN, "network", detail)
 
     def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
@@ -155,7 +155,7 @@ class Receiver:
     async def _answer_get(self, request: web.BaseRequest) -> web.Response:
         answer = self._gets.get(request.path)
         if answer is None:
-            detail = f"There is nothing here; events go to POST {WEBHOOK_PATH}."
+            detail = f"There is nothing at this path. Send events with POST to {WEBHOOK_PATH}."
             raise Refused(HTTPStatus.NOT_FOUND, "not_found", detail)
         if request.method not in ("GET", "HEAD"):
             raise _wrong_method("GET, HEAD")
@@ -166,14 +166,17 @@ class Receiver:
 
     async def _is_ready(self) -> web.Response:
         if not await self._journal.probe():
-            raise _unavailable("The receiver can't store deliveries now; its log says why.")
+            raise _unavailable("The receiver can't store deliveries now. Its log gives the cause.")
         return _json({"status": "ok"})
 
     async def _render_metrics(self) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     def _too_large(self) -> Refused:
-        detail = f"The body is larger than {self._max_body_bytes} bytes (VERBEX_MAX_BODY_BYTES)."
+        detail = (
+            f"The body is larger than {self._max_body_bytes} bytes. "
+            "To accept it, increase VERBEX_MAX_BODY_BYTES."
+        )
         return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
 
 
@@ -183,13 +186,13 @@ def _json(document: object) -> web.Response:
 
 @lru_cache(maxsize=256)
 def _is_json(content_type: str | None) -> bool:
-    # None says nothing against JSON, and an event is worth more than a header.
+    # Without the header the body can still be JSON, and losing an event would be worse.
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _wrong_method(allowed: str) -> Refused:
-    detail = f"Only {allowed} is answered here."
+    detail = f"This path accepts only {allowed}."
     return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", detail, headers={"Allow": allowed})
 
 

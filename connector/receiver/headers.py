@@ -1,7 +1,7 @@
-"""Which request headers are stored with a delivery.
+"""The request headers that are stored with a delivery.
 
-An allow-list, since a subscription may add headers of its own to each delivery, and those may be
-credentials under any name.
+Only the choice of headers belongs here. It is an allow-list, because a subscription can add its own headers
+to each delivery, and those can be credentials under any name.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _SIGNATURE = SIGNATURE_HEADER.lower()
 
 
 def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers worth keeping, names in lower case, a repeated one joined by commas."""
+    """Return the headers to store, with names in lower case and repeated headers joined by commas."""
     kept: dict[str, str] = {}
     for given_name, value in headers.items():
         name = _kept_name(given_name)
@@ -33,5 +33,5 @@ def _kept_name(given_name: str) -> str | None:
 
 
 def _to_unicode(value: str) -> str:
-    # aiohttp smuggles bytes that are not UTF-8 as lone surrogates, which Arrow can't hold.
+    # aiohttp turns bytes that are not UTF-8 into lone surrogates, which Arrow can't store.
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

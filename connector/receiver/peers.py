@@ -1,6 +1,6 @@
-"""Which networks may deliver: an optional allow-list, correct behind a proxy only when it is named.
+"""The networks that may deliver: an optional allow-list. Behind a proxy it works only if the proxy is named.
 
-Deciding from addresses belongs here; proofs of identity are `connector.receiver.auth`'s.
+Decisions based on addresses belong here. See `connector.receiver.auth` for proofs of identity.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class PeerPolicy:
-    """The networks that may deliver (all, if none is named), and the proxies that are believed."""
+    """The networks that may deliver (all, if none is named), and the trusted proxies."""
 
     allowed: tuple[Network, ...] = ()
     proxies: tuple[Network, ...] = ()
 
     def is_allowed(self, peer: str | None, forwarded_for: Sequence[str]) -> bool:
-        """Whether the sender may deliver.
+        """Return whether the sender may deliver.
 
         Args:
             peer: The address at the other end of the connection.
-            forwarded_for: The values of the `X-Forwarded-For` headers in order; only what a named proxy
-                wrote is believed, so what the sender wrote into it itself is not.
+            forwarded_for: The values of the `X-Forwarded-For` headers in order. Only the parts that a named
+                proxy wrote are trusted, not the parts that the sender wrote.
         """
         if not self.allowed:
             return True

@@ -1,6 +1,6 @@
-"""Problem documents (RFC 9457): every answer of the receiver that is not a yes.
+"""Problem documents (RFC 9457): the receiver's answers to requests that it refuses.
 
-The shape of a refusal belongs here; what is refused is `connector.receiver.handler`'s to say. A detail is a
+The shape of a refusal belongs here. `connector.receiver.handler` decides what is refused. A detail is a
 sentence that a person can act on, and quotes no secret, payload or signature.
 """
 
@@ -13,8 +13,8 @@ from aiohttp import web
 RETRY_AFTER_S = 5
 
 
-class Refused(Exception):  # noqa: N818 - it reads as what it is
-    """A request that is answered by a problem document; `reason` is a short word for counting."""
+class Refused(Exception):  # noqa: N818 - a refusal is no error of ours
+    """A refused request, answered with a problem document. `reason` is a short word for metrics."""
 
     def __init__(
         self, status: HTTPStatus, reason: str, detail: str, *, headers: Mapping[str, str] | None = None
@@ -26,7 +26,7 @@ class Refused(Exception):  # noqa: N818 - it reads as what it is
 
 
 def to_response(refused: Refused, **members: object) -> web.Response:
-    """The answer for a refusal; `members` are further members of the document."""
+    """Return the answer for a refusal. `members` are added to the document."""
     status = refused.status
     document = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": str(refused)}
     response = web.Response(

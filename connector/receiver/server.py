@@ -1,6 +1,7 @@
-"""aiohttp's server with limits: on connections, on header sizes, on patience, on what errors tell.
+"""aiohttp's server with limits: on connections, on header sizes, on waiting, on what errors reveal.
 
-What holds for every request before it is understood belongs here; answers are `connector.receiver.handler`'s.
+Rules that apply to every request before it is understood belong here. See `connector.receiver.handler` for
+the answers.
 """
 
 import asyncio
@@ -22,9 +23,9 @@ MAX_HEADER_BYTES = 4096
 MAX_HEADERS = 64
 READ_BUFFER_BYTES = 16_384
 KEEPALIVE_TIMEOUT_S = 75.0
-"""How long a connection may take to send a request's headers; a proxy keeps its own for 60 s, often."""
+"""The time that a connection has to send a request's headers. Many proxies keep idle connections for 60 s."""
 UNREAD_TIMEOUT_S = 30.0
-"""How long answers may wait for a sender that does not read them."""
+"""The time that answers may wait for a sender that does not read them."""
 
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 
@@ -35,7 +36,7 @@ _FULL = (
 
 
 class Server(web.Server):
-    """Serves a receiver; a connection too many is told so and closed."""
+    """The server of a receiver. A connection above the limit gets 503 and is closed."""
 
     def __init__(
         self,
@@ -53,16 +54,16 @@ class Server(web.Server):
         self._keepalive_timeout_s = keepalive_timeout_s
 
     def __call__(self) -> web.RequestHandler:
-        """The protocol of one new connection."""
+        """Return the protocol for one new connection."""
         if len(self.connections) >= self._max_connections:
             self._metrics.refused.labels("connections").inc()
-            return _TurnedAway()  # type: ignore[return-value]  # the event loop asks for no more
+            return _TurnedAway()  # type: ignore[return-value]  # the event loop needs no more
         return _Connection(
             self,
             self._metrics,
             loop=asyncio.get_running_loop(),
             access_log=None,
-            auto_decompress=False,  # the bytes received are the bytes stored, so no bomb can go off
+            auto_decompress=False,  # bytes are stored as received, so a gzip bomb is never inflated
             keepalive_timeout=self._keepalive_timeout_s,
             lingering_time=1.0,
             max_field_size=MAX_HEADER_BYTES,
@@ -72,7 +73,7 @@ class Server(web.Server):
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Let the kernel end a connection whose sender reads no answers: it would keep its place for good."""
+        """Let the kernel end a connection whose sender reads no answers, because it would stay forever."""
         super().connection_made(handler, transport)
         if _TCP_USER_TIMEOUT is not None:
             timeout_ms = round(self._unread_timeout_s * 1000)
@@ -81,8 +82,8 @@ class Server(web.Server):
 
 class _TurnedAway(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say that there is no place, and hang up."""
-        stream = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        """Send 503 and close the connection."""
+        stream = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
         stream.write(_FULL)
         stream.close()
 
@@ -96,19 +97,19 @@ class _Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - it may be aiohttp's stand-in for no request at all
+        request: web.BaseRequest,  # noqa: ARG002 - it may be aiohttp's placeholder for a missing request
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes the request
     ) -> web.StreamResponse:
-        """A problem document for what never reached the receiver, or broke it."""
+        """Return a problem document for a request that is not HTTP, or on which the receiver failed."""
         kind = type(exc).__name__
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.info("A request was no HTTP", extra={"error": kind, "status": status})
-            refused = Refused(HTTPStatus(status), "no_http", f"The request can't be read as HTTP ({kind}).")
+            logger.info("A request is not valid HTTP", extra={"error": kind, "status": status})
+            refused = Refused(HTTPStatus(status), "no_http", f"The request is not valid HTTP ({kind}).")
         else:
-            logger.error("A request broke the receiver", extra={"error": kind, "where": _innermost(exc)})
-            detail = "The receiver failed on this request; its log says where. Try again later."
+            logger.error("The receiver failed on a request", extra={"error": kind, "where": _innermost(exc)})
+            detail = "The receiver failed on this request. Its log shows where. Try again later."
             refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
         self._metrics.refused.labels(refused.reason).inc()
         response = to_response(refused)
@@ -116,9 +117,9 @@ class _Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Name the error's type, since its text may quote the request."""
+        """Log only the error's type, because its text may quote the request."""
         kind = type(kw.get("exc_info")).__name__
-        logger.error("A connection broke", extra={"error": kind, "about": str(args[:1])})
+        logger.error("A connection failed", extra={"error": kind, "about": str(args[:1])})
 
 
 def _innermost(error: BaseException | None) -> str:

@@ -1,7 +1,7 @@
-"""Several receiver processes on one port, sharing nothing but the port and the landing zone.
+"""Several receiver processes on one port. They share only the port and landing.
 
-Starting, watching and stopping them belongs here. The kernel spreads connections among them
-(`SO_REUSEPORT`); each has a journal of its own.
+Starting, watching and stopping the processes belong here. The kernel distributes connections among them
+(`SO_REUSEPORT`). Each process has its own journal.
 """
 
 import logging
@@ -31,17 +31,17 @@ _spawning = multiprocessing.get_context("spawn")
 
 
 def supervise(settings: Settings, on_listening: Callable[[str], None]) -> int:
-    """Run `settings.workers` receivers until SIGTERM or SIGINT; start again what dies on its own.
+    """Run `settings.workers` receivers until SIGTERM or SIGINT, and restart a worker that ends by itself.
 
     Args:
-        settings: As for one receiver; a port of 0 becomes one free port for all.
-        on_listening: Told the URL once every worker listens.
+        settings: The settings as for one receiver. Port 0 becomes one free port for all.
+        on_listening: Called with the URL once every worker listens.
 
     Returns:
-        0 if all workers stopped well, else the first exit code that was not 0.
+        0 if all workers stopped with 0, else the first exit code that was not 0.
     """
     log_as_json()
-    # A folder of its own: whoever is started beside it by mistake must not take its figures away.
+    # A new folder each time: a second receiver, started by mistake, must not delete the metrics of the first.
     with TemporaryDirectory(prefix="verbex-metrics-") as folder, _reserve_port(settings) as reserved:
         os.environ[SHARED_FOLDER_VARIABLE] = folder
         settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
@@ -89,14 +89,14 @@ class _Worker:
         self._start()
 
     def wait_until_listening(self) -> str:
-        """The URL it serves, or nothing if it ended instead."""
+        """Return the URL that the worker serves, or an empty text if the worker ended instead."""
         try:
-            return str(self._told.recv())
+            return str(self._url_reader.recv())
         except EOFError:
             return ""
 
     def stop(self) -> None:
-        # Closing our end of the pipe is the signal: a supervisor that is killed gives it too.
+        # Closing our end of the pipe is the stop signal, because that also happens if we are killed.
         self._alive.close()
 
     def join(self) -> int:
@@ -104,34 +104,39 @@ class _Worker:
         return self.process.exitcode or 0
 
     def restart(self) -> None:
-        logger.error("A worker ended by itself and is started again", extra={"worker": self._number})
+        logger.error("A worker ended by itself and is restarted", extra={"worker": self._number})
         mark_process_dead(self.process.pid)  # type: ignore[no-untyped-call]
         self._alive.close()
         self._start()
 
     def _start(self) -> None:
-        self._told, telling = _spawning.Pipe(duplex=False)
+        self._url_reader, url_writer = _spawning.Pipe(duplex=False)
         watched, self._alive = _spawning.Pipe(duplex=False)
         self.process = _spawning.Process(
-            target=_work, args=(self._settings, self._number, telling, watched), name=f"worker-{self._number}"
+            target=_work,
+            args=(self._settings, self._number, url_writer, watched),
+            name=f"worker-{self._number}",
         )
         self.process.start()
-        telling.close()
+        url_writer.close()
         watched.close()
 
 
-def _work(settings: Settings, number: int, telling: Connection, watched: Connection) -> None:
-    role = Role(number, settings.workers, telling.send, watched.fileno())
+def _work(settings: Settings, number: int, url_writer: Connection, watched: Connection) -> None:
+    role = Role(number, settings.workers, url_writer.send, watched.fileno())
     raise SystemExit(run_worker(settings, role))
 
 
 def _reserve_port(settings: Settings) -> socket.socket:
-    """A socket that is bound but does not listen: it holds the port for those that do."""
+    """Return a socket that is bound but does not listen. It reserves the port for the workers."""
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         reserved = socket.socket(family)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind((settings.host, settings.port))
     except OSError as error:
-        raise OSError(f"No worker can listen on {settings.host}, port {settings.port}: {error}") from None
+        raise OSError(
+            f"The workers can't listen on {settings.host}, port {settings.port}: {error}. "
+            "Free that port, or set another VERBEX_HOST or VERBEX_PORT."
+        ) from None
     return reserved

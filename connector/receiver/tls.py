@@ -1,6 +1,6 @@
-"""TLS from certificate files, taken up again when they are renewed, without dropping a connection.
+"""TLS from certificate files. Renewed files are loaded without dropping a connection.
 
-Only the context and its renewal belong here.
+Only the TLS context and its renewal belong here.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ CHECK_INTERVAL_S = 10.0
 
 
 class Certificate:
-    """A certificate and its key, and the context that serves them."""
+    """A certificate with its key, and the TLS context that serves them."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         """Load both files.
 
         Raises:
-            OSError: A file is not there, or they are not a certificate and its key.
+            OSError: A file is missing, or the two files are not a certificate and its key.
         """
         self._cert = cert
         self._key = key
@@ -31,7 +31,7 @@ class Certificate:
         self._load()
 
     def reload_if_changed(self) -> bool:
-        """Serve new files to new connections; True if there were any. Bad ones are logged and left alone."""
+        """Load renewed files for new connections, and return whether there were any. Only log bad files."""
         try:
             stamp = self._stamp()
             if stamp == self._seen:
@@ -39,7 +39,7 @@ class Certificate:
             self._load()
         except OSError as error:  # ssl.SSLError is one
             logger.warning(
-                "The new certificate can't be loaded; the old one stays", extra={"error": str(error)}
+                "The new certificate can't be loaded, so the old one stays", extra={"error": str(error)}
             )
             return False
         self._seen = stamp
@@ -47,14 +47,14 @@ class Certificate:
         return True
 
     async def keep_fresh(self, interval_s: float = CHECK_INTERVAL_S) -> None:
-        """Look for new files until cancelled."""
+        """Check for new files until cancelled."""
         while True:
             await asyncio.sleep(interval_s)
             self.reload_if_changed()
 
     def _load(self) -> None:
-        # First into a context that nobody uses: a certificate that does not go with its key would
-        # otherwise be half loaded.
+        # Load into an unused context first: a certificate that does not match its key would otherwise be
+        # half loaded.
         for context in (ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self.context):
             context.load_cert_chain(self._cert, self._key, _no_password)
 
@@ -64,7 +64,7 @@ class Certificate:
 
 
 def load_certificate(settings: Settings) -> Certificate | None:
-    """The certificate that the settings name; None if they name none.
+    """Return the certificate that the settings name, or None if they name none.
 
     Raises:
         SettingsError: Only one of the two files is named, or they can't be loaded.
@@ -72,16 +72,16 @@ def load_certificate(settings: Settings) -> Certificate | None:
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
-        raise SettingsError("VERBEX_TLS_CERT and VERBEX_TLS_KEY go together: set both or neither.")
+        raise SettingsError("Only one of VERBEX_TLS_CERT and VERBEX_TLS_KEY is set. Set both or neither.")
     try:
         return Certificate(settings.tls_cert, settings.tls_key)
     except OSError as error:
         raise SettingsError(
-            f"VERBEX_TLS_CERT={settings.tls_cert} and VERBEX_TLS_KEY={settings.tls_key} can't be loaded "
-            f"as a certificate and its key: {error}"
+            f"VERBEX_TLS_CERT={settings.tls_cert} and VERBEX_TLS_KEY={settings.tls_key} must be a "
+            f"certificate and its key, but they can't be loaded: {error}"
         ) from None
 
 
 def _no_password() -> str:
-    # OpenSSL would ask at the terminal and hold up everything until somebody types.
-    raise OSError("the key is locked by a password; give it without one, readable for its owner only")
+    # OpenSSL would ask for it at the terminal, and block everything until a person types it.
+    raise OSError("the key is locked by a password; save it without one, readable only by its owner")

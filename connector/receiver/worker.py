@@ -1,8 +1,8 @@
-"""One receiver process: its sockets and signals, its journal and sealer, and how it ends well.
+"""One receiver process: its sockets and signals, its journal and sealer, and its orderly end.
 
-Clock and randomness enter here. What a request is answered is `connector.receiver.handler`'s to say; several
-processes on one port are `connector.receiver.supervisor`'s; the command that starts either is
-`connector.serve`.
+The clock and randomness enter here. See `connector.receiver.handler` for the answers,
+`connector.receiver.supervisor` for several processes on one port, and `connector.serve` for the command that
+starts either.
 """
 
 import asyncio
@@ -42,12 +42,19 @@ EXIT_FAILED = 1
 DRAIN_TIMEOUT_S = 10.0
 LAST_SEAL_TIMEOUT_S = 20.0
 
-# Sealing shares the interpreter with senders who wait; by default it may keep it for 5 ms at a time.
+# Sealing shares the interpreter with waiting senders. Python's default lets it run for 5 ms at a time.
 _LONGEST_TURN_S = 0.0005
 
 
 class Role(NamedTuple):
-    """Which of how many workers a process is, and what it does once it listens and when it must stop."""
+    """The role of a process among the workers.
+
+    Attributes:
+        number: Its number, from 0.
+        worker_count: The number of workers.
+        on_listening: Called with the URL once the process listens.
+        stop_when_readable: A file descriptor that becomes readable when the process must stop.
+    """
 
     number: int
     worker_count: int
@@ -56,10 +63,10 @@ class Role(NamedTuple):
 
 
 def run_worker(settings: Settings, role: Role) -> int:
-    """Receive in this process until it is asked to stop.
+    """Receive in this process until a stop signal.
 
     Returns:
-        The exit code: 0 after a stop signal, 1 when the journal or the port is taken.
+        The exit code: 0 after a stop signal, 1 if the journal or the port is in use.
     """
     log_as_json()
     try:
@@ -70,7 +77,7 @@ def run_worker(settings: Settings, role: Role) -> int:
 
 
 def complain(error: Exception, exit_code: int) -> int:
-    """Write why on standard error; returns `exit_code`."""
+    """Write `error` to standard error and return `exit_code`."""
     sys.stderr.write(f"verbex-sync: {error}\n")
     return exit_code
 
@@ -92,12 +99,12 @@ async def _receive(settings: Settings, role: Role) -> None:
             sys.setswitchinterval(_LONGEST_TURN_S)
             role.on_listening(url)
             await stop.wait()
-            logger.info("Stopping: no new connections, then what is under way, then the rest of the journal")
+            logger.info("Stopping: closes the port, answers open requests, then seals the journal")
 
 
 @asynccontextmanager
 async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> AsyncIterator[Journal]:
-    """A started journal that is being sealed; at the end everything in it is stored and sealed."""
+    """Open and start a journal and seal it in the background. At the end, store and seal everything in it."""
     root = settings.data_dir / "journal"
     journal = Journal(
         root / str(role.number),
@@ -121,16 +128,16 @@ async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> Asy
         done, _ = await asyncio.wait([sealing], timeout=LAST_SEAL_TIMEOUT_S)
         journal.close()
         if not done:
-            logger.warning("The landing zone is slow; what is left in the journal lands at the next start")
-            os._exit(EXIT_STOPPED)  # its thread can't be interrupted, and all that was promised is durable
+            logger.warning("Landing is slow, so the rest of the journal will be landed at the next start")
+            os._exit(EXIT_STOPPED)  # the sealer's thread can't be interrupted, and the journal is durable
 
 
 @asynccontextmanager
 async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterator[str]:
-    """The URL that is served; at the end requests under way are answered first."""
+    """Serve, and yield the URL. At the end, answer open requests first."""
     certificate = load_certificate(settings)
     renewal = asyncio.create_task(certificate.keep_fresh()) if certificate else None
-    # aiohttp waits that long twice: for the handler, then for its connection.
+    # aiohttp waits this long twice: for the handler, then for its connection.
     runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S / 2)
     await runner.setup()
     try:
@@ -153,8 +160,8 @@ async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterat
 
 
 def _settle_memory() -> None:
-    # What lives as long as the process need not be looked at again and again, and the objects of
-    # requests under way are no garbage yet.
+    # The collector should skip objects that live as long as the process, and it should run less often,
+    # because the objects of open requests are not garbage yet.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)

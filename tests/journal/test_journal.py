@@ -1,4 +1,4 @@
-"""The journal: what it acknowledged reads back byte for byte, whatever happened in between."""
+"""The journal: what it acknowledged reads back byte for byte, in spite of crashes and failures."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from connector.metrics import Metrics
 async def open_journal(
     folder: Path, receiver_id: str = "r", *, segment_bytes: int = 1 << 26, segment_age_s: float = 3600
 ) -> AsyncIterator[Journal]:
-    """A started journal, drained and closed at the end."""
+    """Open and start a journal. Drain and close it at the end."""
     journal = Journal(
         folder, receiver_id, Metrics(), segment_bytes=segment_bytes, segment_age_s=segment_age_s
     )
@@ -39,12 +39,12 @@ async def open_journal(
 
 
 def read_all(folder: Path) -> pa.Table:
-    """Every delivery in a journal folder, oldest segment first."""
+    """Return every delivery in a journal folder, oldest segment first."""
     return pa.concat_tables([read_segment(path)[0] for path in sorted(folder.glob("*.segment"))])
 
 
 def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The journal keeps bodies and headers exactly, in order, numbered without gaps."""
+    """The journal stores bodies and headers exactly, in order, numbered without gaps."""
     texts = st.text()
     deliveries = st.builds(
         Delivery,
@@ -78,8 +78,8 @@ def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.Tem
     check()
 
 
-def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp_path: Path) -> None:
-    """Cut anywhere, zeros behind the cut or not, a segment gives the groups that are whole."""
+def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_complete_group(tmp_path: Path) -> None:
+    """A segment that is cut anywhere, with or without zeros after the cut, gives its complete groups."""
     segment = Segment(tmp_path / "whole.segment", "r")
     ends = [segment.size_bytes]
     for number in range(3):
@@ -97,7 +97,7 @@ def test_a_torn_tail_of_every_possible_length_is_cut_at_the_last_whole_group(tmp
 
 
 def test_the_zeros_ahead_of_a_segment_are_neither_events_nor_torn(tmp_path: Path) -> None:
-    """A process that was killed leaves them behind; one that closed the segment does not."""
+    """A process that was killed leaves these zeros. A process that closed the segment does not."""
     segment = Segment(tmp_path / "r.segment", "r")
     segment.append(Group(0, [make_delivery(b"kept")]))
     assert segment.path.stat().st_size > segment.size_bytes
@@ -107,7 +107,7 @@ def test_the_zeros_ahead_of_a_segment_are_neither_events_nor_torn(tmp_path: Path
     assert segment.path.stat().st_size == segment.size_bytes
 
 
-def test_a_group_with_one_flipped_bit_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_a_group_with_one_flipped_bit_is_not_complete(tmp_path: Path) -> None:
     """The checksum covers every byte of a group."""
     segment = Segment(tmp_path / "r.segment", "r")
     start = segment.size_bytes
@@ -119,16 +119,16 @@ def test_a_group_with_one_flipped_bit_is_not_taken_for_whole(tmp_path: Path) -> 
         assert read_segment(segment.path)[0].num_rows == 0
 
 
-async def test_what_waits_while_the_disk_is_busy_becomes_one_group(tmp_path: Path) -> None:
-    """A thousand deliveries at once cost a handful of syncs, and all of them are stored in order."""
+async def test_deliveries_that_wait_for_the_disk_become_one_group(tmp_path: Path) -> None:
+    """A thousand deliveries at once need fewer than ten groups, and all of them are stored in order."""
     async with open_journal(tmp_path) as journal:
         await asyncio.gather(*(journal.append(make_delivery(b"%d" % number)) for number in range(1000)))
     assert read_all(tmp_path)["body"].to_pylist() == [b"%d" % number for number in range(1000)]
     assert read_all(tmp_path)["body"].num_chunks < 10
 
 
-async def test_numbers_go_on_over_segments(tmp_path: Path) -> None:
-    """Each group its own segment; receiver and sequence stay unique."""
+async def test_numbers_continue_over_segments(tmp_path: Path) -> None:
+    """With one segment per group, receiver and sequence stay unique."""
     async with open_journal(tmp_path, segment_bytes=1) as journal:
         for _ in range(3):
             await journal.append(make_delivery())
@@ -138,8 +138,8 @@ async def test_numbers_go_on_over_segments(tmp_path: Path) -> None:
     assert read_all(tmp_path)["sequence"].to_pylist() == [0, 1, 2]
 
 
-async def test_the_open_segment_is_handed_out_only_once_it_is_old_enough(tmp_path: Path) -> None:
-    """A segment that is being written is nobody else's."""
+async def test_the_open_segment_is_closed_only_when_it_is_old_enough(tmp_path: Path) -> None:
+    """A segment that is still written is not returned for sealing."""
     async with open_journal(tmp_path, segment_age_s=3600) as journal:
         await journal.append(make_delivery())
         assert await journal.closed_segments() == []
@@ -149,14 +149,14 @@ async def test_the_open_segment_is_handed_out_only_once_it_is_old_enough(tmp_pat
 
 
 async def test_a_quiet_journal_writes_no_file(tmp_path: Path) -> None:
-    """Starting, being probed and stopping leave nothing but the lock."""
+    """A start, a probe and a stop leave only the lock."""
     async with open_journal(tmp_path) as journal:
         assert await journal.probe()
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-async def test_a_failing_disk_is_told_to_those_who_wait_and_nobody_else(tmp_path: Path) -> None:
-    """A folder that is gone fails the group; once it is back the next group goes through."""
+async def test_a_failing_disk_fails_only_the_senders_that_wait(tmp_path: Path) -> None:
+    """If the folder is missing, the group fails. Once it is back, the next group is stored."""
     folder, elsewhere = tmp_path / "journal", tmp_path / "elsewhere"
     async with open_journal(folder, segment_bytes=1) as journal:
         await journal.append(make_delivery(b"before"))
@@ -172,7 +172,7 @@ async def test_a_failing_disk_is_told_to_those_who_wait_and_nobody_else(tmp_path
 
 
 async def test_a_full_queue_refuses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes that wait are bounded; what fits is stored all the same."""
+    """The bytes that wait are bounded. A delivery that fits is still stored."""
     monkeypatch.setattr(journal_module, "MAX_QUEUED_BYTES", 10)
     async with open_journal(tmp_path) as journal:
         fits = journal.append(make_delivery(b"12345678"))
@@ -181,8 +181,8 @@ async def test_a_full_queue_refuses_at_once(tmp_path: Path, monkeypatch: pytest.
         await fits
 
 
-async def test_a_sender_that_goes_away_does_not_disturb_the_others(tmp_path: Path) -> None:
-    """A cancelled wait is skipped, the group is stored."""
+async def test_a_sender_that_disconnects_does_not_disturb_the_others(tmp_path: Path) -> None:
+    """Its cancelled wait is skipped, and the group is stored."""
     async with open_journal(tmp_path) as journal:
         gone, stays = journal.append(make_delivery(b"gone")), journal.append(make_delivery(b"stays"))
         gone.cancel()
@@ -190,8 +190,8 @@ async def test_a_sender_that_goes_away_does_not_disturb_the_others(tmp_path: Pat
     assert read_all(tmp_path)["body"].to_pylist() == [b"gone", b"stays"]
 
 
-async def test_a_draining_journal_stores_what_it_has_and_takes_no_more(tmp_path: Path) -> None:
-    """Nothing queued is dropped at the end, nothing new is promised."""
+async def test_a_draining_journal_stores_what_it_has_and_accepts_no_more(tmp_path: Path) -> None:
+    """No queued delivery is lost, and every new one is refused."""
     async with open_journal(tmp_path) as journal:
         queued: list[Any] = [journal.append(make_delivery(b"%d" % number)) for number in range(10)]
         await journal.drain()
@@ -202,8 +202,8 @@ async def test_a_draining_journal_stores_what_it_has_and_takes_no_more(tmp_path:
     assert read_all(tmp_path).num_rows == 10
 
 
-async def test_a_second_journal_on_a_folder_is_refused_by_name(tmp_path: Path) -> None:
-    """The error names the process that holds the folder; once that is gone, the folder is free."""
+async def test_a_second_journal_on_a_folder_is_refused(tmp_path: Path) -> None:
+    """The error names the process that holds the folder. Once the first is closed, the folder is free."""
     async with open_journal(tmp_path):
         with pytest.raises(JournalLockedError, match=str(os.getpid())):
             Journal(tmp_path, "second", Metrics(), segment_bytes=1, segment_age_s=1)
@@ -212,7 +212,7 @@ async def test_a_second_journal_on_a_folder_is_refused_by_name(tmp_path: Path) -
 
 
 def test_receiver_ids_sort_by_time_and_differ_within_a_second() -> None:
-    """The time orders them for people, the random part keeps them apart."""
+    """The time orders them for people, and the random part makes them different."""
     early, late = datetime(2025, 11, 9, 23, 59, 59, tzinfo=UTC), datetime(2025, 11, 10, tzinfo=UTC)
     assert new_receiver_id(early, b"\xff") < new_receiver_id(late, b"\x00")
     assert new_receiver_id(early, b"\x01") != new_receiver_id(early, b"\x02")

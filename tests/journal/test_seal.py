@@ -1,4 +1,4 @@
-"""Sealing: what the journal holds lands once, whatever stops it half way."""
+"""Sealing: the deliveries of the journal are landed once, even if sealing stops halfway."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ ONE_DAY_US = 86_400_000_000
 
 
 def write_segment(folder: Path, *received_at_us: int, name: str = "r-000001") -> Path:
-    """A closed segment with one delivery for each time of receipt."""
+    """Write a closed segment with one delivery for each time of receipt."""
     segment = Segment(folder / f"{name}.segment", "r")
     for number, moment in enumerate(received_at_us):
         segment.append(Group(number, [make_delivery(b"%d" % number, received_at_us=moment)]))
@@ -31,8 +31,8 @@ def write_segment(folder: Path, *received_at_us: int, name: str = "r-000001") ->
     return segment.path
 
 
-def test_a_sealed_segment_is_landed_under_its_own_name_and_gone(tmp_path: Path) -> None:
-    """The rows are in the day of their receipt, in UTC; the segment is not needed any more."""
+def test_a_sealed_segment_is_landed_under_its_own_name_and_removed(tmp_path: Path) -> None:
+    """The rows are in the UTC day of their receipt."""
     landing, path = Landing(str(tmp_path / "landing")), write_segment(tmp_path, NOON_US, NOON_US + 1)
     files = seal_segment(path, landing)
     assert [file.path for file in files] == ["date=2025-11-09/r-000001.parquet"]
@@ -41,7 +41,7 @@ def test_a_sealed_segment_is_landed_under_its_own_name_and_gone(tmp_path: Path) 
 
 
 def test_a_segment_over_midnight_lands_in_both_days(tmp_path: Path) -> None:
-    """Also where the clock jumps back in between."""
+    """This is also true if the clock jumps back in between."""
     landing = Landing(str(tmp_path / "landing"))
     path = write_segment(tmp_path, NOON_US, NOON_US + ONE_DAY_US, NOON_US - ONE_DAY_US, NOON_US)
     files = seal_segment(path, landing)
@@ -50,7 +50,7 @@ def test_a_segment_over_midnight_lands_in_both_days(tmp_path: Path) -> None:
 
 
 def test_sealing_twice_gives_one_copy(tmp_path: Path) -> None:
-    """A seal that was killed before it removed the segment repeats itself, byte for byte."""
+    """After a kill before the segment was removed, the next seal lands the same bytes."""
     landing, path = Landing(str(tmp_path / "landing")), write_segment(tmp_path, NOON_US)
     segment_bytes = path.read_bytes()
     (first,) = seal_segment(path, landing)
@@ -62,8 +62,8 @@ def test_sealing_twice_gives_one_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"torn"])
-def test_a_segment_without_a_whole_group_lands_nothing(tmp_path: Path, content: bytes) -> None:
-    """No empty file for nobody."""
+def test_a_segment_without_a_complete_group_lands_nothing(tmp_path: Path, content: bytes) -> None:
+    """No empty file is landed, and the segment is removed."""
     landing, path = Landing(str(tmp_path / "landing")), tmp_path / "r.segment"
     path.write_bytes(content)
     assert seal_segment(path, landing) == []
@@ -71,8 +71,8 @@ def test_a_segment_without_a_whole_group_lands_nothing(tmp_path: Path, content: 
     assert landed_rows(landing) == []
 
 
-def test_a_segment_stays_where_the_landing_cannot_take_it(tmp_path: Path) -> None:
-    """A file in the landing's place: an error, and the deliveries are still in the journal."""
+def test_a_segment_stays_if_landing_cannot_store_it(tmp_path: Path) -> None:
+    """If a file is in the place of landing, sealing raises, and the deliveries are still in the journal."""
     (tmp_path / "landing").write_text("in the way")
     path = write_segment(tmp_path, NOON_US)
     with pytest.raises(OSError, match="landing"):
@@ -80,8 +80,8 @@ def test_a_segment_stays_where_the_landing_cannot_take_it(tmp_path: Path) -> Non
     assert path.exists()
 
 
-async def test_the_sealer_catches_up_once_the_landing_is_back(tmp_path: Path) -> None:
-    """While it is away deliveries are acknowledged and kept; then they land, each once, with no restart."""
+async def test_the_sealer_catches_up_once_landing_is_back(tmp_path: Path) -> None:
+    """Deliveries are acknowledged and stored meanwhile. Then each is landed once, without a restart."""
     obstacle, landing = tmp_path / "landing", Landing(str(tmp_path / "landing"))
     obstacle.write_text("in the way")
     journal = Journal(tmp_path / "journal", "r", Metrics(), segment_bytes=1, segment_age_s=0)
@@ -102,11 +102,11 @@ async def test_the_sealer_catches_up_once_the_landing_is_back(tmp_path: Path) ->
     assert [row["body"] for row in landed_rows(landing)] == [b"0", b"1", b"2"]
 
 
-async def test_a_segment_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None:
-    """A bad sector under the oldest segment must not keep every later event from landing."""
+async def test_a_segment_that_cannot_be_read_blocks_no_other(tmp_path: Path) -> None:
+    """A bad sector under the oldest segment does not stop the landing of later events."""
     journal_folder, landing = tmp_path / "journal", Landing(str(tmp_path / "landing"))
     journal = Journal(journal_folder, "r", Metrics(), segment_bytes=1, segment_age_s=0)
-    (journal_folder / "a-000001.segment").mkdir()  # reading it is an error, as of a file on a failing disk
+    (journal_folder / "a-000001.segment").mkdir()  # reading it fails, like a file on a failing disk
     for number in range(3):
         write_segment(journal_folder, NOON_US, name=f"b-{number}")
     sealer = Sealer(journal, lambda: landing, Metrics(), interval_s=0.01)
@@ -118,8 +118,8 @@ async def test_a_segment_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -
     journal.close()
 
 
-async def test_sealing_goes_on_once_the_process_may_open_files_again(tmp_path: Path) -> None:
-    """While there is no file descriptor left, not even the journal's folder can be listed."""
+async def test_sealing_continues_once_the_process_may_open_files_again(tmp_path: Path) -> None:
+    """Without a free file descriptor, even the journal's folder can't be listed."""
     landing, metrics = Landing(str(tmp_path / "landing")), Metrics()
     journal = Journal(tmp_path / "journal", "r", metrics, segment_bytes=1, segment_age_s=0)
     write_segment(journal.folder, NOON_US)
@@ -135,7 +135,7 @@ async def test_sealing_goes_on_once_the_process_may_open_files_again(tmp_path: P
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """Let this process open nothing more for the length of the block."""
+    """Prevent this process from opening more files during the block."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Path(os.devnull).open() as last:
         resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
@@ -146,7 +146,7 @@ def no_descriptor_left() -> Iterator[None]:
 
 
 async def test_left_over_segments_of_an_earlier_run_are_sealed(tmp_path: Path) -> None:
-    """Whatever a killed receiver left in its folder lands at the next start."""
+    """The segments that a killed receiver left in its folder are landed at the next start."""
     write_segment(tmp_path, NOON_US, name="earlier-000007")
     landing = Landing(str(tmp_path / "landing"))
     journal = Journal(tmp_path, "r", Metrics(), segment_bytes=1, segment_age_s=1)
@@ -160,5 +160,5 @@ async def test_left_over_segments_of_an_earlier_run_are_sealed(tmp_path: Path) -
 
 
 def test_a_segment_is_private_to_its_owner(tmp_path: Path) -> None:
-    """Bodies are personal data; no other user of the machine may read them."""
+    """Bodies are personal data, so no other user of the machine may read them."""
     assert stat.S_IMODE(write_segment(tmp_path, NOON_US).stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""The answer to a stored event, as the bytes a sender reads from its socket."""
+"""The answer to a stored event, as the bytes that a sender reads from its socket."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ def a_request(trace_id: str, version: str, *headers: str) -> bytes:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
-    """Status line, headers by lower-case name, and body."""
+    """Return status line, headers by lower-case name, and body."""
     status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
     return status, headers, await reader.readexactly(int(headers["content-length"]))
@@ -27,10 +27,10 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]
     ("version", "headers"),
     [("1.1", ()), ("1.1", ("Connection: keep-alive",)), ("1.0", ("Connection: keep-alive",))],
 )
-async def test_a_connection_that_may_stay_open_takes_the_next_event(
+async def test_a_connection_that_may_stay_open_accepts_the_next_event(
     tmp_path: Path, version: str, headers: tuple[str, ...]
 ) -> None:
-    """The answer says so, and the connection does as it says."""
+    """The answer says `keep-alive`, and the second event is answered too."""
     async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
         for trace_id in ("first", "second"):
             writer.write(a_request(trace_id, version, *headers))
@@ -42,7 +42,7 @@ async def test_a_connection_that_may_stay_open_takes_the_next_event(
 async def test_a_connection_that_must_end_is_closed_after_the_answer(
     tmp_path: Path, version: str, headers: tuple[str, ...]
 ) -> None:
-    """Also for a sender of the old HTTP, which waits for the end."""
+    """This is also true for a sender with HTTP/1.0, which waits for the end."""
     async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
         writer.write(a_request("only", version, *headers))
         _, answered, body = await read_answer(reader)
@@ -51,7 +51,7 @@ async def test_a_connection_that_must_end_is_closed_after_the_answer(
 
 
 async def test_events_sent_without_waiting_are_answered_in_their_order(tmp_path: Path) -> None:
-    """Pipelined requests, as HTTP/1.1 allows."""
+    """HTTP/1.1 allows such pipelined requests."""
     trace_ids = [f"event {number}" for number in range(20)]
     async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
         writer.write(b"".join(a_request(trace_id, "1.1") for trace_id in trace_ids))
@@ -60,30 +60,30 @@ async def test_events_sent_without_waiting_are_answered_in_their_order(tmp_path:
 
 
 async def send_and_read_nothing(url: str, patience_s: float) -> None:
-    """Send some forty megabytes of events, and look at none of the answers."""
+    """Send about forty megabytes of events, and read none of the answers."""
     host, port = url.split("//")[1].split("/")[0].split(":")
     with socket.create_connection((host, int(port))) as sender:
         sender.settimeout(patience_s)
         await asyncio.to_thread(sender.sendall, a_request("x" * 9000, "1.1") * 4000)
 
 
-async def test_answers_that_nobody_reads_do_not_pile_up(tmp_path: Path) -> None:
-    """A sender that reads none is not heard any further, so what waits for it is bounded."""
+async def test_unread_answers_do_not_pile_up(tmp_path: Path) -> None:
+    """The receiver stops reading from a sender that reads no answers, so the waiting answers are bounded."""
     async with serving(tmp_path) as running:
         with pytest.raises(TimeoutError):
             await send_and_read_nothing(running.url, patience_s=2)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux's kernel ends them")
-async def test_a_sender_that_reads_no_answers_does_not_keep_its_place(tmp_path: Path) -> None:
-    """After a while the connection is ended."""
+async def test_a_sender_that_reads_no_answers_is_disconnected(tmp_path: Path) -> None:
+    """Its connection ends after a time, so that it does not stay forever."""
     async with serving(tmp_path, unread_timeout_s=0.1) as running:
         with pytest.raises(ConnectionError):
             await send_and_read_nothing(running.url, patience_s=10)
 
 
-async def test_the_answer_is_dated_json_whatever_the_trace_id_holds(tmp_path: Path) -> None:
-    """The id is the sender's text, so it must not be able to write headers or break the document."""
+async def test_the_answer_is_dated_json_for_any_trace_id(tmp_path: Path) -> None:
+    """The id is the sender's text, so it must not add headers or break the document."""
     trace_id = 'a"\r\nX-Injected: yes\r\n\r\n 電話'
     async with serving(tmp_path) as running, connected(running.url) as (reader, writer):
         writer.write(a_request(trace_id, "1.1"))

@@ -1,4 +1,4 @@
-"""The receiver over a real socket: who is let in, what is stored, and what each sender is told."""
+"""The receiver over a real socket: who may deliver, what is stored, and the answer to each sender."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,20 +22,20 @@ TOKEN = "a bearer token"
 
 
 class Running:
-    """A receiver on a free port, a client to talk to it, and what it stored."""
+    """A receiver on a free port, a client for it, and the rows that it stored."""
 
     def __init__(self, serving: Serving, client: aiohttp.ClientSession) -> None:
         self.stored = serving.stored
         self._client = client
 
     async def post(self, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-        """Status and document of a delivery; underscores in header names stand for hyphens."""
+        """Deliver, and return status and document. Underscores in header names become hyphens."""
         given = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._client.post(WEBHOOK_PATH, data=body, headers=given) as response:
             return response.status, await response.json(content_type=None)
 
     async def request(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:  # noqa: ANN401
-        """Any other request, its body read."""
+        """Send any other request, and read its body."""
         response = await self._client.request(method, path, **options)
         await response.read()
         return response
@@ -54,14 +54,14 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:  # n
 
 @pytest.fixture
 async def unsigned(tmp_path: Path) -> AsyncIterator[Running]:
-    """A receiver that takes events from anybody."""
+    """Start a receiver that accepts events from any sender."""
     async with running(tmp_path, allow_unsigned=True) as receiver:
         yield receiver
 
 
 @pytest.fixture
 async def signed(tmp_path: Path) -> AsyncIterator[Running]:
-    """A receiver that wants a signature or a token."""
+    """Start a receiver that requires a signature or a token."""
     async with running(
         tmp_path, webhook_secrets=(SecretStr("old"), SecretStr(SECRET)), webhook_token=SecretStr(TOKEN)
     ) as receiver:
@@ -70,7 +70,7 @@ async def signed(tmp_path: Path) -> AsyncIterator[Running]:
 
 @pytest.mark.parametrize("name", SEED_BODIES)
 async def test_a_documented_event_is_stored_byte_for_byte_and_answered(unsigned: Running, name: str) -> None:
-    """Verbex's own examples with the headers of its page: 200, the trace id, and exactly these bytes."""
+    """Verbex's own examples get 200 with the trace id, and exactly their bytes are stored."""
     body = SEED_BODIES[name]
     status, answer = await unsigned.post(
         body,
@@ -93,14 +93,14 @@ async def test_a_documented_event_is_stored_byte_for_byte_and_answered(unsigned:
 
 
 async def test_an_event_is_stored_before_it_is_acknowledged(unsigned: Running) -> None:
-    """The moment the answer arrives, the bytes are in a file."""
+    """When the answer arrives, the bytes are already in a file."""
     for number in range(20):
         await unsigned.post(make_body(f"trace-{number}"))
         assert unsigned.stored()[-1]["trace_id"] == f"trace-{number}"
 
 
 async def test_a_body_that_is_no_event_is_stored_with_its_problem(unsigned: Running) -> None:
-    """The sender is told what is wrong and that it was kept; the row carries the same sentence."""
+    """The answer says what is wrong and that the body was stored. The row has the same sentence."""
     status, answer = await unsigned.post(b'{"traceId": "a", "eventName": 5}')
     (row,) = unsigned.stored()
     assert status == 400
@@ -109,16 +109,16 @@ async def test_a_body_that_is_no_event_is_stored_with_its_problem(unsigned: Runn
 
 
 @pytest.mark.parametrize("secret", ["old", SECRET])
-async def test_a_signature_by_any_of_the_secrets_lets_in(signed: Running, secret: str) -> None:
-    """While secrets rotate, both are good."""
+async def test_a_signature_by_any_of_the_secrets_is_accepted(signed: Running, secret: str) -> None:
+    """During a rotation both secrets are valid."""
     body = make_body()
     status, _ = await signed.post(body, **{SIGNATURE_HEADER: sign(body, [secret], signed_at_s=NOW_S)})
     assert status == 200
     assert signed.stored()[0]["verified_by"] == "signature"
 
 
-async def test_a_bearer_token_lets_in(signed: Running) -> None:
-    """The token suffices, also beside a signature that is wrong."""
+async def test_a_bearer_token_is_accepted(signed: Running) -> None:
+    """The token is enough, even together with a wrong signature."""
     for headers in ({}, {SIGNATURE_HEADER: "t=1,v1=00"}):
         status, _ = await signed.post(make_body(), Authorization=f"bearer {TOKEN}", **headers)
         assert status == 200
@@ -141,14 +141,14 @@ async def test_a_bearer_token_lets_in(signed: Running) -> None:
     ],
 )
 async def test_without_a_proof_nothing_is_stored(signed: Running, headers: dict[str, str]) -> None:
-    """401, a sentence, and not a trace of it on the disk."""
+    """The answer is 401 with a sentence, and nothing of the request is stored."""
     status, answer = await signed.post(make_body(), **headers)
     assert (status, answer["title"]) == (401, "Unauthorized")
     assert signed.stored() == []
 
 
-async def test_a_wrong_proof_is_not_taken_for_an_unsigned_event(tmp_path: Path) -> None:
-    """Where anybody may deliver, who signs wrongly is refused and who doesn't sign is not."""
+async def test_a_wrong_proof_does_not_count_as_unsigned(tmp_path: Path) -> None:
+    """If unsigned events are allowed, an event with a wrong proof is still refused."""
     secrets, token = (SecretStr(SECRET),), SecretStr(TOKEN)
     async with running(
         tmp_path, webhook_secrets=secrets, webhook_token=token, allow_unsigned=True
@@ -159,8 +159,8 @@ async def test_a_wrong_proof_is_not_taken_for_an_unsigned_event(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("settings", [{}, {"webhook_token": "  "}, {"webhook_secrets": " , "}])
-def test_a_receiver_that_would_trust_nobody_does_not_start(settings: dict[str, Any]) -> None:
-    """The error says which settings there are to choose from."""
+def test_a_receiver_that_would_accept_no_sender_does_not_start(settings: dict[str, Any]) -> None:
+    """The error names the settings to choose from."""
     with pytest.raises(SettingsError) as caught:
         Authenticator.from_settings(Settings(_env_file=None, **settings))
     for name in ("VERBEX_WEBHOOK_SECRETS", "VERBEX_WEBHOOK_TOKEN", "VERBEX_ALLOW_UNSIGNED"):
@@ -175,7 +175,7 @@ def test_secrets_do_not_print() -> None:
 
 
 async def test_headers_that_could_be_credentials_are_not_stored(signed: Running) -> None:
-    """Custom headers of a subscription may carry anything, so only known ones are kept."""
+    """A subscription's own headers can carry anything, so only known headers are stored."""
     body = make_body()
     await signed.post(
         body,
@@ -205,14 +205,14 @@ async def test_headers_that_could_be_credentials_are_not_stored(signed: Running)
 async def test_a_content_type_that_is_not_json_is_refused(
     unsigned: Running, content_type: str, status: int
 ) -> None:
-    """What says it is something else is not stored; what says nothing is."""
+    """A body with another content type is not stored. A body without a content type is."""
     assert (await unsigned.post(make_body(), Content_Type=content_type))[0] == status
     assert len(unsigned.stored()) == (status == 200)
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_a_body_that_is_too_large_is_refused(unsigned: Running, is_chunked: bool) -> None:
-    """Announced or chunked: 413, nothing stored; one of exactly the limit goes through."""
+    """With or without a length it gets 413 and is not stored. A body of exactly the limit is accepted."""
 
     async def chunks(body: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(body), 1000):
@@ -228,7 +228,7 @@ async def test_a_body_that_is_too_large_is_refused(unsigned: Running, is_chunked
 
 
 async def test_a_journal_that_cannot_store_is_a_503_until_it_can(unsigned: Running, tmp_path: Path) -> None:
-    """Never a false yes: 503 with Retry-After, not ready, and all well again without a restart."""
+    """It answers 503 with Retry-After and is not ready, then works again without a restart."""
     elsewhere = tmp_path.with_name(f"{tmp_path.name}-away")
     tmp_path.rename(elsewhere)
     response = await unsigned.request("POST", WEBHOOK_PATH, data=make_body(), headers=JSON)
@@ -258,12 +258,12 @@ async def test_a_journal_that_cannot_store_is_a_503_until_it_can(unsigned: Runni
 async def test_every_other_path_and_method_has_an_answer(
     unsigned: Running, method: str, path: str, status: int
 ) -> None:
-    """A wrong address says where events go."""
+    """Health checks get 200, a wrong path 404, and a wrong method 405."""
     assert (await unsigned.request(method, path)).status == status
 
 
 async def test_metrics_count_what_was_stored_and_refused(signed: Running) -> None:
-    """By how it was verified, and by why it was refused."""
+    """Stored deliveries are counted by how they were verified, refused ones by reason."""
     await signed.post(make_body(), Authorization=f"Bearer {TOKEN}")
     await signed.post(b"no event", Authorization=f"Bearer {TOKEN}")
     await signed.post(make_body())
@@ -280,7 +280,7 @@ async def test_a_sender_that_waits_for_permission_to_send_gets_it(unsigned: Runn
 
 
 async def test_many_senders_at_once_are_all_stored(unsigned: Running) -> None:
-    """Two hundred concurrent deliveries, each stored once."""
+    """Two hundred concurrent deliveries are each stored once."""
     answers = await asyncio.gather(*(unsigned.post(make_body(f"t{number}")) for number in range(200)))
     assert {status for status, _ in answers} == {200}
     assert sorted(row["trace_id"] for row in unsigned.stored()) == sorted(

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a delivery, in one table; and what fuzzing adds to it."""
+"""Everything that can be wrong with a delivery: one table of cases, and fuzzing."""
 
 import asyncio
 import json
@@ -18,26 +18,26 @@ SEED = SEED_BODIES["pca_completed"]
 
 
 def without(name: str) -> bytes:
-    """An event that lacks a member."""
+    """Return an event that lacks a member."""
     event = json.loads(SEED)
     del event[name]
     return json.dumps(event).encode()
 
 
 def payload(**members: Any) -> bytes:  # noqa: ANN401
-    """An event with these members in its payload."""
+    """Return an event with these members in its payload."""
     return make_body("a", payload=json.loads(SEED)["payload"] | members)
 
 
 def raw(name: str, value: bytes) -> bytes:
-    """An event with a member whose value is these very bytes."""
+    """Return an event with a member whose value is exactly these bytes."""
     event = json.loads(make_body("a"))
     event.pop(name, None)
     return json.dumps(event).encode()[:-1] + b', "' + name.encode() + b'": ' + value + b"}"
 
 
 NO_EVENTS: dict[str, tuple[bytes, str]] = {
-    # what it is: the body, and what the problem says
+    # the case: the body, and a part of the problem's text
     "nothing": (b"", "empty"),
     "only spaces": (b" \n\t ", "empty"),
     "no JSON": (b"hello", "not JSON"),
@@ -120,13 +120,13 @@ EVENTS: dict[str, bytes] = {
     "an unknown payload field": payload(transfer_to="+81312345678"),
     "a timestamp of zero": make_body(timestamp=0),
     "a timestamp with an exponent": raw("timestamp", b"1.762153092e9"),
-    "a service nobody knows": make_body(eventName="x"),
+    "an unknown service": make_body(eventName="x"),
 }
 
 
 @pytest.mark.parametrize("name", NO_EVENTS)
 async def test_a_body_that_is_no_event_is_stored_and_explained(tmp_path: Path, name: str) -> None:
-    """400 with a sentence on what is wrong; exactly the bytes that came are kept with that sentence."""
+    """It gets 400 with a sentence on what is wrong, and is stored as received with that sentence."""
     body, fragment = NO_EVENTS[name]
     async with serving(tmp_path, max_body_bytes=1_000_000) as running:
         status, document = await post(running.url, body)
@@ -138,15 +138,15 @@ async def test_a_body_that_is_no_event_is_stored_and_explained(tmp_path: Path, n
 
 @pytest.mark.parametrize("name", EVENTS)
 async def test_a_body_that_is_odd_but_an_event_is_accepted(tmp_path: Path, name: str) -> None:
-    """Strange is not wrong; and no name in a body becomes a name of a file."""
+    """It gets 200 and is stored as received, without a problem."""
     async with serving(tmp_path) as running:
         status, _ = await post(running.url, EVENTS[name])
         (row,) = running.stored()
     assert (status, row["body"], row["problem"]) == (200, EVENTS[name], None)
 
 
-async def test_where_header_and_body_disagree_the_body_counts(tmp_path: Path) -> None:
-    """The body is what is signed; the header is kept beside it for whoever wonders."""
+async def test_if_header_and_body_differ_the_body_counts(tmp_path: Path) -> None:
+    """Only the body is signed. The header is stored too, for a person who investigates."""
     headers = {"X-Webhook-Traceid": "of the header", "X-Webhook-Event": "of.Header"}
     async with serving(tmp_path) as running:
         _, document = await post(running.url, make_body("of the body"), **headers)
@@ -156,8 +156,8 @@ async def test_where_header_and_body_disagree_the_body_counts(tmp_path: Path) ->
     assert dict(row["headers"])["x-webhook-traceid"] == "of the header"
 
 
-async def test_a_header_that_is_not_utf_8_or_comes_twice_is_kept_readable(tmp_path: Path) -> None:
-    """Neither breaks the group it is stored with."""
+async def test_a_header_that_is_not_utf_8_or_comes_twice_is_stored_readable(tmp_path: Path) -> None:
+    """Neither breaks the group that it is stored with."""
     request = (
         b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
         b"X-Webhook-Event: a\xff\r\nX-Webhook-Event: b\r\nContent-Length: 2\r\n\r\n{}"
@@ -173,7 +173,7 @@ async def test_a_header_that_is_not_utf_8_or_comes_twice_is_kept_readable(tmp_pa
     [b"5\r\n{}", b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n{}"],
 )
 async def test_a_chunked_body_cut_short_is_not_stored(tmp_path: Path, chunks: bytes) -> None:
-    """Half a body is nobody's event; the connection ends with at most a 400."""
+    """The connection ends, with at most a 400, and the next event is accepted."""
     request = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
     async with serving(tmp_path) as running:
         answer = await say(running, request)
@@ -186,8 +186,8 @@ async def test_a_chunked_body_cut_short_is_not_stored(tmp_path: Path, chunks: by
     "target",
     ["http://hooks.example/webhooks/verbex", "/webhooks/%76erbex", "/webhooks/verbex?from=verbex"],
 )
-async def test_another_way_to_write_the_address_is_the_address(tmp_path: Path, target: str) -> None:
-    """HTTP lets a client name the whole URL, and escape what needs no escape."""
+async def test_another_spelling_of_the_path_is_accepted(tmp_path: Path, target: str) -> None:
+    """HTTP allows a client to send the whole URL, and to escape characters without need."""
     body = make_body()
     head = f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
     async with serving(tmp_path) as running:
@@ -196,7 +196,7 @@ async def test_another_way_to_write_the_address_is_the_address(tmp_path: Path, t
 
 
 async def test_lengths_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    """Two ways to read where a request ends are the start of a smuggled one."""
+    """If the end of a request is ambiguous, another request could be hidden in it."""
     head = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\n"
     async with serving(tmp_path) as running:
         for lengths in (
@@ -212,7 +212,7 @@ async def test_lengths_that_contradict_each_other_are_refused(tmp_path: Path) ->
 
 
 async def say(running: Serving, request: bytes, patience_s: float = 1) -> bytes:
-    """The first answer to some bytes, or none within a moment; then the sender hangs up."""
+    """Send some bytes, return the first answer, or nothing if none comes in time, and disconnect."""
     port = int(running.url.split(":")[2].split("/")[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -237,8 +237,8 @@ bodies = st.one_of(
 )
 
 
-def test_no_body_at_all_breaks_the_receiver(tmp_path: Path) -> None:
-    """Fuzzed bodies: 200 or 400, each stored byte for byte, never anything else."""
+def test_no_body_breaks_the_receiver(tmp_path: Path) -> None:
+    """Fuzzed bodies get only 200 or 400, and each is stored byte for byte."""
     sent: list[bytes] = []
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
@@ -273,7 +273,7 @@ lines = st.sampled_from(
 
 
 def test_no_bytes_on_the_wire_break_the_receiver(tmp_path: Path) -> None:
-    """Fuzzed requests: an answer below 500 or none, and the next sender is served."""
+    """Fuzzed requests get no answer or one below 500, and the next sender is served."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         running = runner.run(stack.enter_async_context(serving(tmp_path)))

@@ -1,4 +1,4 @@
-"""The receiver when the machine fails it: a full disk, a sync that fails, a clock that jumps."""
+"""The receiver when the machine fails: a full disk, a failed fsync, a clock that jumps."""
 
 import asyncio
 import shutil
@@ -26,7 +26,7 @@ int fdatasync(int descriptor) {
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
+    """Mount a file system of two megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
@@ -38,14 +38,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def mount(folder: Path, options: str) -> None:
-    """Mount a file system in memory on a folder, or mount it anew with other options."""
+    """Mount a file system in memory on a folder, or mount it again with other options."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture
 def shim(tmp_path: Path) -> Path:
-    """A library to load first, whose fdatasync fails while a file is there."""
+    """Build a library to preload, whose fdatasync fails while a file exists."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for the fault below Python")
@@ -56,7 +56,7 @@ def shim(tmp_path: Path) -> Path:
 
 
 async def deliver(url: str, acknowledged: dict[str, bytes], trace_id: str, padding: int = 0) -> int:
-    """One delivery; a 200 puts it among the acknowledged."""
+    """Send one delivery, and add it to `acknowledged` if the answer is 200."""
     body = make_body(trace_id, padding="x" * padding)
     status, _ = await post(url, body)
     if status == 200:
@@ -65,15 +65,13 @@ async def deliver(url: str, acknowledged: dict[str, bytes], trace_id: str, paddi
 
 
 def assert_all_landed(landing: Path, acknowledged: dict[str, bytes]) -> None:
-    """Each acknowledged event is landed, byte for byte."""
+    """Assert that each acknowledged event is landed, byte for byte."""
     landed = {row["trace_id"]: row["body"] for row in landed_rows(Landing(str(landing)))}
     assert {trace_id: landed.get(trace_id) for trace_id in acknowledged} == acknowledged
 
 
-async def test_a_full_disk_is_a_503_and_room_is_all_it_takes_to_recover(
-    small_disk: Path, tmp_path: Path
-) -> None:
-    """No false yes while it is full, no restart once there is room, nothing acknowledged is lost."""
+async def test_a_full_disk_is_a_503_until_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    """Nothing is acknowledged while the disk is full, and nothing acknowledged is lost."""
     acknowledged: dict[str, bytes] = {}
     settings = {"LANDING_URL": str(tmp_path / "landing"), "SEAL_INTERVAL_S": "3600"}
     with ReceiverProcess(small_disk / "data", **settings) as receiver:
@@ -90,10 +88,10 @@ async def test_a_full_disk_is_a_503_and_room_is_all_it_takes_to_recover(
     assert_all_landed(tmp_path / "landing", acknowledged)
 
 
-async def test_a_sync_that_fails_is_a_503_and_its_segment_is_never_trusted_again(
+async def test_a_failed_fsync_is_a_503_and_its_segment_is_never_written_again(
     shim: Path, tmp_path: Path
 ) -> None:
-    """While fdatasync fails nothing is acknowledged; the next group goes into a new segment."""
+    """While fdatasync fails, nothing is acknowledged. The next group goes into a new segment."""
     acknowledged: dict[str, bytes] = {}
     switch, journal = tmp_path / "fails", tmp_path / "data" / "journal" / "0"
     wrapper = ["env", f"LD_PRELOAD={shim}", f"SYNC_FAILS_WHILE={switch}"]
@@ -115,7 +113,7 @@ async def test_a_sync_that_fails_is_a_503_and_its_segment_is_never_trusted_again
 
 
 async def test_a_clock_that_jumps_back_changes_nothing_but_the_time_of_receipt(tmp_path: Path) -> None:
-    """Numbers go on, nothing is refused, nothing is mixed up."""
+    """Numbers continue, and each event is accepted with its own time."""
     moments = iter([NOON_US, NOON_US - 86_400_000_000, NOON_US - 1])
     async with serving(tmp_path, clock_ns=lambda: next(moments) * 1000) as running:
         for number in range(3):

@@ -1,4 +1,4 @@
-"""The receiver against the internet: slow, huge, compressed, broken, from the wrong place."""
+"""The receiver against bad requests: slow, huge, compressed, broken, or from the wrong network."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ HEAD = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/
 
 
 async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
-    """What the receiver says to some bytes before it closes, or within two seconds."""
+    """Send some bytes, and return the answer that comes before the end or within two seconds."""
     async with connected(url) as (reader, writer):
         for piece in pieces:
             writer.write(piece)
@@ -37,30 +37,30 @@ async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
             return error.partial
 
 
-async def test_a_body_that_dawdles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that never finishes its body gets 408 and holds nothing for long."""
+async def test_a_body_that_is_too_slow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that never finishes its body gets 408, and nothing is stored."""
     monkeypatch.setattr(receiver_module, "BODY_TIMEOUT_S", 0.1)
     async with serving(tmp_path) as running:
         assert b" 408 " in await answer_to(running.url, HEAD + b"Content-Length: 9\r\n\r\n{")
         assert running.stored() == []
 
 
-async def test_headers_that_dawdle_are_given_up(tmp_path: Path) -> None:
-    """A connection that never finishes its headers is closed."""
+async def test_a_connection_with_headers_that_are_too_slow_is_closed(tmp_path: Path) -> None:
+    """A sender that never finishes its headers does not keep its connection."""
     async with serving(tmp_path, keepalive_timeout_s=0.2) as running:
         assert await answer_to(running.url, b"POST /webhooks/verbex HTTP/1.1\r\nX: ") == b""
 
 
 async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
-    """One endless header, or endlessly many."""
+    """One header that is too long gets 400, and so do too many headers."""
     async with serving(tmp_path) as running:
         for headers in (b"X: " + b"x" * 10_000, b"\r\n".join(b"X-%d: x" % number for number in range(500))):
             assert b" 400 " in await answer_to(running.url, HEAD + headers + b"\r\n\r\n")
         assert running.stored() == []
 
 
-async def test_a_connection_too_many_is_told_and_closed(tmp_path: Path) -> None:
-    """503 with Retry-After; once a place is free the next one is served."""
+async def test_a_connection_above_the_limit_gets_503_and_is_closed(tmp_path: Path) -> None:
+    """The 503 has Retry-After. Once another connection ends, the next one is served."""
     async with serving(tmp_path, max_connections=2) as running:
         async with connected(running.url), connected(running.url):
             refused = await answer_to(running.url, b"")
@@ -71,10 +71,10 @@ async def test_a_connection_too_many_is_told_and_closed(tmp_path: Path) -> None:
                 pass
 
 
-async def test_bodies_under_way_are_bounded_over_all_connections(
+async def test_unfinished_bodies_are_bounded_over_all_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has arrived of unfinished bodies has a limit of its own; beyond it is 503, and it recovers."""
+    """Above their limit the answer is 503. Later events are accepted again."""
     monkeypatch.setattr(receiver_module, "MAX_ARRIVING_BYTES", 4000)
     half = HEAD + b"Content-Length: 6000\r\n\r\n" + b" " * 3000
     async with serving(tmp_path) as running:
@@ -90,7 +90,7 @@ async def test_bodies_under_way_are_bounded_over_all_connections(
 
 
 async def test_a_gzip_bomb_is_never_inflated(tmp_path: Path) -> None:
-    """A gigabyte of zeros in a megabyte: stored as the bytes that came, with a problem, memory as before."""
+    """It is stored as received, with a problem, and the memory hardly grows."""
     bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
     with ReceiverProcess(tmp_path / "data") as receiver:
         before = receiver.peak_memory_bytes()
@@ -104,8 +104,8 @@ async def test_a_gzip_bomb_is_never_inflated(tmp_path: Path) -> None:
     assert ("content-encoding", "gzip") in row["headers"]
 
 
-async def test_what_is_no_http_is_answered_without_quoting_it(tmp_path: Path) -> None:
-    """The log and the answer name the kind of error; neither repeats what may be a secret."""
+async def test_bytes_that_are_not_http_are_answered_without_quoting_them(tmp_path: Path) -> None:
+    """The log and the answer name the kind of error. Neither repeats what may be a secret."""
     with ReceiverProcess(tmp_path / "data") as receiver:
         for line in (b"X-Webhook-Signature: hush\x00hush", b"Authorization hush", b"Content-Length: hush"):
             answer = await answer_to(receiver.url, HEAD + line + b"\r\n\r\n")
@@ -115,15 +115,15 @@ async def test_what_is_no_http_is_answered_without_quoting_it(tmp_path: Path) ->
         assert "hush" not in receiver.log
 
 
-async def test_what_is_no_http_is_counted(tmp_path: Path) -> None:
-    """A refusal like any other."""
+async def test_bytes_that_are_not_http_are_counted(tmp_path: Path) -> None:
+    """They are a refusal like any other."""
     async with serving(tmp_path) as running:
         await answer_to(running.url, b"no HTTP\r\n\r\n")
         assert b'verbex_deliveries_refused_total{reason="no_http"} 1.0' in running.metrics.render()
 
 
 async def test_logs_are_json_and_hold_no_secret_payload_or_signature(tmp_path: Path) -> None:
-    """Every line parses; nothing of what was sent is in any."""
+    """Every line is JSON, and no line holds anything of what was sent."""
     settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": "hush-secret", "WEBHOOK_TOKEN": "hush-token"}
     with ReceiverProcess(tmp_path / "data", **settings) as receiver:
         hush = {"X-Webhook-Signature": "t=1,v1=hush", "Cookie": "hush"}
@@ -137,7 +137,7 @@ async def test_logs_are_json_and_hold_no_secret_payload_or_signature(tmp_path: P
 
 
 async def test_a_network_that_is_not_allowed_is_refused(tmp_path: Path) -> None:
-    """403 and nothing stored; health can still be asked."""
+    """It gets 403, and nothing is stored. Its health checks are still answered."""
     peers = PeerPolicy(allowed=(ip_network("192.0.2.0/24"),))
     async with serving(tmp_path, peers=peers) as running, aiohttp.ClientSession() as client:
         assert (await post(running.url, make_body(), **{"X-Forwarded-For": "192.0.2.1"}))[0] == 403
@@ -169,23 +169,23 @@ ALLOWED, PROXY, ANY = "192.0.2.7", "10.0.0.1", "203.0.113.9"
         (PROXY, [f"{ALLOWED},"], False),
     ],
 )
-def test_only_what_a_named_proxy_wrote_is_believed(
+def test_only_what_a_named_proxy_wrote_is_trusted(
     peer: str | None, forwarded_for: list[str], is_allowed: bool
 ) -> None:
-    """The header is read from its end, as far as named proxies reach, and no further."""
+    """The header is read from its end, up to the first address that is not a named proxy."""
     policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
     assert policy.is_allowed(peer, forwarded_for) is is_allowed
 
 
 @given(peer=st.text(), forwarded_for=st.lists(st.text()))
-def test_a_hostile_forwarding_header_never_raises(peer: str, forwarded_for: list[str]) -> None:
-    """And lets nobody in."""
+def test_a_hostile_forwarding_header_is_refused_without_an_error(peer: str, forwarded_for: list[str]) -> None:
+    """No text in it makes a sender allowed."""
     policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
     assert not policy.is_allowed(peer, forwarded_for)
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost and its key."""
+    """Make a self-signed certificate and its key, and return their paths."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     made = [folder / f"new-{path.name}" for path in (cert, key)]
     command = [
@@ -206,13 +206,13 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def served_name(port: int) -> bytes:
-    """The certificate that a new connection is shown."""
+    """Return the certificate that a new connection gets."""
     pem = ssl.get_server_certificate(("127.0.0.1", port))
     return ssl.PEM_cert_to_DER_cert(pem)
 
 
 async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path: Path) -> None:
-    """New connections see the new one; one that is open goes on; a bad one changes nothing."""
+    """New connections get the new certificate, open ones continue, and a bad certificate changes nothing."""
     certificate = Certificate(*make_certificate(tmp_path, "old.example"))
     async with serving(tmp_path / "journal", ssl_context=certificate.context) as running:
         port = int(running.url.split(":")[2].split("/")[0])
@@ -231,8 +231,8 @@ async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path:
             assert (b"old.example" in first, b"new.example" in second, second == third) == (True, True, True)
 
 
-def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
-    """A question at the terminal would hold up every sender at a renewal."""
+def test_a_key_with_a_password_is_refused_without_asking_for_it(tmp_path: Path) -> None:
+    """A question at the terminal would block every sender at a renewal."""
     cert, key = make_certificate(tmp_path, "hooks.example")
     locked = tmp_path / "locked.pem"
     command = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:word", "-out", str(locked)]
@@ -242,7 +242,7 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: P
 
 
 async def test_the_process_serves_https_from_certificate_files(tmp_path: Path) -> None:
-    """The line says https, and it is."""
+    """The first line names an https URL, and it works."""
     cert, key = make_certificate(tmp_path, "hooks.example")
     with ReceiverProcess(tmp_path / "data", TLS_CERT=str(cert), TLS_KEY=str(key)) as receiver:
         assert receiver.url.startswith("https://")
@@ -252,8 +252,8 @@ async def test_the_process_serves_https_from_certificate_files(tmp_path: Path) -
         assert receiver.stop() == 0
 
 
-async def test_workers_share_a_port_and_nothing_else(tmp_path: Path) -> None:
-    """Each has its own journal, together they store everything, and any can be asked for all metrics."""
+async def test_workers_share_only_a_port(tmp_path: Path) -> None:
+    """Each has its own journal, together they store everything, and each can give all metrics."""
     data_dir = tmp_path / "data"
     with ReceiverProcess(data_dir, WORKERS="3") as receiver:
         for number in range(40):  # a connection each, for the kernel to spread
@@ -270,7 +270,7 @@ async def test_workers_share_a_port_and_nothing_else(tmp_path: Path) -> None:
 
 
 async def test_fewer_workers_land_what_more_workers_left_behind(tmp_path: Path) -> None:
-    """The journal of a worker that is not started any more is taken over."""
+    """Worker 0 lands the journal of a worker that is no longer started."""
     data_dir = tmp_path / "data"
     with ReceiverProcess(data_dir, SEAL_INTERVAL_S="3600") as receiver:
         await post(receiver.url, make_body("left behind"))

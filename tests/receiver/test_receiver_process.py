@@ -1,4 +1,4 @@
-"""The receiver as a process: it starts honestly, ends well, and a kill loses nothing it acknowledged."""
+"""The receiver as a process: its start, its orderly end, and kills that lose nothing acknowledged."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Flood:
-    """Senders that deliver one event after the other until the receiver goes away or they are told."""
+    """Senders that deliver one event after the other until the receiver ends or `stop` is called."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, bytes] = {}
@@ -31,20 +31,20 @@ class Flood:
         self._is_over = False
 
     async def run(self, url: str) -> None:
-        """Deliver over many connections until the receiver is gone."""
+        """Deliver over many connections until the receiver ends or `stop` is called."""
         self._is_over = False
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector, headers=JSON) as client:
             await asyncio.gather(*(self._deliver(client, url) for _ in range(CONNECTIONS)))
 
     def stop(self) -> None:
-        """Begin no more deliveries."""
+        """Start no more deliveries."""
         self._is_over = True
 
     async def reach(self, amount: int) -> None:
-        """Wait until so many more deliveries are acknowledged."""
+        """Wait until `amount` more deliveries are acknowledged."""
         goal = len(self.acknowledged) + amount
-        while len(self.acknowledged) < goal:  # noqa: ASYNC110 - the senders have more to do than to tell
+        while len(self.acknowledged) < goal:  # noqa: ASYNC110 - the senders set no event
             await asyncio.sleep(0.001)
 
     async def _deliver(self, client: aiohttp.ClientSession, url: str) -> None:
@@ -60,7 +60,7 @@ class Flood:
 
 
 async def flood_and_kill(data_dir: Path, flood: Flood, chance: random.Random) -> None:
-    """One life of a receiver that is killed at some moment of a flood."""
+    """Start a receiver, and kill it at a random moment of a flood."""
     with ReceiverProcess(data_dir, SEAL_BYTES="20000") as receiver:
         running = asyncio.create_task(flood.run(receiver.url))
         await flood.reach(chance.randrange(1, 300))
@@ -69,8 +69,8 @@ async def flood_and_kill(data_dir: Path, flood: Flood, chance: random.Random) ->
 
 
 @contextmanager
-def a_reader_that_never_stumbles(data_dir: Path) -> Iterator[None]:
-    """Read all that is landed, over and over; a file that is half there would be an error."""
+def a_reader_that_never_fails(data_dir: Path) -> Iterator[None]:
+    """Read all landed rows again and again during the block. Half a file would be an error."""
     landing, is_over, looks = Landing(str(data_dir / "landing")), threading.Event(), []
 
     def look() -> None:
@@ -88,7 +88,7 @@ def a_reader_that_never_stumbles(data_dir: Path) -> Iterator[None]:
 
 
 def assert_nothing_is_lost(data_dir: Path, flood: Flood) -> None:
-    """Every acknowledged event is landed, byte for byte, and no delivery is landed twice."""
+    """Assert that every acknowledged event is landed, byte for byte, and no delivery is landed twice."""
     rows = landed_rows(Landing(str(data_dir / "landing")))
     landed = {row["trace_id"]: row["body"] for row in rows}
     missing = [trace_id for trace_id, body in flood.acknowledged.items() if landed.get(trace_id) != body]
@@ -97,9 +97,9 @@ def assert_nothing_is_lost(data_dir: Path, flood: Flood) -> None:
 
 
 async def test_kills_in_a_flood_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """SIGKILL at random moments, restart, stop: what was acknowledged is landed, each delivery once."""
+    """After SIGKILLs at random moments, each acknowledged delivery is landed once."""
     data_dir, flood, chance = tmp_path / "data", Flood(), random.Random(7)
-    with a_reader_that_never_stumbles(data_dir):
+    with a_reader_that_never_fails(data_dir):
         for _ in range(4):
             await flood_and_kill(data_dir, flood, chance)
         with ReceiverProcess(data_dir) as receiver:
@@ -108,7 +108,7 @@ async def test_kills_in_a_flood_lose_nothing_that_was_acknowledged(tmp_path: Pat
 
 
 async def test_a_stop_signal_in_a_flood_drains_seals_and_exits(tmp_path: Path) -> None:
-    """Nobody who was acknowledged is left in the journal, and the exit code is 0."""
+    """No acknowledged event is left in the journal, and the exit code is 0."""
     data_dir, flood = tmp_path / "data", Flood()
     with ReceiverProcess(data_dir, SEAL_INTERVAL_S="3600") as receiver:
         running = asyncio.create_task(flood.run(receiver.url))
@@ -120,7 +120,7 @@ async def test_a_stop_signal_in_a_flood_drains_seals_and_exits(tmp_path: Path) -
 
 
 async def test_deliveries_land_while_the_receiver_runs(tmp_path: Path) -> None:
-    """No stop is needed for an event to be seen downstream."""
+    """An event is landed without a stop of the receiver."""
     landing = Landing(str(tmp_path / "data" / "landing"))
     with ReceiverProcess(tmp_path / "data") as receiver:
         async with aiohttp.ClientSession(headers=JSON) as client:
@@ -129,14 +129,14 @@ async def test_deliveries_land_while_the_receiver_runs(tmp_path: Path) -> None:
     assert [row["trace_id"] for row in landed_rows(landing)] == ["a"]
 
 
-async def test_the_first_line_says_where_how_and_what(tmp_path: Path) -> None:
-    """One honest line: the real port, the way of authentication, the folder; and it is true."""
+async def test_the_first_line_names_url_authentication_and_folders(tmp_path: Path) -> None:
+    """The line shows the real port, and the receiver does what the line says."""
     landing = str(tmp_path / "landing")
     settings = {"ALLOW_UNSIGNED": "false", "WEBHOOK_SECRETS": f"old, {SECRET}", "LANDING_URL": landing}
     with ReceiverProcess(tmp_path / "data", **settings) as receiver:
         stores = f"stores in {tmp_path / 'data'}, lands in {landing}"
-        told = f"listening on {receiver.url}, authenticates by signature, {stores}"
-        assert receiver.line == f"verbex-sync: {told}"
+        line = f"listening on {receiver.url}, authenticates by signature, {stores}"
+        assert receiver.line == f"verbex-sync: {line}"
         body = make_body()
         signature = {SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=1)}
         async with aiohttp.ClientSession(headers=JSON) as client:
@@ -148,14 +148,14 @@ async def test_the_first_line_says_where_how_and_what(tmp_path: Path) -> None:
 
 
 def run_to_its_end(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A receiver that is not expected to start."""
+    """Run a receiver that is expected to end by itself."""
     environment = os.environ | {"VERBEX_DATA_DIR": str(data_dir), "VERBEX_PORT": "0"} | settings
     command = [sys.executable, "-m", "connector.serve"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_a_receiver_that_would_trust_nobody_exits_with_2(tmp_path: Path) -> None:
-    """It says which setting to set, listens nowhere and leaves no folder."""
+def test_a_receiver_that_would_accept_no_sender_exits_with_2(tmp_path: Path) -> None:
+    """It names the setting to set, does not listen, and leaves no folder."""
     ended = run_to_its_end(tmp_path / "data")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "VERBEX_WEBHOOK_SECRETS" in ended.stderr
@@ -164,14 +164,14 @@ def test_a_receiver_that_would_trust_nobody_exits_with_2(tmp_path: Path) -> None
 
 
 async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
-    """Where few files may be open, senders too many are told so, and those who came first are served."""
+    """With a low limit on open files, later senders get 503, and the first ones are still served."""
     few = ["bash", "-c", 'ulimit -n 160; exec "$@"', "-"]
     with ReceiverProcess(tmp_path / "data", wrapper=few) as receiver:
         async with AsyncExitStack() as stack:
             reader, writer = await stack.enter_async_context(connected(receiver.url))
             others = [await stack.enter_async_context(connected(receiver.url)) for _ in range(200)]
             assert b" 503 " in await others[-1][0].readline()
-            for number in range(3):  # each into a segment of its own
+            for number in range(3):  # each into its own segment
                 body = make_body(f"trace-{number}")
                 head = f"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
                 writer.write(head.encode() + body)
@@ -182,8 +182,8 @@ async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path
         assert "error" not in receiver.log
 
 
-async def test_a_second_start_takes_no_figures_from_the_first(tmp_path: Path) -> None:
-    """Several workers started twice by mistake: the metrics of those that run go on."""
+async def test_a_second_start_does_not_change_the_metrics_of_the_first(tmp_path: Path) -> None:
+    """If several workers are started twice by mistake, the first ones keep counting."""
     with ReceiverProcess(tmp_path / "data", WORKERS="2") as first:
         async with aiohttp.ClientSession(headers=JSON) as client:
             await client.post(first.url, data=make_body())
@@ -194,7 +194,7 @@ async def test_a_second_start_takes_no_figures_from_the_first(tmp_path: Path) ->
 
 
 def test_a_second_receiver_on_one_journal_refuses_and_names_the_first(tmp_path: Path) -> None:
-    """Started twice by mistake: the second ends with 1 and says which process is in its way."""
+    """If it is started twice by mistake, the second exits with 1 and names the process of the first."""
     with ReceiverProcess(tmp_path / "data") as first:
         ended = run_to_its_end(tmp_path / "data", VERBEX_ALLOW_UNSIGNED="true")
         assert ended.returncode == 1
@@ -205,7 +205,7 @@ def test_a_second_receiver_on_one_journal_refuses_and_names_the_first(tmp_path: 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers: str) -> None:
-    """Not a traceback: the address, the cause, exit code 1."""
+    """The receiver exits with 1, and the error names the port, without a traceback."""
     with ReceiverProcess(tmp_path / "first") as first:
         port = first.url.split(":")[2].split("/")[0]
         settings = {"VERBEX_ALLOW_UNSIGNED": "true", "VERBEX_PORT": port, "VERBEX_WORKERS": workers}
@@ -217,9 +217,9 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers:
 
 @pytest.mark.slow
 async def test_sixty_kills_in_a_flood_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """The same with enough kills to hit rare moments."""
+    """This is the same test with enough kills to hit rare moments."""
     data_dir, flood, chance = tmp_path / "data", Flood(), random.Random(11)
-    with a_reader_that_never_stumbles(data_dir):
+    with a_reader_that_never_fails(data_dir):
         for _ in range(60):
             await flood_and_kill(data_dir, flood, chance)
         with ReceiverProcess(data_dir) as receiver:

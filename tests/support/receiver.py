@@ -1,4 +1,4 @@
-"""What the receiver's tests share: deliveries with good defaults, and a real receiver process."""
+"""Helpers for the tests of the receiver: deliveries with good defaults, and a real receiver process."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ _numbers = count(1)
 
 
 def make_body(trace_id: str | None = None, **changes: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """The body of a CallStarted event; `changes` replace or add members at the top."""
+    """Return the body of a CallStarted event. `changes` replace or add members at the top level."""
     event: dict[str, Any] = json.loads(SEED_BODIES["call_started"])
     event["traceId"] = trace_id or f"trace-{next(_numbers)}"
     return json.dumps(event | changes).encode()
@@ -48,41 +48,41 @@ def make_body(trace_id: str | None = None, **changes: Any) -> bytes:  # noqa: AN
 def make_delivery(
     body: bytes = b"{}", *, received_at_us: int = NOON_US, trace_id: str | None = "a"
 ) -> Delivery:
-    """A delivery as the receiver makes it."""
+    """Return a delivery as the receiver makes it."""
     headers = {"content-type": "application/json"}
     return Delivery(received_at_us, trace_id, "CallHandler.CallStarted", "unsigned", None, headers, body)
 
 
 def read_segment(path: Path) -> tuple[pa.Table, int]:
-    """All deliveries of a segment, and the number of torn bytes at its end."""
+    """Return all deliveries of a segment, and the number of torn bytes at its end."""
     reader = SegmentReader(path)
     table = pa.Table.from_batches(reader.batches(), EVENT_SCHEMA)
     return table, reader.torn_bytes
 
 
 def landed_rows(landing: Landing) -> list[dict[str, Any]]:
-    """All landed deliveries, in the order of files."""
+    """Return all landed deliveries, in the order of files."""
     tables = [landing.read(file, EVENT_SCHEMA) for file in landing.list_files(EVENTS)]
     rows: list[dict[str, Any]] = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).to_pylist()
     return rows
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Wait for something that announces itself to nobody."""
+    """Wait until `condition` is true."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def post(url: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Status and document of one delivery over a connection of its own."""
+    """Send one delivery over its own connection, and return status and document."""
     given = {"Content-Type": "application/json"} | headers
     async with aiohttp.ClientSession() as client, client.post(url, data=body, headers=given) as response:
         return response.status, await response.json(content_type=None)
 
 
 class Serving:
-    """A receiver in this process, on a free port, and what it stored."""
+    """A receiver in this process, on a free port, and the rows that it stored."""
 
     def __init__(self, journal: Journal, url: str, metrics: Metrics) -> None:
         self.journal = journal
@@ -90,7 +90,7 @@ class Serving:
         self.metrics = metrics
 
     def stored(self) -> list[dict[str, Any]]:
-        """Every row in the journal."""
+        """Return every row in the journal."""
         paths = sorted(self.journal.folder.glob("*.segment"))
         return [row for path in paths for row in read_segment(path)[0].to_pylist()]
 
@@ -106,7 +106,7 @@ async def serving(
     ssl_context: ssl.SSLContext | None = None,
     **limits: Any,  # noqa: ANN401
 ) -> AsyncIterator[Serving]:
-    """Serve at a fixed time of day, unsigned unless told otherwise; `limits` are those of the server."""
+    """Serve at a fixed time, unsigned by default. `limits` are those of the server."""
     metrics = Metrics()
     journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
     journal.start()
@@ -129,7 +129,7 @@ async def serving(
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A bare connection to a receiver."""
+    """Open a plain connection to a receiver."""
     host, port = url.split("//")[1].split("/")[0].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -139,7 +139,7 @@ async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 
 class ReceiverProcess:
-    """A receiver in a process of its own, listening on a free port; ended when the block ends."""
+    """A receiver in its own process, on a free port. It ends when the block ends."""
 
     def __init__(self, data_dir: Path, *, wrapper: Sequence[str] = (), **environment: str) -> None:
         settings = {
@@ -180,16 +180,16 @@ class ReceiverProcess:
         return self.log_path.read_text()
 
     def peak_memory_bytes(self) -> int:
-        """The most memory it has had resident."""
+        """Return the largest amount of resident memory so far."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
     def kill(self) -> None:
-        """SIGKILL: no chance to tidy up."""
+        """Send SIGKILL, so that the process can't clean up."""
         self.process.kill()
         self.process.wait()
 
     def stop(self, timeout_s: float = 20) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
