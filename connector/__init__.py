@@ -1,6 +1,5 @@
-"""Getting data in: webhooks received, answers fetched, both kept raw in the landing zone.
+"""The input side of verbex-sync: it receives webhooks, fetches answers, and lands both as raw rows.
 
-Here belong settings, signatures, the raw event, the journal, landing, the receiver, the Verbex
-client and the simulator. What does not: Dagster, DuckDB, and any meaning given to an event beyond
-its envelope.
+Settings, signatures, the raw event, the journal, landing, the receiver, the Verbex client and the simulator
+belong here. Dagster, DuckDB and any meaning of an event beyond its envelope do not.
 """

@@ -1,7 +1,7 @@
-"""The base of every error whose text is meant for the person at the keyboard.
+"""The base class of every error whose message is for the person who runs a command.
 
-Only the base belongs here; each room defines its own errors. Errors that a sender is answered over HTTP, or
-that no person is to read, do not derive from it.
+Only the base class belongs here. Each room defines its own errors. Errors that become an HTTP answer, or that
+no person reads, do not derive from it.
 """
 
 EXIT_FAILED = 1
@@ -9,10 +9,11 @@ EXIT_USAGE = 2
 
 
 class OperatorError(Exception):
-    """Something a person can fix. The message names the thing, the cause and the next step.
+    """An error that a person can fix. The message names the thing, the cause and the next step.
 
     Attributes:
-        exit_code: How a command ends that it stops: 1 if the command failed, 2 for wrong usage or settings.
+        exit_code: The exit code of a command that this error ends: 1 for a failure, 2 for wrong usage or
+            settings.
     """
 
     exit_code = EXIT_FAILED

@@ -1,6 +1,6 @@
-"""Every setting, typed, read once at the edge from the environment or a `.env` file.
+"""All settings with their types, read once at the start from the environment or a `.env` file.
 
-Names, defaults and checks belong here. What a setting does belongs to the module that uses it.
+Names, defaults and checks belong here. The effect of a setting belongs in the module that uses it.
 """
 
 import re
@@ -19,13 +19,13 @@ _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[^/\s]+)*/?")
 
 
 class SettingsError(OperatorError):
-    """One or more settings are wrong; the message lists all of them, one a line."""
+    """An error in one or more settings. The message lists all of them, one per line."""
 
     exit_code = EXIT_USAGE
 
 
 class Settings(BaseSettings):
-    """The settings of verbex-sync. Units stand in the names; secrets never print."""
+    """The settings of verbex-sync. Names include the units. Secrets are never printed."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_landing(cls, value: str) -> str:
         if _URL_LIKE.match(value) and not _BUCKET.fullmatch(value):
-            raise ValueError("give a folder, or a bucket as s3://bucket/prefix")
+            raise ValueError("neither a folder nor a bucket; set a folder, or s3://bucket/prefix")
         return value
 
     @field_validator("data_dir")
@@ -79,20 +79,21 @@ class Settings(BaseSettings):
 
     @property
     def landing(self) -> str:
-        """Where landing is: `landing_url`, or the folder `landing` under the data folder."""
+        """The location of landing: `landing_url`, or else the folder `landing` in the data folder."""
         return self.landing_url or str(self.data_dir / "landing")
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings from the environment and `.env`; `overrides` win over both.
+    """Read the settings from the environment and `.env`. `overrides` have priority over both.
 
     Raises:
-        SettingsError: naming every setting that is wrong, what is wrong with it, and nothing secret.
+        SettingsError: A setting is wrong. The message names each wrong setting and its problem, and shows no
+            secret.
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
-    except UnicodeDecodeError as error:
-        raise SettingsError(f".env is not in UTF-8 ({error.reason}); save it in that.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not valid UTF-8. Save it as UTF-8.") from None
     except ValidationError as error:
         lines = [
             f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"

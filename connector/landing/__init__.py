@@ -1,5 +1,5 @@
-"""The landing zone, the record of truth: raw rows as Parquet, never edited.
+"""Landing, the record of truth: raw rows as Parquet, never edited.
 
-Here belong the zones and their schemas, and how landed files are named, written, read and merged. What does
-not: anything about Verbex, and what the rows mean.
+The zones and their schemas belong here, and the naming, writing, reading and merging of landed files. Nothing
+about Verbex or the meaning of the rows does.
 """

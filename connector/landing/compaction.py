@@ -1,12 +1,13 @@
-"""Compaction: the small files of days that are over become a few large ones, and no reader notices.
+"""Compaction: the small files of past days become a few large ones, and readers see no difference.
 
-Choosing what to merge, and the order of steps that makes it safe, belong here. How merged files are
-read is `connector.landing.merged`'s.
+The choice of files to merge, and the order of steps that makes merging safe, belong here. See
+`connector.landing.merged` for how merged files are read.
 
-Readers see the same files with the same rows before, while and after: the merged file appears at once,
-says whose rows it holds, and takes precedence; only then are the small files removed, each after its
-rows were read back from the merged file and found equal. Killed anywhere, the next run goes on: the
-merged file's name derives from what it holds, and small files that are merged already are removed.
+Readers see the same files with the same rows before, during and after. The merged file becomes visible as a
+whole, lists the files that its rows came from, and takes precedence over them. Only then are the small files
+removed, each after its rows were read back from the merged file and found equal. After a kill at any point,
+the next run continues: the merged file's name is made from the names of its parts, and small files that are
+already merged are removed.
 """
 
 import hashlib
@@ -30,15 +31,15 @@ def compact(landing: Landing, zone: Zone, *, before: date) -> int:
     """Merge the small files of every UTC day before `before`.
 
     Args:
-        landing: Where.
-        zone: Of which zone.
-        before: The first day that is not over yet, or not long enough.
+        landing: The landing to compact.
+        zone: The zone to compact.
+        before: The first day to leave as it is, because it is not over, or not for long enough.
 
     Returns:
-        The number of small files that are gone.
+        The number of small files that were removed.
 
     Raises:
-        OSError: The store fails; what was done is done, and the rest is for the next run.
+        OSError: The store failed. Finished steps stay, and the next run does the rest.
     """
     days = [day for day in landing.list_days(zone) if day.rpartition("date=")[2] < before.isoformat()]
     return sum(_compact_day(landing, day, zone.schema) for day in days)
@@ -57,7 +58,7 @@ def _compact_day(landing: Landing, day: str, schema: pa.Schema) -> int:
 
 
 def _choose(landing: Landing, day: str) -> Iterator[list[LandedFile]]:
-    """Groups of two or more files of a day that are not merged yet, each of a bearable size."""
+    """Yield groups of two or more files of a day that are not merged yet, each group of limited size."""
     stored = landing.list_stored(day)
     merged = {part.path for file in stored for part in landing.parts_of(file)}
     group: list[LandedFile] = []
@@ -85,7 +86,7 @@ def _merge(landing: Landing, day: str, files: Sequence[LandedFile], schema: pa.S
             first_row += table.num_rows
             yield table
 
-    # The metadata is asked for at the end, when every part is known.
+    # The metadata is made at the end, when all parts are known.
     landing.write_file(path, _row_groups(rows()), schema, lambda: parts_metadata(parts))
     logger.info("Merged", extra={"path": path, "files": len(files)})
 
@@ -104,7 +105,7 @@ def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def _remove(landing: Landing, file: LandedFile, part: LandedFile, schema: pa.Schema) -> None:
     if landing.read(part, schema) != landing.read(file, schema):
         raise pa.ArrowInvalid(
-            f"{file.path} holds other rows than the file it was merged into; both are kept. If it was "
-            "landed anew under the same name, move it away and look at it."
+            f"{file.path} has other rows than the file that it was merged into, so both are kept. It may "
+            "have been landed again under the same name. Move it out of landing and inspect it."
         )
     landing.remove(file)

@@ -1,14 +1,14 @@
-"""The landing zone: raw rows as zstd Parquet, partitioned by UTC date; the record of truth.
+"""Landing, the record of truth: raw rows as zstd Parquet, partitioned by UTC date.
 
-Naming, listing and reading landed files belong here, and which rows go into which file, the same for a local
-folder and for `s3://`. How one file is written is `connector.landing.writer`'s. What the rows mean does not
-belong here. A file appears whole or not at all, and is never edited.
+Naming, listing and reading landed files belong here, and the choice of file for each row, both for a local
+folder and for `s3://`. See `connector.landing.writer` for how one file is written. The meaning of the rows
+does not belong here. A file becomes visible as a whole or not at all, and is never edited.
 
 Layout: webhook deliveries in `date=YYYY-MM-DD/`, fetched answers in `<zone>/date=YYYY-MM-DD/`.
 
-`connector.landing.compaction` merges small files. Readers need not know: a file that was merged is listed and
-read under its own path as before, only its rows lie in a merged file now, which says in its metadata
-which rows were whose.
+`connector.landing.compaction` merges small files. Readers need not know this: a file that was merged is still
+listed and read under its own path. Its rows are then in a merged file, and the metadata of the merged file
+says which rows belong to which path.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,16 +29,16 @@ from connector.landing.zones import Zone
 
 @dataclass(frozen=True, order=True)
 class LandedFile:
-    """One landed file; `path` is relative to the landing root and is its identity."""
+    """One landed file. `path` is relative to the landing root and identifies the file."""
 
     path: str
     size_bytes: int
     merged: Part | None = field(default=None, compare=False)
-    """Where its rows lie, if it has been merged with others."""
+    """The place of its rows, if it has been merged with others."""
 
 
 class Landing:
-    """A landing zone in a local folder or under an `s3://bucket/prefix`."""
+    """Landing in a local folder or under an `s3://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -52,19 +52,19 @@ class Landing:
     def write(self, table: pa.Table, *, zone: Zone, name: str) -> list[LandedFile]:
         """Land `table` as `name`.parquet, one file for each UTC date found in the zone's time column.
 
-        Durable and visible when it returns. Writing the same rows under the same name again gives the
-        same files, so a writer that was killed may simply repeat itself.
+        The files are durable and visible when this returns. Writing the same rows under the same name again
+        gives the same files, so a writer that was killed can simply repeat its work.
 
         Raises:
-            OSError: The store can't take the file; nothing half-written is visible.
+            OSError: The store can't store the file. No half-written file is visible.
         """
         return self.write_batches(table.to_batches(), zone=zone, name=name)
 
     def write_batches(self, batches: Iterable[pa.RecordBatch], *, zone: Zone, name: str) -> list[LandedFile]:
-        """Like `write`, for more rows than should be in memory at once; each batch is a row group.
+        """Land batches as `write` does, for more rows than fit in memory. Each batch is a row group.
 
         Raises:
-            OSError: The store can't take the files; nothing half-written is visible.
+            OSError: The store can't store the files. No half-written file is visible.
         """
         asides: dict[str, pq.ParquetWriter] = {}
         with ExitStack() as closing:
@@ -83,10 +83,10 @@ class Landing:
         schema: pa.Schema,
         metadata: Callable[[], dict[str, str]],
     ) -> LandedFile:
-        """Land one file under a path of the caller's choice, its metadata asked for once all rows are in.
+        """Land one file under a given path. `metadata` is called once all rows are written.
 
         Raises:
-            OSError: The store can't take the file; nothing half-written is visible.
+            OSError: The store can't store the file. No half-written file is visible.
         """
         with self._writer.open_aside(path, schema) as writer:
             for rows in row_groups:
@@ -95,22 +95,22 @@ class Landing:
         return LandedFile(path, self._writer.show(path))
 
     def list_files(self, zone: Zone) -> list[LandedFile]:
-        """All landed files of a zone, sorted by path, each under the path that it was landed by."""
+        """Return all landed files of a zone, sorted by path, each under its original path."""
         return sorted(file for day in self.list_days(zone) for file in self._list_day(day))
 
     def list_days(self, zone: Zone) -> list[str]:
-        """The folders of a zone that hold a day each, relative to the landing root, oldest first."""
+        """Return the day folders of a zone, relative to the landing root, oldest first."""
         root = f"{self._root}/{zone.folder}" if zone.folder else self._root
         infos = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
         return sorted(_in_zone(zone, name) for name in names if name.startswith("date="))
 
     def list_day(self, day: str) -> list[LandedFile]:
-        """The landed files of one day's folder, sorted by path, each under the path it was landed by."""
+        """Return the landed files of one day folder, sorted by path, each under its original path."""
         return sorted(self._list_day(day))
 
     def list_stored(self, day: str) -> list[LandedFile]:
-        """The files that are there in a day's folder, merged ones among them, sorted by path."""
+        """Return the files that exist in a day folder, including merged ones, sorted by path."""
         infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{day}", allow_not_found=True))
         return sorted(
             LandedFile(f"{day}/{info.base_name}", info.size)
@@ -119,16 +119,16 @@ class Landing:
         )
 
     def read(self, file: LandedFile, schema: pa.Schema, *, where: pc.Expression | None = None) -> pa.Table:
-        """One landed file as a table of `schema`, which may name some of its columns only.
+        """Return one landed file as a table of `schema`, which may name only some of its columns.
 
         Args:
-            file: What to read.
-            schema: The columns wanted, with their types; no others are read.
-            where: Which rows; row groups that can't hold any are skipped.
+            file: The file to read.
+            schema: The columns to read, with their types.
+            where: The rows to return. Row groups that can't contain any are skipped.
 
         Raises:
-            FileNotFoundError: It is gone.
-            pa.ArrowInvalid: It is no Parquet file, is cut short, or lacks a column of `schema`.
+            FileNotFoundError: The file does not exist.
+            pa.ArrowInvalid: The file is not Parquet, is cut short, or lacks a column of `schema`.
         """
         table = self._read(file, schema.names, where)
         missing = set(schema.names) - set(table.schema.names)
@@ -137,7 +137,7 @@ class Landing:
         return table.select(schema.names).cast(schema)
 
     def remove(self, file: LandedFile) -> None:
-        """Delete a stored file, which only who has merged it may do.
+        """Delete a stored file. For compaction only, once its rows are in a merged file.
 
         Raises:
             OSError: The store can't delete it.
@@ -145,10 +145,10 @@ class Landing:
         self._fs.delete_file(f"{self._root}/{file.path}")
 
     def parts_of(self, file: LandedFile) -> list[LandedFile]:
-        """The files that a stored file was merged from; empty if it wasn't.
+        """Return the files that a stored file was merged from, or an empty list if it is not a merged file.
 
         Raises:
-            OSError: It can't be read.
+            OSError: The file can't be read.
         """
         if not is_merged(file.path):
             return []
@@ -158,7 +158,7 @@ class Landing:
     def _list_day(self, day: str) -> Iterable[LandedFile]:
         stored = self.list_stored(day)
         files = {file.path: file for file in stored if not is_merged(file.path)}
-        # A file that is there beside the one it was merged into is listed once: its removal is under way.
+        # A small file that still exists next to its merged file is listed once, because it is being removed.
         files |= {part.path: part for file in stored for part in self.parts_of(file)}
         return files.values()
 
@@ -168,7 +168,7 @@ class Landing:
                 with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
                     return _read_parquet(source, columns, where)
             except FileNotFoundError:
-                # It may have been merged since it was listed.
+                # It may have been merged after it was listed.
                 day = file.path.rpartition("/")[0]
                 file = next((other for other in self._list_day(day) if other == file), file)
                 if file.merged is None:
@@ -183,7 +183,7 @@ def _read_parquet(source: pa.NativeFile, columns: list[str], where: pc.Expressio
     there = [name for name in columns if name in file.schema_arrow.names]
     if where is not None:
         return pq.read_table(source, columns=there, filters=where)
-    # `read_table` would put the table together from many small pieces, in up to four times the time.
+    # `read_table` would build the table from many small pieces, which takes up to four times as long.
     return file.read(columns=there, use_threads=False)
 
 
@@ -196,6 +196,6 @@ def _split_by_date(batch: pa.RecordBatch, time_column: str) -> Iterator[tuple[da
     found = sorted(pc.unique(days).to_pylist())
     for day in found:
         assert isinstance(day, datetime)  # noqa: S101 - a null time can't be in a landed schema
-        # Mostly there is one, and choosing would copy every body.
+        # Most batches have one day, and filtering would copy every body.
         is_all = len(found) == 1
         yield day.date(), batch if is_all else batch.filter(pc.equal(days, pa.scalar(day, days.type)))

@@ -1,7 +1,7 @@
-"""Merged files of the landing zone: many small files in one, whose metadata says which rows were whose.
+"""Merged files of landing: many small files in one, with metadata that says which rows came from which file.
 
-The metadata's shape and reading a part back belong here. Which files are merged, and when, is
-`connector.landing.compaction`'s to say; that readers never notice is `connector.landing.files`'s.
+The shape of the metadata and the reading of a part belong here. `connector.landing.compaction` decides which
+files are merged, and when. `connector.landing.files` hides merging from readers.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ _PARTS_KEY = "verbex.parts"
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The rows of one file that was merged: `row_count` rows of `merged_path` from `first_row` on.
+    """The rows of one small file that was merged: `row_count` rows of `merged_path`, starting at `first_row`.
 
-    `path` and `size_bytes` are those it was landed with; paths are relative to the landing root.
+    `path` and `size_bytes` are those of the small file when it was landed. Paths are relative to the landing
+    root.
     """
 
     path: str
@@ -37,22 +38,22 @@ class _RowGroup(NamedTuple):
 
 
 def is_merged(path: str) -> bool:
-    """Whether a path is a merged file's."""
+    """Return whether a path is that of a merged file."""
     return path.rpartition("/")[2].startswith(_PREFIX)
 
 
 def merged_name(identity: str) -> str:
-    """The file name, without its ending, of the merged file with this identity."""
+    """Return the file name, without its extension, of the merged file with this identity."""
     return f"{_PREFIX}{identity}"
 
 
 def parts_metadata(parts: Sequence[Part]) -> dict[str, str]:
-    """What a merged file's metadata says of its parts."""
+    """Return the metadata that describes a merged file's parts."""
     return {_PARTS_KEY: msgspec.json.encode(parts).decode()}
 
 
 class MergedFiles:
-    """Reads merged files. They never change, so that what was read of one is kept."""
+    """A reader of merged files. They never change, so what was read is cached."""
 
     def __init__(self, filesystem: fs.FileSystem, root: str) -> None:
         self._fs = filesystem
@@ -63,26 +64,29 @@ class MergedFiles:
         self._reading = Lock()
 
     def parts(self, path: str) -> list[Part]:
-        """The parts of a merged file.
+        """Return the parts of a merged file.
 
         Raises:
-            OSError: It can't be read.
-            pa.ArrowInvalid: It is no merged file.
+            OSError: The file can't be read.
+            pa.ArrowInvalid: The file is not a merged file.
         """
         if path not in self._parts:
             with self._fs.open_input_file(f"{self._root}/{path}") as source:
                 metadata = pq.read_metadata(source).metadata or {}
             if _PARTS_KEY.encode() not in metadata:
-                raise pa.ArrowInvalid(f"{path} has the name of a merged file and does not say of what")
+                raise pa.ArrowInvalid(
+                    f"{path} is named like a merged file, but its metadata lists no parts. Move it out of "
+                    "landing and inspect it."
+                )
             self._parts[path] = msgspec.json.decode(metadata[_PARTS_KEY.encode()], type=list[Part])
         return self._parts[path]
 
     def read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
-        """The rows of a part; cheap for parts that are read in their order.
+        """Return the rows of a part. Reading parts in their order is fast.
 
         Args:
-            part: Which rows of which file.
-            columns: Only these, as far as there are such; None for all.
+            part: The part to read.
+            columns: The columns to read, if they exist; None for all.
 
         Raises:
             OSError: The merged file can't be read.
@@ -102,7 +106,7 @@ class MergedFiles:
         return pa.concat_tables(slices)
 
     def _read_row_group(self, file: pq.ParquetFile, wanted: _RowGroup) -> pa.Table:
-        with self._reading:  # threads that read parts of one row group read it once
+        with self._reading:  # so that threads that need the same row group read it only once
             if self._rows is None or self._row_group != wanted:
                 self._rows = file.read_row_group(wanted.number, columns=list(wanted.columns))
                 self._row_group = wanted

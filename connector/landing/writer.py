@@ -1,7 +1,7 @@
-"""Landing's write side: a file is written aside, fsynced and renamed, so that no half of one is ever seen.
+"""The write side of landing: a file is written under a temporary name, fsynced and renamed.
 
-How a file is encoded and how it appears belong here. Which rows go into which file does not:
-`connector.landing.files`.
+So a reader never sees half a file. The encoding of a file, and the steps that make it visible, belong here.
+See `connector.landing.files` for which rows go into which file.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ _REPETITIVE = [
     *("receiver_id", "fetcher_id", "event_name", "verified_by", "problem", "headers.key_value.key"),
     *("agent_id", "outcome", "error"),
 ]
-"""Columns worth a dictionary. For bodies and ids, each a different one, it costs a tenth of the file."""
+"""The columns worth a dictionary. For bodies and ids, all different, it would add a tenth to the file."""
 
 
 class FileWriter:
-    """Writes files under one root, each by its path relative to that root."""
+    """A writer of files under one root. Paths are relative to that root."""
 
     def __init__(self, filesystem: fs.FileSystem, root: str) -> None:
         self._fs = filesystem
@@ -31,31 +31,31 @@ class FileWriter:
 
     @contextmanager
     def open_aside(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        """Write what is to become `path`, where no reader sees it; nothing stays if the block fails.
+        """Open the file that will become `path`, where no reader sees it. If the block fails, nothing stays.
 
         Raises:
-            OSError: The store can't take it.
+            OSError: The store can't store the file.
         """
         try:
             with self._open(path, schema) as writer:
                 yield writer
         except BaseException:
-            # Half of a file, of use to no one, would stay for good, and most likely on a disk that is full.
+            # A useless half of a file would stay forever, and most likely on a full disk.
             with suppress(OSError):
                 self._fs.delete_file(self._aside(path))
             raise
 
     def show(self, path: str) -> int:
-        """Make what was written aside appear as `path`, durably.
+        """Make the file from `open_aside` visible as `path`, durably.
 
         Returns:
-            Its size in bytes.
+            The size of the file in bytes.
 
         Raises:
-            OSError: The store can't take it; nothing is visible.
+            OSError: The store can't store the file. Nothing is visible.
         """
-        # An object store needs the detour as well: an upload that breaks off half way can still be
-        # completed, as a shorter object, when its stream is closed.
+        # An object store needs the temporary name too: an upload that breaks off can still be completed, as a
+        # shorter object, when its stream is closed.
         aside, target = self._aside(path), f"{self._root}/{path}"
         if self._is_local:
             fsync_path(Path(aside))
@@ -73,7 +73,7 @@ class FileWriter:
             schema,
             filesystem=self._fs,
             compression="zstd",
-            compression_level=1,  # higher ones take longer and save nothing on events
+            compression_level=1,  # higher levels take longer and do not make events smaller
             use_dictionary=_REPETITIVE,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_number(field)},
         )

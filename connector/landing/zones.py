@@ -1,7 +1,7 @@
-"""The zones of landing, each written once: its folder, its schema, the time that its files are parted by.
+"""The zones of landing, each defined once: its folder, its schema, the time that partitions its files.
 
-Only shapes belong here. How rows come to be is for `connector.receiver.handler` and `connector.fetch` to say;
-readers, writers, the graph in Dagster and the docs derive from what stands here.
+Only shapes belong here. See `connector.receiver.handler` and `connector.fetch` for where rows come from.
+Readers, writers, the graph in Dagster and the documents use these definitions.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from typing import Literal
 import pyarrow as pa
 
 VerifiedBy = Literal["signature", "token", "unsigned"]
-"""How a delivery proved who sent it."""
+"""The proof of who sent a delivery."""
 
 Outcome = Literal["answered", "pending", "failed", "unavailable", "listed", "backfilled", "swept"]
-"""What an attempt came to."""
+"""The result of an attempt."""
 
 _UTC_US = pa.timestamp("us", tz="UTC")
 
@@ -30,10 +30,10 @@ EVENT_SCHEMA = pa.schema(
         pa.field("body", pa.binary(), nullable=False),
     ]
 )
-"""One row per delivery, also one that can't be read. Grain: `receiver_id`, `sequence`.
+"""One row per delivery, even if it can't be read. Grain: `receiver_id`, `sequence`.
 
-`verified_by` is a `VerifiedBy`; `problem` says why a body is no event, null if it is one; `headers` never
-holds a credential; `body` is exactly the bytes received.
+`verified_by` is a `VerifiedBy`. `problem` says why a body is not an event, and is null if it is one.
+`headers` never holds a credential. `body` is exactly the bytes received.
 """
 
 ANSWER_SCHEMA = pa.schema(
@@ -52,27 +52,27 @@ ANSWER_SCHEMA = pa.schema(
 )
 """One row per attempt to fetch something of a call. Grain: `fetcher_id`, `sequence`.
 
-`outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (nothing there yet),
-`failed` (the API or the network did; `error` says how) or `unavailable` (no further try, unless a person asks
-for one). `retry_at` is set for `pending` and `failed`.
+`outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (Verbex has nothing yet),
+`failed` (the API or the network failed; `error` says how) or `unavailable` (no further try, unless a person
+asks for one). `retry_at` is set for `pending` and `failed`.
 
 In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.
 
-In the zone of listed calls `outcome` is `listed` or `backfilled` (`body` is the call as listed, credentials
-removed; only what is backfilled becomes part of our calls), or `swept`: `body` names a window of time that
-was read to its end, `call_id` is empty.
+In the zone of listed calls, `outcome` is `listed` or `backfilled` (`body` is the call as listed, credentials
+removed; only backfilled calls become part of our calls), or `swept`: `body` names a window of time that was
+read to its end, and `call_id` is empty.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Zone:
-    """A part of landing whose rows have one schema; there are those below and no others.
+    """A part of landing whose rows have one schema. `ZONES` lists all of them.
 
     Attributes:
-        name: As SQL and the graph know it: `landed_<name>`.
-        folder: Its folder in landing, in which each UTC day has one of its own; empty for landing's root.
+        name: The name that `relation`, its name in SQL and in the graph, is made from.
+        folder: Its folder in landing, with one folder per UTC day in it; empty for landing's root.
         schema: The Arrow schema of its rows.
-        time_column: The column, UTC, whose date says in which day's folder a row lies.
+        time_column: The column, UTC, whose date decides in which day folder a row is.
         description: One sentence for people.
     """
 
@@ -102,10 +102,10 @@ ZONES = (EVENTS, PCA, CALLS, AGENTS, LISTED)
 
 
 def zone_of(path: str) -> Zone:
-    """The zone of the landed file with this path, which is relative to the landing root.
+    """Return the zone of the landed file with this path, which is relative to the landing root.
 
     Raises:
-        KeyError: There is no such zone.
+        KeyError: No zone has this folder.
     """
     folder = path.partition("date=")[0].rstrip("/")
     return {zone.folder: zone for zone in ZONES}[folder]

@@ -1,4 +1,4 @@
-"""What the operating system gives us: durable files, locks, signals, logs and the `.env` file.
+"""Services of the operating system: durable files, locks, signals, logs and the `.env` file.
 
-Here belongs what any program could use as it is. What does not: anything about events, landing or Verbex.
+Code that any program could use belongs here. Nothing about events, landing or Verbex does.
 """

@@ -1,7 +1,6 @@
-"""Files and names that survive a loss of power: the one place that calls fsync.
+"""Files and names that survive a loss of power: the only module that calls fsync.
 
-A file that is synced is lost all the same if its folder forgets it. What is written, and where, is for the
-callers.
+An fsynced file is still lost if its name in the folder is not durable. The callers decide what to write.
 """
 
 import fcntl
@@ -11,10 +10,10 @@ from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those above it, as far as they are missing, so that they last.
+    """Create a folder and its missing parents, and make their names durable.
 
     Raises:
-        OSError: It can't be created or synced.
+        OSError: A folder can't be created or fsynced.
     """
     if folder.is_dir():
         return
@@ -24,10 +23,10 @@ def make_folder(folder: Path) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Make the bytes of a file last, or the names in a folder.
+    """Make the bytes of a file, or the names in a folder, durable.
 
     Raises:
-        OSError: It can't be opened or synced.
+        OSError: The path can't be opened or fsynced.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -37,10 +36,10 @@ def fsync_path(path: Path) -> None:
 
 
 def fsync_data(descriptor: int) -> None:
-    """Make the bytes of an open file last, at the lowest cost that the system offers.
+    """Make the bytes of an open file durable, by the fastest call that the system offers.
 
     Raises:
-        OSError: It can't be synced; it is not known what the disk holds now.
+        OSError: The fsync failed. The disk may hold the bytes or not.
     """
     if sys.platform == "darwin":
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # macOS's fsync stops at the drive's own cache

@@ -1,6 +1,7 @@
-"""A lock file between processes: who works on a folder, and that nobody else does.
+"""A lock file between processes: one process works on a folder, and no other process does.
 
-The lock is the kernel's and dies with its process; the number written into the file is for people only.
+Only the lock belongs here. The kernel holds it and releases it when the process ends. The process id in the
+file is only for people.
 """
 
 import fcntl
@@ -13,20 +14,20 @@ from pathlib import Path
 from connector.errors import OperatorError
 
 PATIENCE_S = 60.0
-"""How long work that a person asked for waits for another process before it steps back."""
+"""The time that work requested by a person waits for another process before it stops."""
 
 
 class LockHeldError(OperatorError):
-    """Another process holds the lock; `holder` is its process id, as text."""
+    """A lock that another process holds. `holder` is its process id, as text."""
 
     def __init__(self, path: Path, holder: str) -> None:
         self.holder = holder
-        super().__init__(f"{path} is held by process {holder}.")
+        super().__init__(f"{path} is locked by process {holder}, which must end first.")
 
 
 @contextmanager
 def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock at `path`, whose folder exists, for the length of the block.
+    """Hold the lock at `path` while the block runs. The folder of `path` must exist.
 
     Raises:
         LockHeldError: Another process still holds it after `wait_s` seconds.
@@ -42,7 +43,7 @@ def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock at `path` at this moment."""
+    """Return whether a process holds the lock at `path` now."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

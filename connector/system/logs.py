@@ -1,8 +1,8 @@
-"""Logs as one JSON object a line on standard error, for people with `jq` and for collectors.
+"""Logs as one JSON object per line on standard error, for people with `jq` and for log collectors.
 
-The shape of a line belongs here. Fields are given as `extra=` and stand beside the message. No secret,
-payload or signature is ever passed to a logger, so errors of the HTTP parser, which quote what they
-could not parse, are logged by their type alone.
+The shape of a line belongs here. Callers pass fields as `extra=`, and each becomes a field next to the
+message. No secret, payload or signature is ever passed to a logger. Errors of the HTTP parser quote what they
+could not parse, so only their type is logged.
 """
 
 import logging
@@ -16,10 +16,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as `{"at", "level", "logger", "message", ...fields, "traceback"?}`."""
+    """The format of a record: `{"at", "level", "logger", "message", ...fields, "traceback"?}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
+        """Return the record as one line of JSON."""
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

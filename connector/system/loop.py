@@ -1,6 +1,6 @@
-"""The event loop that everything of ours that talks HTTP runs on: uvloop's, where there is one.
+"""The event loop for all our HTTP code: uvloop's if it is installed, else asyncio's.
 
-That choice belongs here, and that a signal, or another thread, ends what runs on it in order.
+The choice of the loop belongs here, and its orderly end by a signal or by another thread.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(main: Coroutine[object, object, _T], *, stop: threading.Event | None = None) -> _T:
-    """Run a coroutine to its end, as `asyncio.run` does; a signal cancels it, and then reaches its handler.
+    """Run a coroutine to its end, as `asyncio.run` does. A signal first cancels it, then reaches its handler.
 
-    So does `stop`, for those who run it in a thread, which no signal reaches.
+    Setting `stop` also cancels it. Use this in a thread, because signals do not reach threads.
 
-    Handlers raise: Python's for Ctrl-C does, and so does the one that Dagster puts around a step. What is
-    raised in the middle of the event loop ends in whatever callback was running, and may be heard by nobody.
+    Handlers may raise: Python's does for Ctrl-C, and so does the one that Dagster sets around a step. Inside
+    the event loop, the error would end the callback that happens to run, and could be lost.
 
     Raises:
         asyncio.CancelledError: `stop` was set.
@@ -39,14 +39,14 @@ async def _until_signalled(
     main: Coroutine[object, object, _T], received: list[int], stop: threading.Event | None
 ) -> _T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101 - it is the one that runs
+    assert task is not None  # noqa: S101 - this coroutine runs in a task
 
-    def cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as handlers are called
+    def cancel(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         received.append(number)
         loop.call_soon_threadsafe(task.cancel)
 
-    is_main = threading.current_thread() is threading.main_thread()  # no other may handle signals
-    # One that is ignored, or ends the process at once, is left so.
+    is_main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+    # A signal that is ignored, or that ends the process at once, stays that way.
     handled = [number for number in _SIGNALS if is_main and callable(signal.getsignal(number))]
     handlers = {number: signal.signal(number, cancel) for number in handled}
     watcher = None if stop is None else asyncio.create_task(_cancel_when(stop, task))
@@ -60,7 +60,7 @@ async def _until_signalled(
 
 
 async def _cancel_when(stop: threading.Event, task: "asyncio.Task[_T]") -> None:
-    while not stop.is_set():  # noqa: ASYNC110 - it is set by another thread
+    while not stop.is_set():  # noqa: ASYNC110 - another thread sets it
         await asyncio.sleep(_LOOK_EVERY_S)
     task.cancel()
 
@@ -68,6 +68,6 @@ async def _cancel_when(stop: threading.Event, task: "asyncio.Task[_T]") -> None:
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # it does not exist for Windows
+    except ImportError:  # there is none for Windows
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

@@ -1,12 +1,12 @@
-"""How far long work is, for whoever shows it.
+"""The progress of long work, for code that shows it.
 
-Only the shape belongs here. Bars are drawn by `pipelines.cli`.
+Only the type belongs here. See `pipelines.cli` for the bars.
 """
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is in all."""
+"""A function that is called with the amount done and the total amount."""
 
 
 def no_progress(done: int, total: int) -> None:

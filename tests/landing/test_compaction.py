@@ -1,4 +1,4 @@
-"""Compaction: fewer files, and not one reader who could tell."""
+"""Compaction: fewer files, and the same files and rows for every reader."""
 
 import os
 import subprocess
@@ -30,17 +30,17 @@ def land(landing: Landing, *names: str) -> None:
 
 
 def view(landing: Landing) -> list[tuple[LandedFile, pa.Table]]:
-    """All that a reader can see: files and their rows."""
+    """Return all that a reader can see: files and their rows."""
     return [(file, landing.read(file, EVENT_SCHEMA)) for file in landing.list_files(EVENTS)]
 
 
 def stored(folder: Path) -> list[str]:
-    """The files that are really there."""
+    """Return the names of the files that really exist."""
     return sorted(path.name for path in (folder / DAY).iterdir())
 
 
 def test_small_files_become_one_and_a_reader_sees_the_same(tmp_path: Path) -> None:
-    """The same paths, sizes and rows; a single file behind them; a second run has nothing to do."""
+    """Paths, sizes and rows are the same, from a single file. A second run has nothing to do."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b", "c")
     before = view(landing)
@@ -51,8 +51,8 @@ def test_small_files_become_one_and_a_reader_sees_the_same(tmp_path: Path) -> No
     assert len(stored(tmp_path)) == 1
 
 
-def test_a_day_that_is_not_over_and_a_lone_file_are_left_alone(tmp_path: Path) -> None:
-    """There is nothing to gain yet."""
+def test_a_day_that_is_not_over_and_a_single_file_are_not_merged(tmp_path: Path) -> None:
+    """More files of that day may come, and a single file can't be merged."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
     assert compact(landing, EVENTS, before=date(2025, 11, 9)) == 0
@@ -76,7 +76,7 @@ def test_zones_are_compacted_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_files_that_come_late_are_merged_by_the_next_run(tmp_path: Path) -> None:
+def test_files_that_arrive_late_are_merged_by_the_next_run(tmp_path: Path) -> None:
     """A day can be compacted more than once."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
@@ -89,7 +89,7 @@ def test_files_that_come_late_are_merged_by_the_next_run(tmp_path: Path) -> None
 
 
 def test_a_run_that_was_killed_before_it_removed_anything_is_finished_by_the_next(tmp_path: Path) -> None:
-    """Small files beside the file they were merged into are not seen twice."""
+    """Small files that exist together with their merged file are not read twice."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b", "c")
     before = view(landing)
@@ -104,7 +104,7 @@ def test_a_run_that_was_killed_before_it_removed_anything_is_finished_by_the_nex
 
 
 def test_a_file_listed_before_it_was_merged_can_still_be_read(tmp_path: Path) -> None:
-    """A reader that holds yesterday's list finds the rows where they are now."""
+    """A reader with an old list finds the rows in their new place."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
     before = view(landing)
@@ -115,7 +115,7 @@ def test_a_file_listed_before_it_was_merged_can_still_be_read(tmp_path: Path) ->
 
 
 def test_a_file_that_differs_from_what_was_merged_is_never_removed(tmp_path: Path) -> None:
-    """Equal names with unequal rows are a riddle for a person, not for a broom."""
+    """If the same name has different rows, a person must decide."""
     landing = Landing(str(tmp_path))
     land(landing, "a", "b")
     compact(landing, EVENTS, before=NEXT_DAY)
@@ -125,8 +125,8 @@ def test_a_file_that_differs_from_what_was_merged_is_never_removed(tmp_path: Pat
     assert "b.parquet" in stored(tmp_path)
 
 
-def test_rows_spread_over_row_groups_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small row groups, and a part that is read out of order."""
+def test_rows_in_many_row_groups_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are right for small row groups and for parts read in another order."""
     monkeypatch.setattr("connector.landing.compaction._ROW_GROUP_BYTES", 1)
     landing = Landing(str(tmp_path))
     land(landing, *"abcdef")
@@ -148,8 +148,8 @@ compact(Landing(sys.argv[1]), EVENTS, before=date(2025, 11, 10))
 """
 
 
-def test_threads_that_read_parts_of_one_file_at_once_get_each_its_own(tmp_path: Path) -> None:
-    """A load reads several files at a time, and many of them may lie in the same merged one."""
+def test_threads_that_read_parts_of_one_file_at_once_get_the_right_rows(tmp_path: Path) -> None:
+    """A load reads several files at a time, and many of them may be in the same merged file."""
     landing = Landing(str(tmp_path))
     names = [f"{number:03}" for number in range(60)]
     for start in (0, 30):
@@ -163,7 +163,7 @@ def test_threads_that_read_parts_of_one_file_at_once_get_each_its_own(tmp_path: 
 
 
 def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
-    """A compaction killed again and again, read all the while: every look shows every row once."""
+    """While a compaction is killed again and again, a reader always sees every row once."""
     landing, looks, is_over = Landing(str(tmp_path)), [], threading.Event()
     land(landing, *(f"file-{number:03d}" for number in range(60)))
     expected = sorted(row["body"] for row in landed_rows(landing))

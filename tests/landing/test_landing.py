@@ -1,4 +1,4 @@
-"""The landing zone: a file is there whole or not at all, and reads back as it was written."""
+"""Landing: a file is visible as a whole or not at all, and reads back as it was written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, PCA
 
 
 def events(*bodies: bytes) -> pa.Table:
-    """One delivery for each body."""
+    """Return one delivery for each body."""
     return pa.Table.from_batches([to_batch("r", [Group(0, [make_delivery(body) for body in bodies])])])
 
 
@@ -25,20 +25,20 @@ def events(*bodies: bytes) -> pa.Table:
 def test_any_body_reads_back_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes]
 ) -> None:
-    """Parquet keeps what the wire brought."""
+    """Parquet stores exactly the bytes that were received."""
     landing, table = Landing(str(tmp_path_factory.mktemp("landing"))), events(*bodies)
     (file,) = landing.write(table, zone=EVENTS, name="a")
     assert landing.read(file, EVENT_SCHEMA) == table
 
 
 def answers() -> pa.Table:
-    """One attempt, on the day of the events."""
+    """Return one attempt, on the day of the events."""
     row = {"fetcher_id": "f", "sequence": 0, "attempted_at": NOON_US, "call_id": "c", "outcome": "failed"}
     return pa.Table.from_pylist([row], ANSWER_SCHEMA)
 
 
 def test_files_of_a_zone_are_listed_by_path_and_zones_do_not_mix(tmp_path: Path) -> None:
-    """Answers live in a folder of their own and are no events."""
+    """Answers are in their own folder and are not listed as events."""
     landing = Landing(str(tmp_path))
     for name in ("b", "a"):
         landing.write(events(b""), zone=EVENTS, name=name)
@@ -50,13 +50,13 @@ def test_files_of_a_zone_are_listed_by_path_and_zones_do_not_mix(tmp_path: Path)
     assert [file.path for file in landing.list_files(PCA)] == ["pca/date=2025-11-09/c.parquet"]
 
 
-def test_a_landing_that_is_not_there_yet_holds_nothing(tmp_path: Path) -> None:
-    """Asking before the first delivery is no error."""
+def test_a_landing_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
+    """Listing files before the first delivery is not an error."""
     assert Landing(str(tmp_path / "nowhere")).list_files(EVENTS) == []
 
 
 def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
-    """The file under its temporary name, half written, is nobody's to read."""
+    """A half-written file under its temporary name is invisible to readers."""
     landing = Landing(str(tmp_path))
     landing.write(events(b""), zone=EVENTS, name="a")
     (tmp_path / "date=2025-11-09" / ".b.parquet.tmp").write_bytes(b"PAR1 half")
@@ -64,7 +64,7 @@ def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Halves of files would stay for good, and most likely on a disk that is full."""
+    """A half file would stay forever, and most likely on a full disk."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from events(b"a").to_batches()
@@ -75,7 +75,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
+def test_a_file_that_lacks_a_column_is_an_error(tmp_path: Path) -> None:
     """The error names the file and the columns."""
     landing = Landing(str(tmp_path))
     (file,) = landing.write(events(b""), zone=EVENTS, name="a")
@@ -84,7 +84,7 @@ def test_a_file_that_lacks_a_column_says_so(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
-    """A damaged file is reported, not read as empty."""
+    """A damaged file is never read as an empty one."""
     landing = Landing(str(tmp_path))
     (file,) = landing.write(events(b"body"), zone=EVENTS, name="a")
     path = tmp_path / file.path
@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
 
 
 def test_landed_files_are_zstd_parquet(tmp_path: Path) -> None:
-    """Any tool reads them, and they are small."""
+    """Common tools can read them, and they are small."""
     landing = Landing(str(tmp_path))
     (file,) = landing.write(events(b"body"), zone=EVENTS, name="a")
     metadata = pq.ParquetFile(tmp_path / file.path).metadata

@@ -1,4 +1,4 @@
-"""Landing in an object store, against a real S3 API server, which also goes away for a while."""
+"""Landing in an object store, with a real S3 API server that is also unavailable for a time."""
 
 import asyncio
 import signal
@@ -24,23 +24,23 @@ BUCKET = "verbex-events"
 
 
 class ObjectStore:
-    """An S3 API server in a process of its own, with one bucket."""
+    """An S3 API server in its own process, with one bucket."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def go_away(self) -> None:
-        """Answer nobody, forget nothing."""
+        """Stop answering, but keep all data."""
         self._process.send_signal(signal.SIGSTOP)
 
     def come_back(self) -> None:
-        """Answer again, also what was asked in between."""
+        """Answer again, including the requests that arrived in between."""
         self._process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture
 async def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    """An empty object store; the environment says where it is, as it would for any S3 client."""
+    """Start an empty object store. The environment names its address, as for any S3 client."""
     command = Path(sys.executable).with_name("moto_server")
     if not command.exists():
         pytest.skip("moto[server] is not installed")
@@ -61,13 +61,13 @@ async def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
 
 
 def start(command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
-    """A process whose output goes into a file."""
+    """Start a process whose output goes into a file."""
     with log_path.open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def can_make_bucket(port: int) -> bool:
-    """Whether the server was there to make a bucket."""
+    """Make the bucket, and return whether the server answered."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
         url = f"http://127.0.0.1:{port}"
@@ -79,7 +79,7 @@ def can_make_bucket(port: int) -> bool:
 
 @pytest.mark.usefixtures("store")
 def test_a_landing_in_a_bucket_reads_back_what_was_written() -> None:
-    """The same names, the same rows, one file for each day, nothing left aside."""
+    """Names and rows are the same, with one file for each day and no temporary file."""
     landing = Landing(f"s3://{BUCKET}/landing")
     assert landing.list_files(EVENTS) == []
     batch = to_batch("r", [Group(0, [make_delivery(b"a"), make_delivery(b"b", received_at_us=0)])])
@@ -91,8 +91,8 @@ def test_a_landing_in_a_bucket_reads_back_what_was_written() -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_small_files_in_a_bucket_are_compacted_unnoticed() -> None:
-    """The same listing and rows; the day's folder holds one object."""
+def test_small_files_in_a_bucket_are_compacted_without_a_change_for_readers() -> None:
+    """The listing and the rows are the same, and the day's folder has one object."""
     landing = Landing(f"s3://{BUCKET}/landing")
     for name in "ab":
         batch = to_batch(name, [Group(0, [make_delivery(name.encode())])])
@@ -105,7 +105,7 @@ def test_small_files_in_a_bucket_are_compacted_unnoticed() -> None:
 
 
 async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:
-    """Deliver before, while and after the store is away; everything must land once."""
+    """Deliver before, while and after the store is unavailable. Assert that everything is landed once."""
     url = f"s3://{BUCKET}/landing"
     with ReceiverProcess(tmp_path / "data", LANDING_URL=url) as receiver:
         assert (await post(receiver.url, make_body("before")))[0] == 200
@@ -126,14 +126,18 @@ async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:
     assert landed == sorted(["before", "after", *(f"away-{number}" for number in range(count))])
 
 
-async def test_while_the_store_is_away_acknowledgements_go_on(store: ObjectStore, tmp_path: Path) -> None:
-    """Then the uploads catch up, and nothing doubles."""
+async def test_acknowledgements_continue_while_the_store_is_unavailable(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    """Afterwards the uploads catch up, and each delivery is landed once."""
     await outlast(store, tmp_path, 4)
 
 
 @pytest.mark.slow
-async def test_a_store_that_is_away_for_a_minute_is_outlasted(store: ObjectStore, tmp_path: Path) -> None:
-    """The same with a longer absence."""
+async def test_a_store_that_is_unavailable_for_a_minute_loses_nothing(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    """This is the same test with a longer time."""
     await outlast(store, tmp_path, 60)
 
 
@@ -141,7 +145,7 @@ async def test_a_store_that_is_away_for_a_minute_is_outlasted(store: ObjectStore
 async def test_a_store_that_hangs_does_not_keep_the_receiver_from_stopping(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    """It exits well within a bound; what could not be landed is still in the journal."""
+    """It exits with 0 in a limited time. What could not be landed is still in the journal."""
     with ReceiverProcess(tmp_path / "data", LANDING_URL=f"s3://{BUCKET}/landing") as receiver:
         store.go_away()
         assert (await post(receiver.url, make_body()))[0] == 200
@@ -152,7 +156,7 @@ async def test_a_store_that_hangs_does_not_keep_the_receiver_from_stopping(
 async def test_a_receiver_starts_and_acknowledges_without_its_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An object store that can't be reached at all is no reason to lose an event."""
+    """No event is lost if the object store can't be reached at all."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -166,7 +170,7 @@ async def test_a_receiver_starts_and_acknowledges_without_its_store(
 
 @pytest.mark.usefixtures("store")
 def test_tables_are_made_from_a_bucket_as_from_a_folder(tmp_path: Path) -> None:
-    """The pipeline reads landing in S3 by the same code, and the tables are the same."""
+    """The pipeline reads landing in S3 with the same code, and the tables are the same."""
     bodies = bodies_of(World.build(calls=10))
     tables: list[dict[str, list[tuple[object, ...]]]] = []
     for url in (f"s3://{BUCKET}/landing", ""):

@@ -1,4 +1,4 @@
-"""Signals while our HTTP runs: it ends in order, and whoever handles the signal hears of it."""
+"""Signals while our HTTP code runs: it ends in order, and then the signal reaches its handler."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from connector.system.loop import run
 
 
 class StoppedError(BaseException):
-    """What a handler raises, as Dagster's does."""
+    """The error that a handler raises, as Dagster's does."""
 
 
 def stop(*_: object) -> None:
@@ -21,7 +21,7 @@ def stop(*_: object) -> None:
 
 @pytest.fixture
 def handle() -> Iterator[Callable[[Any], None]]:
-    """Sets the handler of SIGTERM for one test."""
+    """Set the handler of SIGTERM for one test."""
     before = signal.getsignal(signal.SIGTERM)
 
     def set_handler(handler: Any) -> None:  # noqa: ANN401 - a function or one of two constants
@@ -31,46 +31,46 @@ def handle() -> Iterator[Callable[[Any], None]]:
     signal.signal(signal.SIGTERM, before)
 
 
-async def work(said: list[str]) -> str:
-    """Sends itself a signal, waits in two tasks as a client does, and tidies up."""
+async def work(log: list[str]) -> str:
+    """Send a signal to this process, wait in two tasks as a client does, and clean up."""
     asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGTERM)
     try:
         await asyncio.gather(asyncio.sleep(0.3), asyncio.sleep(0.3))
     finally:
         await asyncio.sleep(0)
-        said.append("tidied up")
+        log.append("cleaned up")
     return "done"
 
 
 def test_a_signal_ends_the_work_in_order_and_then_reaches_its_handler(
     handle: Callable[[Any], None],
 ) -> None:
-    """It is raised where the caller stands, never inside the event loop."""
-    said: list[str] = []
+    """The handler's error is raised in the caller, never inside the event loop."""
+    log: list[str] = []
     handle(stop)
     with pytest.raises(StoppedError):
-        run(work(said))
-    assert said == ["tidied up"]
+        run(work(log))
+    assert log == ["cleaned up"]
     assert signal.getsignal(signal.SIGTERM) is stop
 
 
-def test_a_handler_that_raises_nothing_does_not_keep_the_work_going(handle: Callable[[Any], None]) -> None:
-    """The caller still learns that there is no result."""
-    said: list[str] = []
-    handle(lambda *_: said.append("heard"))
+def test_a_handler_that_raises_nothing_does_not_keep_the_work_running(handle: Callable[[Any], None]) -> None:
+    """The caller still gets an error, because there is no result."""
+    log: list[str] = []
+    handle(lambda *_: log.append("handled"))
     with pytest.raises(asyncio.CancelledError):
-        run(work(said))
-    assert said == ["tidied up", "heard"]
+        run(work(log))
+    assert log == ["cleaned up", "handled"]
 
 
-def test_a_signal_that_is_ignored_disturbs_nothing(handle: Callable[[Any], None]) -> None:
-    """As under nohup."""
+def test_a_signal_that_is_ignored_changes_nothing(handle: Callable[[Any], None]) -> None:
+    """The work runs to its end, as under nohup."""
     handle(signal.SIG_IGN)
     assert run(work([])) == "done"
 
 
-def test_a_thread_leaves_signals_alone() -> None:
-    """Only the main thread may handle them."""
+def test_work_in_a_thread_does_not_handle_signals() -> None:
+    """Only the main thread may set handlers."""
     results: list[str] = []
 
     async def answer() -> str:
@@ -83,8 +83,8 @@ def test_a_thread_leaves_signals_alone() -> None:
 
 
 def test_another_thread_can_end_the_work_in_order() -> None:
-    """No signal reaches a thread, so whoever started it says so."""
-    said: list[str] = []
+    """No signal reaches a thread, so the code that started it sets an event."""
+    log: list[str] = []
     is_stopped = Event()
 
     async def wait() -> None:
@@ -92,8 +92,8 @@ def test_another_thread_can_end_the_work_in_order() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            said.append("tidied up")
+            log.append("cleaned up")
 
     with pytest.raises(asyncio.CancelledError):
         run(wait(), stop=is_stopped)
-    assert said == ["tidied up"]
+    assert log == ["cleaned up"]

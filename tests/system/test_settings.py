@@ -1,4 +1,4 @@
-"""Settings: a mistake is told at the start, before anything is acknowledged."""
+"""Settings: a mistake is reported at the start, before anything is acknowledged."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from connector.settings import SettingsError, load_settings
 @pytest.mark.parametrize(
     "url", ["data/landing", "/srv/a folder: ours", "s3://bucket", "s3://bucket/", "s3://bucket.x/a/b=c/"]
 )
-def test_a_folder_or_a_bucket_is_a_landing_zone(url: str) -> None:
-    """Taken as it is."""
+def test_landing_can_be_in_a_folder_or_a_bucket(url: str) -> None:
+    """Its value is used without a change."""
     assert load_settings(landing_url=url).landing == url
 
 
@@ -27,15 +27,15 @@ def test_a_folder_or_a_bucket_is_a_landing_zone(url: str) -> None:
         "s3://hush:hush@b/x",
     ],
 )
-def test_a_landing_zone_that_could_never_be_reached_is_refused(url: str) -> None:
-    """Otherwise events would be acknowledged for days and land nowhere."""
+def test_a_landing_url_that_can_never_be_reached_is_refused(url: str) -> None:
+    """Otherwise events would be acknowledged for days and never landed."""
     with pytest.raises(SettingsError, match="VERBEX_LANDING_URL") as caught:
         load_settings(landing_url=url)
     assert "hush" not in str(caught.value)
 
 
 def test_spaces_around_a_token_are_not_part_of_it() -> None:
-    """No header could ever carry them."""
+    """No header can carry them."""
     token = load_settings(webhook_token=" a token\n").webhook_token
     assert token is not None
     assert token.get_secret_value() == "a token"
@@ -48,8 +48,8 @@ def test_a_line_end_after_the_key_is_not_part_of_it() -> None:
     assert key.get_secret_value() == "a-key"
 
 
-def test_an_env_file_in_another_encoding_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In words, and without the bytes that could be part of a secret."""
+def test_an_env_file_in_another_encoding_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the encoding, and not the bytes, which could be part of a secret."""
     (tmp_path / ".env").write_bytes(b"# caf\xe9\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="UTF-8"):
