@@ -1,5 +1,5 @@
-"""Asks Verbex and lands every answer, raw.
+"""Fetching: it asks Verbex and lands every answer, raw.
 
-Here belong the fetching of single calls and agents, the listing of whole days, and the rows of attempts. What
-does not: what is due (`pipelines.enrichment`), and what an answer means (`sql/`).
+The fetching of single calls and agents, the listing of whole days, and the rows of attempts belong here. See
+`pipelines.enrichment` for what is due, and `sql/` for the meaning of an answer.
 """

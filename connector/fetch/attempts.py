@@ -1,7 +1,7 @@
-"""Gathers fetched answers and lands them, often enough that a kill loses little and memory stays flat.
+"""The rows of attempts, gathered and landed so often that a kill loses little and memory stays flat.
 
-Belongs here: the row of an attempt, and when rows become a file. What is fetched is
-`connector.fetch.calls`'s.
+The row of an attempt, and the moment when rows become a file, belong here. See `connector.fetch.calls` for
+what is fetched.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ FLUSH_INTERVAL_S = 2.0
 
 
 class Attempt(NamedTuple):
-    """One attempt to fetch something of a call; fields as in `ANSWER_SCHEMA`, less those that number it."""
+    """One attempt to fetch something of a call. `ANSWER_SCHEMA` without `fetcher_id` and `sequence`."""
 
     attempted_at: datetime
     call_id: str
@@ -35,17 +35,17 @@ class Attempt(NamedTuple):
 
 
 def new_fetcher_id(now: datetime, rng: random.Random) -> str:
-    """An id for one pass of one fetching process; ids sort by time.
+    """Return an id for one pass of one fetching process. Ids sort by time.
 
     Args:
         now: The time of the start, UTC.
-        rng: Keeps two passes apart that start in the same instant.
+        rng: Makes the ids of two passes different if they start at the same moment.
     """
     return f"{now:%Y%m%dT%H%M%S%f}-{rng.getrandbits(32):08x}"
 
 
 class AnswerLog:
-    """Lands attempts in one zone, in files named `<fetcher_id>-<number>`; use `answer_log`."""
+    """The attempts to land in one zone, in files named `<fetcher_id>-<number>`. Open it with `answer_log`."""
 
     def __init__(self, landing: Landing, zone: Zone, fetcher_id: str) -> None:
         self._landing = landing
@@ -59,10 +59,10 @@ class AnswerLog:
         self._failure: OSError | None = None
 
     async def add(self, attempt: Attempt) -> None:
-        """Take in one attempt; land what has gathered if it is enough.
+        """Add one attempt, and land the gathered attempts if there are enough.
 
         Raises:
-            OSError: The landing zone can't take it.
+            OSError: Landing can't store them.
         """
         if self._failure is not None:
             raise self._failure
@@ -73,10 +73,10 @@ class AnswerLog:
             await self.flush()
 
     async def flush(self) -> None:
-        """Land what has gathered; durable when it returns.
+        """Land the gathered attempts. They are durable when this returns.
 
         Raises:
-            OSError: The landing zone can't take it.
+            OSError: Landing can't store them.
         """
         async with self._lock:
             rows, self._rows, self._size_bytes = self._rows, [], 0
@@ -84,7 +84,7 @@ class AnswerLog:
                 return
             self._files += 1
             try:
-                # Built here: in the thread it would fight the fetching for Python's lock; writing does not.
+                # Built here, because in the thread it would compete with fetching for Python's lock.
                 table = _build_table(rows)
                 await asyncio.to_thread(self._land, table, f"{self._fetcher_id}-{self._files:06d}")
             except OSError as error:
@@ -97,17 +97,17 @@ class AnswerLog:
 
 @asynccontextmanager
 async def answer_log(landing: Landing, zone: Zone, fetcher_id: str) -> AsyncIterator[AnswerLog]:
-    """An `AnswerLog` that also lands every few seconds, and at the end, whatever happened before.
+    """Open an `AnswerLog` that also lands every few seconds, and at the end, even after an error.
 
     Raises:
-        OSError: The landing zone can't take it.
+        OSError: Landing can't store the attempts.
     """
     log, is_over = AnswerLog(landing, zone, fetcher_id), asyncio.Event()
     flusher = asyncio.create_task(_flush_regularly(log, is_over))
     try:
         yield log
     finally:
-        # Never cancelled: a file that is being written is to be finished.
+        # Not cancelled, so that a file that is being written is finished.
         is_over.set()
         await flusher
         await log.flush()

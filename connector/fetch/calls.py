@@ -1,8 +1,8 @@
-"""Fetches what is due from the Verbex API and lands every attempt, answered or not.
+"""One pass over due calls: it fetches from the Verbex API and lands every attempt, answered or not.
 
-Belongs here: one pass over due calls, and what each attempt came to. Which calls are due is the warehouse's
-to say, and what an answer means is said downstream: this module reads and writes nothing but the API and the
-landing zone, so a slow API delays no call and a kill loses no answer that was landed.
+The pass and the result of each attempt belong here. The warehouse decides which calls are due, and SQL
+decides what an answer means. This module uses only the API and landing, so a slow API does not delay the
+loading of events, and a kill loses no landed answer.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 3600.0
 LEAST_FAILURES = 5
-"""An attempt that failed gives up only after so many: that the API was down says nothing about a call."""
+"""Failed attempts make a call unavailable only after this many: a broken API says nothing about a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A call, or an agent, of which something is to be fetched.
+    """A call, or an agent, to fetch something of.
 
     Attributes:
-        call_id: The call; empty if something of its agent alone is wanted.
-        agent_id: Its agent; None if no event told it.
-        due_since: When it became due, UTC; giving up counts from here.
-        attempts: How many attempts are on record.
+        call_id: The call; empty if only something of its agent is wanted.
+        agent_id: Its agent; None if no event named it.
+        due_since: The time when it became due, UTC. The time until it is unavailable counts from here.
+        attempts: The number of recorded attempts.
     """
 
     call_id: str
@@ -48,12 +48,12 @@ class Due:
 
 @dataclass
 class Fetched:
-    """What asking came to: how many attempts had which outcome.
+    """The result of a pass: the number of attempts by outcome.
 
     Attributes:
-        fetcher_id: The pass's name in landing; empty for several passes together.
+        fetcher_id: The id of the pass in landing; empty for several passes together.
         outcomes: Attempts by outcome [count].
-        stopped_by: Why the rest was not asked for, and so stays due; None if all were asked for.
+        stopped_by: The error that ended the pass, so that the rest stays due; None if all were asked for.
     """
 
     fetcher_id: str = ""
@@ -61,13 +61,16 @@ class Fetched:
     stopped_by: VerbexError | OSError | None = None
 
     def __add__(self, later: "Fetched") -> "Fetched":
-        """Two passes as one, which stopped as the later did."""
+        """Return two passes as one that stopped as the later one did."""
         return Fetched("", self.outcomes + later.outcomes, later.stopped_by)
 
 
 async def _ask_for_pca(client: VerbexClient, due: Due) -> Answer:
     if due.agent_id is None:
-        raise VerbexError(f"The PCA of call {due.call_id} can't be fetched: no event names its agent_id yet.")
+        raise VerbexError(
+            f"The PCA of call {due.call_id} can't be fetched, because no event names its agent_id yet."
+            " It is asked again later."
+        )
     return await client.get_pca(due.agent_id, due.call_id)
 
 
@@ -86,7 +89,7 @@ _QUESTIONS: dict[Zone, Callable[[VerbexClient, Due], Awaitable[Answer]]] = {
 }
 
 FETCHED_ZONES = tuple(_QUESTIONS)
-"""The zones that are filled by asking for one call, or one agent, at a time."""
+"""The zones that are filled by one request for each call or agent."""
 
 
 async def fetch_due(
@@ -99,22 +102,22 @@ async def fetch_due(
     clock: Clock = utc_now,
     progress: Progress = no_progress,
 ) -> Fetched:
-    """Ask for every due call once and land what came of it, one row an attempt.
+    """Ask for every due call once and land the results, one row per attempt.
 
     Args:
-        due: The calls or agents to ask for, taken one by one as there is room.
+        due: The calls or agents to ask for, taken one by one when a request can be sent.
         zone: One of `FETCHED_ZONES`: `PCA` asks for post-call analyses, `CALLS` for call details, `AGENTS`
             for the PCA items that agents are configured with (`call_id` is empty there).
-        settings: Where the API is, its key, its limits, and when to give up.
-        landing: Where attempts land, in `zone`.
-        rng: For jitter and for the pass's own name.
-        clock: The time, UTC.
-        progress: Called after each call with how many are done, and how many there are;
-            0 if `due` can't say.
+        settings: The API's address, its key, its limits, and the time after which an answer is unavailable.
+        landing: The landing to write attempts to, in `zone`.
+        rng: For jitter and for the id of the pass.
+        clock: The current time, UTC.
+        progress: Called after each call with the number done and the total, which is 0 if `due` does not
+            know it.
 
     Raises:
-        NotAuthorizedError: The key is missing or not accepted. What was answered before is landed.
-        OSError: The landing zone can't take the answers; calls whose answers were lost stay due.
+        NotAuthorizedError: The key is missing or not accepted. Answers received before are landed.
+        OSError: Landing can't store the answers. Calls whose answers were lost stay due.
     """
     fetched = Fetched(new_fetcher_id(clock(), rng))
     async with (
@@ -143,7 +146,7 @@ class _Pass:
     fetched: Fetched
 
     async def work(self, turns: Iterator[Due], on_done: Callable[[int], None]) -> None:
-        """Take due calls until there are none, or until asking on makes no sense."""
+        """Take due calls until there are none, or until an error ends the pass."""
         for due in turns:
             attempt = await self._attempt(due)
             if attempt is not None:
@@ -169,26 +172,26 @@ class _Pass:
         except VerbexError as error:
             if (error.retry_after_s or 0) > LONGEST_HOLD_S:
                 self.fetched.stopped_by = error
-            return self._in_vain(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
+            return self._unanswered(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
         if answer.body is None:
-            return self._in_vain(due, "pending", answer.reason, answer.http_status)
+            return self._unanswered(due, "pending", answer.reason, answer.http_status)
         return Attempt(
             self.clock(), due.call_id, due.agent_id, "answered", answer.http_status, body=answer.body
         )
 
-    def _in_vain(
+    def _unanswered(
         self, due: Due, outcome: Outcome, error: str | None, http_status: int | None, wait_s: float = 0
     ) -> Attempt:
         now, attempts = self.clock(), due.attempts + 1
-        is_patient = outcome == "failed" and attempts < LEAST_FAILURES
-        is_given_up = now - due.due_since > self.give_up and not is_patient
+        has_few_failures = outcome == "failed" and attempts < LEAST_FAILURES
+        is_unavailable = now - due.due_since > self.give_up and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         return Attempt(
             attempted_at=now,
             call_id=due.call_id,
             agent_id=due.agent_id,
-            outcome="unavailable" if is_given_up else outcome,
+            outcome="unavailable" if is_unavailable else outcome,
             http_status=http_status,
             error=error,
-            retry_at=None if is_given_up else now + timedelta(seconds=max(pause_s, wait_s)),
+            retry_at=None if is_unavailable else now + timedelta(seconds=max(pause_s, wait_s)),
         )

@@ -1,10 +1,10 @@
-"""Lists the calls that Verbex knows of, day by day, and lands them: the other side of every comparison.
+"""The list of calls that Verbex has, read day by day and landed: the other side of every comparison.
 
-Belongs here: asking for whole days and landing what is listed, raw. What differs from the webhooks, and what
-becomes of it, is for SQL. The rows have the shape of fetched answers, in a zone of their own: each listed
-call is one row with outcome `listed` (or `backfilled`, if it is to repair our tables), and each window that
-was read to its end gets one row with outcome `swept`, whose body says which window. A window without that row
-was not read to its end.
+The requests for whole days, and the landing of listed calls, raw, belong here. SQL decides what differs from
+the webhooks and what to do about it. The rows have the shape of fetched answers, in their own zone. Each
+listed call is one row with outcome `listed`, or `backfilled` if it must repair our tables. Each window that
+was read to its end gets one row with outcome `swept`, whose body names the window. A window without such a
+row was not read to its end.
 """
 
 import random
@@ -25,12 +25,12 @@ from connector.verbex.client import VerbexClient
 from connector.verbex.transport import Clock, utc_now
 
 _MARGIN = timedelta(seconds=1)
-"""Whether Verbex's bounds include their own instant is not documented: ask for more, keep what is wanted."""
+"""Verbex does not document whether its bounds are inclusive, so we ask for more and keep what we want."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Calls that started at or after `since` and before `until`, UTC, of some agents or (none) of all."""
+    """The calls that started at or after `since` and before `until`, UTC. No `agent_ids` means all agents."""
 
     since: datetime
     until: datetime
@@ -39,7 +39,7 @@ class Window:
 
 @dataclass
 class SweepSummary:
-    """What was listed: `windows` read to their ends, and the `calls` in them."""
+    """The result of a sweep: the number of `windows` read to their end, and of `calls` in them."""
 
     fetcher_id: str
     windows: int = 0
@@ -47,7 +47,7 @@ class SweepSummary:
 
 
 def daily_windows(since: datetime, until: datetime, agent_ids: Sequence[str] = ()) -> list[Window]:
-    """The windows, one a UTC day, that make up the time from `since` to `until`."""
+    """Return the windows, one per UTC day, that cover the time from `since` to `until`."""
     return [Window(*day, tuple(agent_ids)) for day in _days(since.astimezone(UTC), until.astimezone(UTC))]
 
 
@@ -63,13 +63,13 @@ async def sweep_calls(
 ) -> SweepSummary:
     """List the calls of each window and land them in the zone `LISTED`.
 
-    `progress` is called with the windows read, and how many there are. With `is_backfill` calls are marked to
-    become part of our calls, and not only to be compared with them. A sweep that was stopped goes on with the
-    windows that have no `swept` row yet.
+    `progress` is called with the number of windows read and their total. With `is_backfill`, calls are marked
+    to become part of our calls, not only to be compared with them. To continue a sweep that was stopped, pass
+    the windows that have no `swept` row yet.
 
     Raises:
-        VerbexError: The API can't be asked, or failed several times over. What was listed before is landed.
-        OSError: The landing zone can't take the calls.
+        VerbexError: The API can't be asked, or failed several times. Calls listed before are landed.
+        OSError: Landing can't store the calls.
     """
     summary = SweepSummary(new_fetcher_id(clock(), rng))
     async with (
@@ -91,7 +91,7 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
     query: dict[str, str | Sequence[str]] = {
         "start_time_after": (window.since - _MARGIN).isoformat(),
         "start_time_before": (window.until + _MARGIN).isoformat(),
-        # Oldest first: a call that starts meanwhile comes last and moves no page.
+        # Oldest first: a call that starts during the sweep comes last and shifts no page.
         "sort_direction": "asc",
     }
     if window.agent_ids:
@@ -109,7 +109,7 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
 def _within(window: Window, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for call in page:
         started_at = _time_of(call.get("call_start_time"))
-        # A call without a time that can be read is kept: listing it twice does no harm, losing it does.
+        # A call without a readable time is kept: listing it twice does no harm, but losing it does.
         if call.get("_id") and (started_at is None or window.since <= started_at < window.until):
             yield call
 

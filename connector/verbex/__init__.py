@@ -1,5 +1,5 @@
-"""All that we know or assume of Verbex: how it signs, what it sends, what it answers.
+"""All that we know or assume about Verbex: how it signs, what it sends, what it answers.
 
-Here belong the event's envelope, the signature, the REST client and the subscriptions. What does not: where
-answers are kept (`connector.fetch`), and anything about our own files.
+The event's envelope, the signature, the REST client and the subscriptions belong here. Nothing about our own
+files does. See `connector.fetch` for where answers are stored.
 """

@@ -1,8 +1,8 @@
-"""What an answer of the Verbex API means: something, nothing yet, or one of three errors.
+"""The meaning of an answer of the Verbex API: a result, nothing yet, or one of three errors.
 
-Reading an answer belongs here, gently: unknown fields are kept, missing ones tolerated. Asking, and asking
-again, is `connector.verbex.client`'s. That 404 means "not there yet" and that 429 and 5xx pass are
-assumptions: Verbex documents only 422.
+Reading an answer belongs here. It is tolerant: unknown fields are kept, and missing ones are accepted. See
+`connector.verbex.client` for the requests. We assume that 404 means "not there yet" and that 429 and 5xx are
+temporary: Verbex documents only 422.
 """
 
 import json
@@ -27,11 +27,11 @@ _SURFACE = msgspec.json.Decoder(_Fields)
 
 
 class VerbexError(OperatorError):
-    """The API gave no usable answer. The message says what was asked, what came back and what to do.
+    """A request without a usable answer. The message says what was asked, what came back and what to do.
 
     Attributes:
         http_status: The status of the answer; None if there was none.
-        retry_after_s: How long the API asked us to wait; None if it did not.
+        retry_after_s: The wait that the API asked for; None if it did not ask.
     """
 
     def __init__(
@@ -43,27 +43,27 @@ class VerbexError(OperatorError):
 
 
 class NotAuthorizedError(VerbexError):
-    """The key is missing, wrong or not allowed: no further request can succeed."""
+    """An API key that is missing, wrong or not allowed. No further request can succeed."""
 
 
 class RequestRefusedError(VerbexError):
-    """The API understood and said no: the same request again gets the same answer."""
+    """A request that the API understood and refused. The same request would get the same answer again."""
 
 
 class ApiUnavailableError(VerbexError):
-    """The API or the network failed; later may be better."""
+    """A failure of the API or the network. A later request may succeed."""
 
 
 class AnswerTooLargeError(VerbexError):
-    """The answer has no end, or none within reason: it was not read on, and nothing of it is kept."""
+    """An answer that is too large or endless. Reading was stopped, and nothing of it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `body` is valid JSON, or None if there is nothing (yet), and `reason` says why.
+    """One answer: `body` is valid JSON, or None if there is nothing (yet), and then `reason` says why.
 
-    The bytes are those received, but for halves of characters, which become question marks. `fields` are
-    those of `body`, each still as JSON; none if it is no object.
+    The bytes are as received, except that halves of characters become question marks. `fields` holds the
+    fields of `body`, each still as JSON, and is empty if `body` is not an object.
     """
 
     http_status: int
@@ -73,32 +73,32 @@ class Answer:
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - any JSON
-        """The JSON of `body`, read anew each time; None if there is nothing.
+        """The JSON of `body`, decoded again on each access; None if there is nothing.
 
         Raises:
-            ApiUnavailableError: It holds a number that no machine can.
+            ApiUnavailableError: It holds a number that is too large to represent.
         """
         try:
             return None if self.body is None else msgspec.json.decode(self.body)
         except msgspec.ValidationError as error:
             raise ApiUnavailableError(
-                f"An answer can't be read ({error}); ask again later.", http_status=self.http_status
+                f"An answer can't be read ({error}). Ask again later.", http_status=self.http_status
             ) from None
 
 
 def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: float | None = None) -> Answer:
-    """Tell what an HTTP answer means.
+    """Return the meaning of an HTTP answer.
 
     Args:
-        asked: What was asked, as error messages name it.
+        asked: The request, as error messages name it.
         http_status: The answer's status.
         body: The answer's body, decompressed.
-        retry_after_s: What its `Retry-After` asks for.
+        retry_after_s: The wait that its `Retry-After` asks for.
 
     Raises:
         NotAuthorizedError: 401 or 403.
         RequestRefusedError: Any other status from 300 to 499 that asking again would not change.
-        ApiUnavailableError: 408, 425, 429, 5xx, a body that is no JSON, or an error reported under a 2xx.
+        ApiUnavailableError: 408, 425, 429, 5xx, a body that is not JSON, or an error reported inside a 2xx.
     """
     if http_status == HTTPStatus.NO_CONTENT:
         return Answer(http_status, None)
@@ -107,8 +107,8 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
     except (msgspec.DecodeError, ValueError, RecursionError):
         _raise_for(asked, http_status, _looks_like(body), retry_after_s)
         raise ApiUnavailableError(
-            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON; it is asked again later."
-            " If that goes on, see whether a proxy answers in place of VERBEX_API_URL.",
+            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON. It is asked again later."
+            " If this continues, check whether a proxy answers in place of VERBEX_API_URL.",
             http_status=http_status,
         ) from None
     status = _status_within(fields, http_status)
@@ -119,7 +119,7 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
 
 
 def read_pca(answer: Answer) -> Answer:
-    """The same answer if it holds PCA items, wrapped in `data` or bare; else that there are none yet."""
+    """Return the answer if it holds PCA items, wrapped in `data` or bare, else an answer without a body."""
     if answer.body is None:
         return answer
     outer, inner = answer.fields, _fields_within(answer)
@@ -130,10 +130,10 @@ def read_pca(answer: Answer) -> Answer:
 
 
 def read_call(asked: str, answer: Answer) -> Answer:
-    """The same answer if it has any field of a call; else, if it says so, that there is none yet.
+    """Return the answer if it has any field of a call. If it says that there is none, return no body.
 
     Raises:
-        ApiUnavailableError: It is JSON, but no call.
+        ApiUnavailableError: It is JSON, but not a call.
     """
     if answer.body is None:
         return answer
@@ -143,41 +143,43 @@ def read_call(asked: str, answer: Answer) -> Answer:
     reason = _reason_within(fields) or _reason_within(answer.fields)
     if bytes(fields.get("available", b"")) == b"false":
         return Answer(answer.http_status, None, reason or "the call is not available")
-    said = f" ({reason})" if reason else ""
+    quoted = f" ({reason})" if reason else ""
     raise ApiUnavailableError(
-        f"{asked} got JSON that is no call{said}; it is asked again later.", http_status=answer.http_status
+        f"{asked} got JSON that is not a call{quoted}. It is asked again later.",
+        http_status=answer.http_status,
     )
 
 
 def unwrap(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """What is inside `{"status": ..., "data": ...}`, or `value` itself if it is not wrapped."""
+    """Return the content of `{"status": ..., "data": ...}`, or `value` itself if it is not wrapped."""
     return value["data"] if isinstance(value, dict) and "data" in value else value
 
 
 def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float | None) -> None:
-    said = f" ({reason})" if reason else ""
+    quoted = f" ({reason})" if reason else ""
     if status in _UNAUTHORIZED:
-        # The reason is not quoted: it could repeat the key.
+        # The reason is not quoted, because it could contain the key.
         raise NotAuthorizedError(
-            f"{asked} got {status}: Verbex does not accept the API key. Set VERBEX_API_KEY to a key of your"
+            f"{asked} got {status}. Verbex does not accept the API key. Set VERBEX_API_KEY to a key of your"
             " organization that may read calls and post-call analyses, then run this again.",
             http_status=status,
         )
     if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ApiUnavailableError(
-            f"{asked} got {status}{said}; it is asked again later.",
+            f"{asked} got {status}{quoted}. It is asked again later.",
             http_status=status,
             retry_after_s=retry_after_s,
         )
     if status >= HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.NOT_FOUND:
         raise RequestRefusedError(
-            f"{asked} got {status}{said}: asking again won't change that. See if VERBEX_API_URL is right.",
+            f"{asked} got {status}{quoted}. The same request would fail again. Check the request and"
+            " VERBEX_API_URL.",
             http_status=status,
         )
 
 
 def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
-    """Checks the whole and reads its fields, at a tenth of the cost of reading everything."""
+    """Check the whole body and read its fields, in a tenth of the time of decoding everything."""
     try:
         body.decode()
         return body, _SURFACE.decode(body)
@@ -187,13 +189,13 @@ def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
     except msgspec.DecodeError:
         if b"\\ud" not in body.lower():
             raise
-        # Half of an emoji, as `\ud83d`, can be written in JSON, but no text and no database can hold it.
-        mended = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
-        return mended, _fields_of(mended)
+        # JSON can contain half of an emoji, such as `\ud83d`, but no text and no database can store it.
+        fixed = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return fixed, _fields_of(fixed)
 
 
 def _fields_of(value: bytes | msgspec.Raw) -> _Fields:
-    """The fields of a JSON object, each still as JSON; none if it is any other JSON."""
+    """Return the fields of a JSON object, each still as JSON. For any other JSON, return none."""
     try:
         return _SURFACE.decode(value)
     except msgspec.ValidationError:
@@ -201,17 +203,17 @@ def _fields_of(value: bytes | msgspec.Raw) -> _Fields:
 
 
 def _fields_within(answer: Answer) -> _Fields:
-    """The fields of what is in its `data`, or its own if it is not wrapped."""
+    """Return the fields of the answer's `data`, or its own fields if it is not wrapped."""
     return _fields_of(answer.fields["data"]) if "data" in answer.fields else answer.fields
 
 
 def _status_within(fields: _Fields, http_status: int) -> int:
-    """The status that counts: an error told inside of a 2xx counts as if it were the answer's own."""
+    """Return the status that counts. An error reported inside a 2xx counts like the answer's own status."""
     if http_status >= HTTPStatus.MULTIPLE_CHOICES:
         return http_status
-    told = bytes(fields.get("status", b""))
-    if len(told) == 3 and told.isdigit() and told[:1] in (b"4", b"5"):
-        return int(told)
+    reported = bytes(fields.get("status", b""))
+    if len(reported) == 3 and reported.isdigit() and reported[:1] in (b"4", b"5"):
+        return int(reported)
     is_error = _has(fields, "error") and not _has(fields, "data")
     return HTTPStatus.BAD_GATEWAY if is_error and not fields.keys() & {"items", "_id"} else http_status
 
@@ -223,14 +225,14 @@ def _reason_within(fields: _Fields) -> str | None:
     return None
 
 
-def _quote(told: msgspec.Raw) -> str:
-    """What the API says, cut short; it is stored like an answer, so no credential may be in it either."""
+def _quote(reason: msgspec.Raw) -> str:
+    """Return the API's reason, cut short and without credentials, because it is stored like an answer."""
     try:
-        clean = drop_credentials(bytes(told))
-        said = msgspec.json.decode(clean)
+        clean = drop_credentials(bytes(reason))
+        value = msgspec.json.decode(clean)
     except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError):
         return "a reason that can't be read"
-    return (said if isinstance(said, str) else clean.decode())[:_MAX_QUOTE]
+    return (value if isinstance(value, str) else clean.decode())[:_MAX_QUOTE]
 
 
 def _has(fields: _Fields, name: str) -> bool:

@@ -1,8 +1,8 @@
 """A client for Verbex's REST API: the paths, the queries, and answers without credentials.
 
-Which requests there are belongs here. How one is sent, and sent again, is `connector.verbex.transport`'s;
-what an answer means is in `connector.verbex.answer`; what becomes of it is for the callers. The paths and the
-query names are Verbex's documentation.
+The list of requests belongs here. See `connector.verbex.transport` for how a request is sent and repeated,
+and `connector.verbex.answer` for the meaning of an answer. The callers decide what to do with it. The paths
+and the query names are from Verbex's documentation.
 """
 
 import random
@@ -27,15 +27,15 @@ from connector.verbex.transport import MAX_ANSWER_BYTES, TRIES, Clock, Query, Tr
 
 MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 64 * 1024 * 1024
-"""Of one page of calls, of which only one is in flight."""
+"""The limit for one page of calls. Only one page is in flight at a time."""
 _PLAIN_ID = re.compile(r"[\w-]+", re.ASCII)
 
 
 class VerbexClient:
-    """The REST API of one Verbex organization; open it with `async with`.
+    """The REST API of one Verbex organization. Open it with `async with`.
 
     Every method raises `NotAuthorizedError`, `RequestRefusedError`, `AnswerTooLargeError` or, after several
-    tries, `ApiUnavailableError`. No answer holds a credential, but those of `send`.
+    tries, `ApiUnavailableError`. Answers hold no credentials, except those of `send`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class VerbexClient:
 
     @classmethod
     def from_settings(cls, settings: Settings, rng: random.Random, clock: Clock = utc_now) -> Self:
-        """A client for the API that the settings name.
+        """Return a client for the API that the settings name.
 
         Raises:
             NotAuthorizedError: `VERBEX_API_KEY` is not set.
@@ -76,24 +76,24 @@ class VerbexClient:
         await self._transport.__aexit__(kind)
 
     async def get_pca(self, agent_id: str, call_id: str) -> Answer:
-        """The post-call analysis of one call; without a body if there is none (yet)."""
+        """Return the post-call analysis of one call, without a body if there is none (yet)."""
         path = f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis/results/{_segment(call_id)}"
         return read_pca(await self._get(path))
 
     async def get_pca_configuration(self, agent_id: str) -> Answer:
-        """The PCA items that an agent is configured with; without a body if there are none (yet)."""
+        """Return the PCA items that an agent is configured with, without a body if there are none (yet)."""
         return read_pca(await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis"))
 
     async def get_call(self, call_id: str) -> Answer:
-        """One call with its transcript; without a body if it is unknown (yet)."""
+        """Return one call with its transcript, without a body if it is unknown (yet)."""
         path = f"/v1/calls/{_segment(call_id)}"
         return read_call(f"GET {path}", await self._get(path))
 
     async def list_calls(self, query: Query | None = None) -> AsyncIterator[list[dict[str, Any]]]:
-        """The pages of the calls that `query` asks for, each a list of calls.
+        """Yield the pages of the calls that `query` asks for, each a list of calls.
 
         Args:
-            query: Parameters as Verbex names them, for example `start_time_after`.
+            query: The parameters as Verbex names them, for example `start_time_after`.
         """
         wanted: dict[str, str | Sequence[str]] = {"page_size": str(MAX_PAGE_SIZE), **(query or {})}
         seen = set()
@@ -104,12 +104,12 @@ class VerbexClient:
             if not token:
                 return
             if token in seen:
-                raise ApiUnavailableError("GET /v1/calls/ goes in circles: a page token came twice.")
+                raise ApiUnavailableError("GET /v1/calls/ gave the same page token twice. Ask again later.")
             seen.add(token)
             wanted["page_token"] = token
 
     async def send(self, method: str, path: str, value: object = None) -> Answer:
-        """Any other request, its JSON answer as it is, credentials included; a POST is never repeated."""
+        """Send any other request and return its JSON answer with credentials. A POST is never repeated."""
         return await self._transport.ask(method, path, json=value, tries=1 if method == "POST" else TRIES)
 
     async def _get(
@@ -122,14 +122,15 @@ class VerbexClient:
             body = drop_credentials(answer.body)
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise ApiUnavailableError(
-                f"GET {path} got JSON that can't be searched for credentials, and so can't be stored.",
+                f"GET {path} got JSON that can't be searched for credentials, so it is not stored."
+                " It is asked again later.",
                 http_status=answer.http_status,
             ) from error
         return answer if body is answer.body else read_answer(f"GET {path}", answer.http_status, body)
 
 
 def api_key_of(settings: Settings) -> str:
-    """The key to ask with.
+    """Return the API key.
 
     Raises:
         NotAuthorizedError: `VERBEX_API_KEY` is not set.
@@ -141,22 +142,22 @@ def api_key_of(settings: Settings) -> str:
     return settings.api_key.get_secret_value()
 
 
-def _read_page(told: Any) -> tuple[list[dict[str, Any]], str]:  # noqa: ANN401 - any JSON
-    """The calls of one page and the token of the next, which is empty if there is none."""
-    shown = unwrap(told)
-    if not isinstance(shown, dict) or not isinstance(shown.get("calls"), list):
-        raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls; ask again later.")
-    calls = [call for call in shown["calls"] if isinstance(call, dict) and call.get("_id")]
-    if shown["calls"] and not calls:
-        # Else a day would pass for read to its end, and for one without calls.
-        raise ApiUnavailableError("GET /v1/calls/ got a list of things without an `_id`; ask again later.")
-    # A wrapper may hold the calls alone.
-    return calls, str(shown.get("next_page_token") or told.get("next_page_token") or "")
+def _read_page(answer: Any) -> tuple[list[dict[str, Any]], str]:  # noqa: ANN401 - any JSON
+    """Return the calls of one page and the token of the next page, which is empty if there is none."""
+    page = unwrap(answer)
+    if not isinstance(page, dict) or not isinstance(page.get("calls"), list):
+        raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls. Ask again later.")
+    calls = [call for call in page["calls"] if isinstance(call, dict) and call.get("_id")]
+    if page["calls"] and not calls:
+        # Otherwise the day would count as read to its end and without calls.
+        raise ApiUnavailableError("GET /v1/calls/ got a list of objects without an `_id`. Ask again later.")
+    # The token may be outside the wrapper.
+    return calls, str(page.get("next_page_token") or answer.get("next_page_token") or "")
 
 
 def _segment(name: str) -> str:
-    """An id as one segment of a path, whatever it holds: ids come from outside."""
+    """Return an id as one segment of a path. Ids come from outside, so they can hold any character."""
     quoted = name if _PLAIN_ID.fullmatch(name) else quote(name, safe="")
     if quoted.strip(".") == "":
-        raise RequestRefusedError(f"{name!r} can't be the id of anything, so nothing was asked.")
+        raise RequestRefusedError(f"{name!r} is not a valid id, so no request was sent. Check the id.")
     return quoted

@@ -1,6 +1,6 @@
-"""Takes credentials out of what an API answered, before anything of it is stored.
+"""The removal of credentials from an API's answers, before anything of them is stored.
 
-Which names are credentials is said here and nowhere else.
+Only this module decides which names are credentials.
 """
 
 import json
@@ -24,12 +24,12 @@ _NAMES = (
     "session token",
     "signing secret",
 )
-"""Field names, in whatever case, their words joined by `_`, `-` or nothing."""
+"""Field names, in any case, with their words joined by `_`, `-` or nothing."""
 
 _CREDENTIAL = re.compile("|".join(name.replace(" ", "[_-]?") for name in _NAMES), re.IGNORECASE | re.ASCII)
-# A body needs no closer look if no quote in it is followed by what such a name begins with, and no character
-# of a name or around it is hidden in an escape. That holds for JSON within its texts as well, however deep.
-# Whether the first letter goes with the others does not matter, and is cheaper not to ask.
+# A body needs no full search if no quote in it is followed by the beginning of such a name, and no escape
+# hides a character of a name or next to it. This is also true for JSON inside its texts, at any depth. The
+# pattern accepts any first letter with any next letters, because that is faster and can only find too much.
 _FIRST = "".join(sorted({name[0] for name in _NAMES}))
 _OTHERS = "|".join(sorted({name[1:4].rstrip().replace(" ", "[_-]?") for name in _NAMES}))
 _SUSPECT = re.compile(f'"[{_FIRST}](?:{_OTHERS})'.encode())
@@ -37,23 +37,23 @@ _HIDING = re.compile(rb"\\u00[2-7]")
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object as its fields come: of a name that comes twice, a dict would show the last value only."""
+    """A JSON object as a list of its fields. A dict would keep only the last value of a repeated name."""
 
 
-# Numbers are read as decimals, so that those of a body that is written anew keep every digit.
+# Numbers are read as decimals, so that they keep every digit when the body is written again.
 _DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_float=Decimal, parse_int=Decimal, strict=False)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def drop_credentials(body: bytes) -> bytes:
-    """`body` (valid JSON) without any field that holds a credential, at whatever depth.
+    """Return `body` (valid JSON) without any field that holds a credential, at any depth.
 
-    Texts that are JSON themselves are searched too. The bytes come back as they are if there is none.
+    Texts that are JSON themselves are searched too. If there is no credential, the bytes are unchanged.
 
     Raises:
-        ValueError: `body` is no JSON.
-        ArithmeticError: It has a number out of all range.
-        RecursionError: It is nested absurdly deep.
+        ValueError: `body` is not JSON.
+        ArithmeticError: It has a number that is out of range.
+        RecursionError: It is nested too deep.
     """
     if not is_suspect(body):
         return body
@@ -63,27 +63,27 @@ def drop_credentials(body: bytes) -> bytes:
 
 
 def is_suspect(body: bytes) -> bool:
-    """Whether a JSON body may hold a credential; a glance, which is wrong in this direction only."""
+    """Return whether a JSON body may hold a credential. This quick check can be wrong only if it says yes."""
     return _SUSPECT.search(body.lower()) is not None or _HIDING.search(body) is not None
 
 
 def _clean(value: Any, dropped: list[str]) -> Any:  # noqa: ANN401 - any JSON
-    """`value` without credentials, whose names are noted in `dropped`."""
+    """Return `value` without credentials, and add their names to `dropped`."""
     if isinstance(value, _Object):
-        kept = {}
+        rest = {}
         for name, inner in value:
             if _CREDENTIAL.fullmatch(name):
                 dropped.append(name)
             else:
-                kept[name] = _clean(inner, dropped)
-        return kept
+                rest[name] = _clean(inner, dropped)
+        return rest
     if isinstance(value, list):
         return [_clean(inner, dropped) for inner in value]
     return _clean_text(value, dropped) if isinstance(value, str) and '"' in value else value
 
 
 def _clean_text(text: str, dropped: list[str]) -> str:
-    """A text that is JSON, cleaned like any; what is not, and what holds no credential, stays as it is."""
+    """Return a text without the credentials in it if it is JSON. Any other text stays as it is."""
     if text.lstrip(" \t\r\n")[:1] not in ("{", "[", '"'):
         return text
     try:

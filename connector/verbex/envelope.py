@@ -1,7 +1,7 @@
-"""The raw event's envelope: as much of a body as the receiver must know, and why a body is no event.
+"""The envelope of a raw event: the parts of a body that the receiver must know, or why it is not an event.
 
-Reading `traceId` and `eventName`, and naming what is wrong, belong here. What an event means does not:
-that is SQL's, so fields nobody asked for and event types nobody has heard of are fine.
+Reading `traceId` and `eventName`, and naming what is wrong, belong here. The meaning of an event belongs in
+SQL, so unknown fields and unknown event types are accepted.
 
 Source: the "Webhook Data Format" and "Field Descriptions" of Verbex's webhook page.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 MAX_DEPTH = 100
-"""How deep a body may nest. A fixed number, so that it doesn't hang on the interpreter's own limit."""
+"""The limit on nesting in a body. It is fixed, so that it does not depend on the interpreter's own limit."""
 
 _YEAR_10000_S = 253_402_300_800
 
@@ -24,7 +24,7 @@ _Milliseconds = Annotated[float, msgspec.Meta(ge=0, lt=_YEAR_10000_S * 1000)]
 
 
 class Envelope(NamedTuple):
-    """What the receiver knows of a body; `problem` is None for an event, else a sentence on why not."""
+    """The receiver's view of a body. `problem` is None for an event, else a sentence that says why not."""
 
     trace_id: str | None
     event_name: str | None
@@ -57,9 +57,9 @@ _decode_names: Callable[[bytes], _Names] = msgspec.json.Decoder(_Names).decode
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Read a body as a Verbex event; never raises, whatever the bytes are."""
+    """Read a body as a Verbex event. This never raises, for any bytes."""
     try:
-        body.decode()  # msgspec passes over the text of fields it doesn't know
+        body.decode()  # msgspec does not check the text of unknown fields
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
             _refuse_depth(body)
         event = _decode_event(body)

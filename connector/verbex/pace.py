@@ -1,6 +1,7 @@
-"""When to send the next request: a rate that is kept, waits that are obeyed, backoff with jitter.
+"""The timing of requests: a rate limit, waits that the API asks for, and backoff with jitter.
 
-Only time belongs here. What is requested, and what counts as a fault, is `connector.verbex.client`'s.
+Only time belongs here. See `connector.verbex.client` for the requests, and `connector.verbex.answer` for
+faults.
 """
 
 import asyncio
@@ -9,11 +10,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT_S = 86_400.0
-"""A `Retry-After` of more is a mistake somewhere: after a day it does no harm to ask once."""
+"""The limit for a `Retry-After`. A longer one is probably a mistake, and one request a day does no harm."""
 
 
 class Pace:
-    """Hands out turns evenly, at most `rate_per_s` of them a second; infinity for no limit."""
+    """Evenly spaced turns, at most `rate_per_s` of them per second; infinity for no limit."""
 
     def __init__(self, rate_per_s: float) -> None:
         self._interval_s = 1 / rate_per_s
@@ -21,7 +22,7 @@ class Pace:
         self._held_until_s = 0.0
 
     async def take_turn(self) -> None:
-        """Return when the next request may be sent."""
+        """Wait until the next request may be sent."""
         loop = asyncio.get_running_loop()
         while True:
             turn_s = max(loop.time(), self._next_s)
@@ -30,29 +31,29 @@ class Pace:
                 await asyncio.sleep(turn_s - loop.time())
             if self._held_until_s <= loop.time():
                 return
-            # A hold began while this turn was waited for: queue again behind it, at the same rate.
+            # A hold began during the wait for this turn: queue again behind it, at the same rate.
             self._next_s = max(self._next_s, self._held_until_s)
 
     async def wait_out_hold(self) -> None:
-        """Return when no hold is left."""
+        """Wait until no hold is left."""
         await asyncio.sleep(max(0.0, self._held_until_s - asyncio.get_running_loop().time()))
 
     def hold(self, seconds: float) -> None:
-        """Give no turn to anybody for so many seconds."""
+        """Give no turns for this many seconds."""
         self._held_until_s = max(self._held_until_s, asyncio.get_running_loop().time() + seconds)
         self._next_s = max(self._next_s, self._held_until_s)
 
 
 def backoff_s(attempts: int, rng: random.Random, *, first_s: float, longest_s: float) -> float:
-    """How long to wait after `attempts` (1 or more) tries in vain: doubling, its upper half by chance."""
+    """Return the wait after `attempts` (1 or more) failed tries. It doubles each time, with random jitter."""
     doubled = first_s * 2.0 ** min(attempts - 1, 32)
     return min(longest_s, doubled) * rng.uniform(0.5, 1.0)
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:
-    """The seconds that a `Retry-After` asks for, given in seconds or as a date, but no more than a day.
+    """Return the seconds that a `Retry-After` asks for, in seconds or as a date, but at most a day.
 
-    None if it says nothing.
+    Return None if the header is not valid.
     """
     text = header.strip()
     if text.isascii() and text.isdigit():

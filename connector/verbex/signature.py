@@ -1,12 +1,12 @@
-"""Webhook signatures: two verbs, `sign` and `verify`, and one error.
+"""Webhook signatures: `sign`, `verify`, and one error.
 
-Only the scheme belongs here: what is signed, how the header reads, when it is too old. Which requests
-must be signed is `connector.receiver.auth`'s to say.
+Only the scheme belongs here: what is signed, the form of the header, and when it is too old.
+`connector.receiver.auth` decides which requests must be signed.
 
-Verbex documents the header `X-Webhook-Signature`, secrets that begin with `whsec_`, and one `v1=` value
-for each valid secret while a rotation lasts. It does not document the signed text. We assume the common
-scheme, and only this module knows it: `t=<unix seconds>,v1=<hex>[,v1=<hex>]`, where each `v1` is
-HMAC-SHA256 with the secret as given for a key, over `<t>.` followed by the raw body.
+Verbex documents the header `X-Webhook-Signature`, secrets that begin with `whsec_`, and one `v1=` value for
+each valid secret during a rotation. It does not document the signed text. We assume the common scheme, and
+only this module knows it: `t=<unix seconds>,v1=<hex>[,v1=<hex>]`. Each `v1` is the HMAC-SHA256 of `<t>.`
+followed by the raw body, with the secret as the key.
 """
 
 import hmac
@@ -20,7 +20,7 @@ _MAX_SECONDS_DIGITS = 15
 
 
 class SignatureError(Exception):
-    """The signature proves nothing; the message says why and quotes neither header nor secret."""
+    """A signature that is not valid. The message says why, and quotes neither the header nor a secret."""
 
     def __init__(self, reason: Literal["malformed", "mismatch", "expired"], message: str) -> None:
         super().__init__(message)
@@ -28,44 +28,49 @@ class SignatureError(Exception):
 
 
 def sign(body: bytes, secrets: Iterable[str], *, signed_at_s: int) -> str:
-    """The header value for `body`: one `v1` for each secret.
+    """Return the header value for `body`, with one `v1` for each secret.
 
     Args:
         body: The raw bytes of the request body.
-        secrets: The valid secrets, as Verbex shows them; two of them while a rotation lasts.
-        signed_at_s: UTC, UNIX seconds.
+        secrets: The valid secrets, as Verbex shows them; two of them during a rotation.
+        signed_at_s: The time of signing, UTC, UNIX seconds.
     """
     stamp = str(signed_at_s)
     return ",".join([f"t={stamp}", *(f"v1={_digest(secret, stamp, body)}" for secret in secrets)])
 
 
 def verify(body: bytes, header: str, secrets: Iterable[str], *, now_s: float, tolerance_s: float) -> None:
-    """Return if any `v1` of `header` is the signature of `body` by any of `secrets`.
+    """Raise an error unless a `v1` of `header` is the signature of `body` with one of `secrets`.
 
-    Compares in constant time, and the age only after that, so that only a genuine sender learns that
-    its clock or its retry is off.
+    The comparison takes constant time. The age is checked after it, so that only a real sender learns that
+    its clock is wrong or its retry is late.
 
     Args:
         body: The raw bytes of the request body, before any decoding.
-        header: The value of `X-Webhook-Signature`, however hostile.
+        header: The value of `X-Webhook-Signature`. It is not trusted.
         secrets: The secrets that are valid now.
-        now_s: UTC, UNIX seconds.
-        tolerance_s: How far `t` may lie from `now_s`, in either direction.
+        now_s: The current time, UTC, UNIX seconds.
+        tolerance_s: The largest difference between `t` and `now_s`, in both directions.
 
     Raises:
-        SignatureError: and nothing else, whatever the header holds.
+        SignatureError: The signature is not valid. No header causes any other error.
     """
     stamp, candidates = _parse(header)
     matches = 0
     for secret in secrets:
         expected = _digest(secret, stamp, body)
-        for candidate in candidates:  # all of them, so that the time taken tells nothing
+        for candidate in candidates:  # all of them, so that the duration reveals nothing
             matches += hmac.compare_digest(expected, candidate)
     if not matches:
-        raise SignatureError("mismatch", "No v1 value is the signature of this body by a secret known here.")
+        raise SignatureError(
+            "mismatch",
+            "No v1 value is the signature of this body. Sign the raw body with a secret of this receiver.",
+        )
     if abs(now_s - int(stamp)) > tolerance_s:
         raise SignatureError(
-            "expired", f"The signature's time lies more than {tolerance_s:g} s from this machine's clock."
+            "expired",
+            f"The signature's time differs from this machine's clock by more than {tolerance_s:g} s."
+            " Check both clocks.",
         )
 
 
@@ -82,8 +87,8 @@ def _keyed(secret: str) -> hmac.HMAC:
 
 
 def _parse(header: str) -> tuple[str, list[str]]:
-    if not header.isascii():  # `compare_digest` takes ASCII text only
-        raise SignatureError("malformed", "The signature header holds characters that are not ASCII.")
+    if not header.isascii():  # `compare_digest` accepts only ASCII text
+        raise SignatureError("malformed", "The signature header must contain only ASCII characters.")
     stamps, candidates = [], []
     for part in header.split(","):
         key, _, value = part.strip().partition("=")
@@ -92,7 +97,7 @@ def _parse(header: str) -> tuple[str, list[str]]:
         elif key == "t":
             stamps.append(value)
     if len(stamps) != 1 or not stamps[0].isdigit() or len(stamps[0]) > _MAX_SECONDS_DIGITS:
-        raise SignatureError("malformed", "The signature header needs one t=<unix seconds>.")
+        raise SignatureError("malformed", "The signature header must contain exactly one t=<unix seconds>.")
     if not candidates:
-        raise SignatureError("malformed", "The signature header needs at least one v1=<hex>.")
+        raise SignatureError("malformed", "The signature header must contain at least one v1=<hex>.")
     return stamps[0], candidates

@@ -1,10 +1,10 @@
-"""Webhook subscriptions at Verbex: made for all events and signed, listed, their secret rotated.
+"""Webhook subscriptions at Verbex: create one for all events, signed; list them; rotate a secret.
 
-Belongs here: what is asked of `/v1/public/webhook/subscription`, and how its answers are read. Where a secret
-is kept afterwards is in `connector.system.env_file`.
+The requests to `/v1/public/webhook/subscription`, and the reading of their answers, belong here. See
+`connector.system.env_file` for where a secret is stored.
 
-Verbex documents the fields and that a secret begins with `whsec_` and is told once. How answers name a
-secret and an id is our assumption, so both are looked for by what they look like.
+Verbex documents the fields, and that a secret begins with `whsec_` and is shown once. It does not document
+how answers name a secret and an id, so a secret is found by its prefix, and an id under one of several names.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _LIST_NAMES = ("subscriptions", "items", "webhooks", "data")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One subscription. `secret` is there only when it was just made or rotated, and never prints."""
+    """One subscription. `secret` is set only if it was just created or rotated, and is never printed."""
 
     subscription_id: str
     name: str
@@ -41,32 +41,34 @@ class Subscription:
 
 
 class UndeliverableUrlError(OperatorError):
-    """Verbex can't deliver to the URL that was given."""
+    """A URL that Verbex can't deliver to."""
 
     exit_code = EXIT_USAGE
 
 
 def check_webhook_url(url: str) -> None:
-    """Return if Verbex can deliver to `url`.
+    """Raise an error unless Verbex can deliver to `url`.
 
     Raises:
-        UndeliverableUrlError: It is not `https://` with a domain; Verbex delivers to nothing else.
+        UndeliverableUrlError: It is not `https://` with a domain name. Verbex delivers to no other URL.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https" or "." not in host or _is_ip(host):
         raise UndeliverableUrlError(
-            f"{url!r} can't be subscribed: Verbex delivers to https:// on a domain name only."
+            f"{url!r} can't be subscribed, because Verbex delivers only to https:// with a domain name."
+            " Give such a URL."
         )
 
 
 async def create_subscription(client: VerbexClient, *, url: str, name: str) -> Subscription:
-    """Subscribe `url` to all events, signed; the answer carries the one-time secret.
+    """Subscribe `url` to all events, signed. The result carries the secret, which Verbex shows only once.
 
     Raises:
         UndeliverableUrlError: Verbex can't deliver to `url`.
-        VerbexError: It was refused, for example since the name is taken; or the answer was lost, and then
-            the subscription may exist: look at `list_subscriptions`, and rotate its secret.
+        VerbexError: Verbex refused, for example because the name is taken. Or the answer was lost, and then
+        the
+            subscription may exist: check `list_subscriptions`, and rotate its secret.
     """
     check_webhook_url(url)
     wanted = {
@@ -78,14 +80,14 @@ async def create_subscription(client: VerbexClient, *, url: str, name: str) -> S
         "description": DESCRIPTION,
     }
     answer = await client.send("POST", PATH, wanted)
-    return _with_secret(answer.value, f"The subscription {name!r} was made")
+    return _with_secret(answer.value, f"The subscription {name!r} was created")
 
 
 async def list_subscriptions(client: VerbexClient) -> list[Subscription]:
-    """Every subscription of the organization, without secrets.
+    """Return every subscription of the organization, without secrets.
 
     Raises:
-        VerbexError: They can't be had.
+        VerbexError: The API gave no list of subscriptions.
     """
     answer = await client.send("GET", PATH)
     listed = answer.value
@@ -93,22 +95,22 @@ async def list_subscriptions(client: VerbexClient) -> list[Subscription]:
         if isinstance(listed, dict) and isinstance(listed.get(name), list | dict):
             listed = listed[name]
     if not isinstance(listed, list):
-        raise ApiUnavailableError(f"GET {PATH} got JSON without a list of subscriptions; ask again later.")
+        raise ApiUnavailableError(f"GET {PATH} got JSON without a list of subscriptions. Ask again later.")
     return [_read(shown) for shown in listed if isinstance(shown, dict)]
 
 
 async def rotate_secret(client: VerbexClient, subscription_id: str) -> Subscription:
-    """Give a subscription a new secret, told in the answer; the old one stays valid at Verbex for 72 hours.
+    """Give a subscription a new secret, and return it. The old one stays valid at Verbex for 72 hours.
 
     Raises:
         RequestRefusedError: There is no such subscription.
-        VerbexError: It was refused, or the answer was lost; then rotate once more.
+        VerbexError: Verbex refused, or the answer was lost. Then rotate the secret again.
     """
     path = f"{PATH}/{quote(subscription_id, safe='')}/rotate/secret"
     answer = await client.send("POST", path)
     if answer.body is None:
         raise RequestRefusedError(
-            f"Verbex knows no subscription {subscription_id!r}; `verbex-sync subscriptions` lists them.",
+            f"Verbex has no subscription {subscription_id!r}. Run `verbex-sync subscriptions` to list them.",
             http_status=answer.http_status,
         )
     return _with_secret(answer.value, "The secret was rotated")
@@ -119,7 +121,7 @@ def _with_secret(value: Any, done: str) -> Subscription:  # noqa: ANN401 - any J
     secret = next(_secrets_in(value), None)
     if not isinstance(inner, dict) or secret is None:
         raise ApiUnavailableError(
-            f"{done}, but the answer tells no secret. Look it up, or rotate it, in Verbex's dashboard."
+            f"{done}, but the answer contains no secret. Find or rotate the secret in Verbex's dashboard."
         )
     return _read(inner, SecretStr(secret))
 

@@ -1,9 +1,9 @@
-"""One request to Verbex's REST API: paced, tried again where that can help, and read within limits.
+"""One request to Verbex's REST API: paced, repeated if that can help, and read within limits.
 
-Tries, waits and limits on size belong here. Which paths there are, and what is asked for, is
-`connector.verbex.client`'s; what an answer means is in `connector.verbex.answer`. That a key is sent as
-`Authorization: Bearer <key>` is Verbex's documentation; rate limits are not documented, so the defaults in
-`connector.settings` are modest.
+Tries, waits and limits on size belong here. See `connector.verbex.client` for the paths and queries, and
+`connector.verbex.answer` for the meaning of an answer. Verbex documents that a key is sent as
+`Authorization: Bearer <key>`. It does not document rate limits, so the defaults in `connector.settings` are
+low.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ TRIES = 4
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 5.0
 LONGEST_HOLD_S = 60.0
-"""A longer `Retry-After` is not waited for: the request fails, and says how long the wait is."""
+"""The longest `Retry-After` that we wait for. With a longer one, the request fails and reports the wait."""
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
-"""Of one call or analysis, decompressed: hours of talk fit into a tenth."""
+"""The limit for one call or analysis, decompressed. Hours of talk need less than a tenth of it."""
 
 Clock = Callable[[], datetime]
 Query = Mapping[str, str | Sequence[str]]
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Transport:
-    """Requests to one API with one key; open it with `async with`.
+    """The sending of requests to one API with one key. Open it with `async with`.
 
-    No more than `concurrency` requests are in flight, over as many kept connections, and no more than
-    `rate_per_s` are sent a second, repetitions included. A `Retry-After` holds every request back.
+    At most `concurrency` requests are in flight, over as many open connections, and at most `rate_per_s` are
+    sent per second, repetitions included. A `Retry-After` delays every request.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Transport:
     async def __aexit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                await self._pace.wait_out_hold()  # of which whoever asks next would not know
+                await self._pace.wait_out_hold()  # the next client would not know of the hold
         finally:
             await self._session.close()
 
@@ -92,7 +92,7 @@ class Transport:
             url = url.with_query(query)
         for attempt in range(1, tries + 1):
             try:
-                # Room first, a turn second: whoever has a turn sends at once, or a hold could not stop it.
+                # First room, then a turn: if a request waited after its turn, a hold could not stop it.
                 async with self._room:
                     await self._pace.take_turn()
                     return await self._ask_once(method, path, url, json, most_bytes)
@@ -114,7 +114,7 @@ class Transport:
                 body = await _read_body(asked, response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ApiUnavailableError(
-                f"{asked} got no answer from {url.host}: {type(error).__name__}; it is asked again later."
+                f"{asked} got no answer from {url.host} ({type(error).__name__}). It is asked again later."
             ) from error
         header = response.headers.get("Retry-After")
         wait_s = None if header is None else retry_after_s(header, self._clock())
@@ -122,9 +122,9 @@ class Transport:
 
 
 async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """The body, decompressed; `response.read()` would take in whatever comes, for as long as it comes."""
+    """Return the body, decompressed. `response.read()` alone would accept a body of any size."""
     length = response.content_length
-    # An encoded body may become longer than it says, so it is counted as it comes.
+    # An encoded body may be longer than its declared length, so its bytes are counted as they arrive.
     is_encoded = hdrs.CONTENT_ENCODING in response.headers or hdrs.TRANSFER_ENCODING in response.headers
     if length is not None and length <= most_bytes and not is_encoded:
         return await response.read()
@@ -135,8 +135,8 @@ async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: i
         size_bytes += len(chunk)
         if size_bytes > most_bytes:
             raise AnswerTooLargeError(
-                f"{asked} got an answer of more than {most_bytes:,} bytes, and was not read on. See whether"
-                " VERBEX_API_URL is Verbex's.",
+                f"{asked} got an answer of more than {most_bytes:,} bytes. The rest was not read. Check that"
+                " VERBEX_API_URL is Verbex's API.",
                 http_status=response.status,
             )
     return b"".join(chunks)

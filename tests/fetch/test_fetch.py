@@ -1,4 +1,4 @@
-"""A pass over due calls: every attempt lands, whatever the API does."""
+"""A pass over due calls: every attempt is landed, for any behaviour of the API."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ def rows_of(landing: Landing, zone: Zone = PCA) -> list[dict[str, Any]]:
 
 
 async def test_every_due_call_gets_one_row(api: ApiServer, landing: Landing) -> None:
-    """A PCA that is there lands as received; one that is not lands as pending, with a time to retry."""
+    """A PCA is landed as received, and a missing one as pending, with a time to retry."""
     summary = await fetch(api, landing, due_of(api.world.calls))
     rows = {row["call_id"]: row for row in rows_of(landing)}
     assert rows.keys() == api.world.call_by_id.keys()
@@ -80,7 +80,7 @@ async def test_every_due_call_gets_one_row(api: ApiServer, landing: Landing) -> 
 
 
 async def test_rows_are_numbered_without_gaps(api: ApiServer, landing: Landing) -> None:
-    """`fetcher_id` and `sequence` name each row once."""
+    """`fetcher_id` and `sequence` identify each row."""
     summary = await fetch(api, landing, due_of(api.world.calls))
     assert {row["fetcher_id"] for row in rows_of(landing)} == {summary.fetcher_id}
     assert sorted(row["sequence"] for row in rows_of(landing)) == list(range(30))
@@ -89,7 +89,7 @@ async def test_rows_are_numbered_without_gaps(api: ApiServer, landing: Landing) 
 async def test_call_details_land_without_credentials(
     api: ApiServer, landing: Landing, tmp_path: Path
 ) -> None:
-    """Details land in their own zone, and no file has the access token in it."""
+    """Details are landed in their own zone, and no file contains an access token."""
     await fetch(api, landing, due_of(api.world.calls), CALLS)
     rows = rows_of(landing, CALLS)
     assert {json.loads(row["body"])["_id"] for row in rows} == api.world.call_by_id.keys()
@@ -99,8 +99,8 @@ async def test_call_details_land_without_credentials(
     assert not any(ACCESS_TOKEN_MARK.encode() in content for content in files)
 
 
-async def test_the_configuration_of_agents_lands(api: ApiServer, landing: Landing) -> None:
-    """An agent is asked for without a call; its row has an empty `call_id`."""
+async def test_the_configuration_of_agents_is_landed(api: ApiServer, landing: Landing) -> None:
+    """An agent is asked for without a call, and its row has an empty `call_id`."""
     agents = api.world.agents
     await fetch(api, landing, [Due("", agent.agent_id, NOW) for agent in agents], AGENTS)
     rows = rows_of(landing, AGENTS)
@@ -111,7 +111,7 @@ async def test_the_configuration_of_agents_lands(api: ApiServer, landing: Landin
 
 
 async def test_an_answer_without_credentials_keeps_its_bytes(api: ApiServer, landing: Landing) -> None:
-    """Nothing is written anew that need not be."""
+    """An answer is written again only if a credential must be removed."""
     call = next(call for call in api.world.calls if call.has_results)
     await fetch(api, landing, due_of([call]))
     async with VerbexClient(
@@ -122,7 +122,7 @@ async def test_an_answer_without_credentials_keeps_its_bytes(api: ApiServer, lan
 
 
 async def test_lasting_faults_are_recorded_with_a_time_to_retry(api: ApiServer, landing: Landing) -> None:
-    """The row says what was asked and what came back, and when to ask again: later after each attempt."""
+    """The row says what was asked, what came back, and when to ask again. Each wait is longer."""
     api.faults = Faults(server_error=1)
     [early, late] = [
         Due(call.call_id, call.agent.agent_id, NOW, n)
@@ -138,7 +138,7 @@ async def test_lasting_faults_are_recorded_with_a_time_to_retry(api: ApiServer, 
 
 
 async def test_nothing_is_lost_among_faults(api: ApiServer, landing: Landing) -> None:
-    """Passes over what is still due end with every answer, at no more requests than faults and answers."""
+    """Repeated passes get every answer, with one request per answer and per fault."""
     api.faults = Faults.evenly(0.4, seed=5)
     api.faults = Faults(**{**vars(api.faults), "retry_after_s": 0})
     wanted = [call for call in api.world.calls if call.has_results]
@@ -157,10 +157,10 @@ async def test_nothing_is_lost_among_faults(api: ApiServer, landing: Landing) ->
     ("age_s", "attempts", "outcome"),
     [(86_399, 9, "pending"), (86_401, 0, "unavailable"), (86_401, 9, "unavailable")],
 )
-async def test_what_never_comes_is_given_up(
+async def test_a_pca_that_never_comes_becomes_unavailable(
     api: ApiServer, landing: Landing, age_s: int, attempts: int, outcome: str
 ) -> None:
-    """A PCA that is still not there after the time allowed is unavailable, with no further try."""
+    """If it is still missing after the allowed time, there is no further try."""
     call = next(call for call in api.world.calls if call.course is Course.WITHOUT_PCA)
     await fetch(api, landing, due_of([call], since=NOW - timedelta(seconds=age_s), attempts=attempts))
     [row] = rows_of(landing)
@@ -169,10 +169,10 @@ async def test_what_never_comes_is_given_up(
 
 
 @pytest.mark.parametrize(("attempts", "outcome"), [(0, "failed"), (3, "failed"), (4, "unavailable")])
-async def test_an_api_that_is_down_gives_up_no_old_call_at_once(
+async def test_an_api_that_is_down_makes_no_old_call_unavailable_at_once(
     api: ApiServer, landing: Landing, attempts: int, outcome: str
 ) -> None:
-    """After a long pause everything is old; a fault then says nothing about a call until it came often."""
+    """After a long pause every call is old, so a fault counts only after several attempts."""
     api.faults = Faults(html=1)
     due = due_of(api.world.calls[:1], since=NOW - timedelta(days=30), attempts=attempts)
     await fetch(api, landing, due)
@@ -180,7 +180,7 @@ async def test_an_api_that_is_down_gives_up_no_old_call_at_once(
 
 
 async def test_a_call_without_agent_is_recorded_and_not_asked(api: ApiServer, landing: Landing) -> None:
-    """The PCA endpoint needs the agent; the row says what is missing."""
+    """The PCA endpoint needs the agent, and the row says that it is missing."""
     await fetch(api, landing, [Due(api.world.calls[0].call_id, None, NOW)])
     [row] = rows_of(landing)
     assert row["outcome"] == "failed"
@@ -189,7 +189,7 @@ async def test_a_call_without_agent_is_recorded_and_not_asked(api: ApiServer, la
 
 
 async def test_one_bad_call_never_stops_the_rest(api: ApiServer, landing: Landing) -> None:
-    """Ids that are none, unknown ones and strange ones get their row, and the good ones their answer."""
+    """Invalid and unknown ids get a row each, and the good ids get their answers."""
     good = [call for call in api.world.calls if call.has_results]
     bad = [Due(call_id, "agent", NOW) for call_id in ("", "..", "x/y", "\n", "通話")]
     summary = await fetch(api, landing, [*bad, *due_of(good)])
@@ -197,10 +197,10 @@ async def test_one_bad_call_never_stops_the_rest(api: ApiServer, landing: Landin
     assert summary.outcomes.total() == len(good) + len(bad)
 
 
-async def test_a_refused_key_stops_everything_and_keeps_what_was_answered(
+async def test_a_refused_key_stops_the_pass_and_keeps_earlier_answers(
     api: ApiServer, landing: Landing
 ) -> None:
-    """When the key is withdrawn half way, answers so far are landed, and only what is in flight is asked."""
+    """If the key becomes invalid halfway, earlier answers are landed, and no new request starts."""
     due = due_of(call for call in api.world.calls if call.has_results)
 
     def withdrawing() -> Iterable[Due]:
@@ -217,7 +217,7 @@ async def test_a_refused_key_stops_everything_and_keeps_what_was_answered(
 
 
 async def test_a_long_retry_after_ends_the_pass(api: ApiServer, landing: Landing) -> None:
-    """The call that was told to wait has a time to retry no earlier; the others stay due, unasked."""
+    """The call may be asked again only after the wait. The others stay due, without a request."""
     api.faults = Faults(too_many=1, retry_after_s=7200)
     summary = await fetch(api, landing, due_of(api.world.calls), api_concurrency=1)
     [row] = rows_of(landing)
@@ -226,10 +226,10 @@ async def test_a_long_retry_after_ends_the_pass(api: ApiServer, landing: Landing
     assert api.request_count() == 1
 
 
-async def test_answers_land_while_the_pass_goes_on(
+async def test_answers_are_landed_while_the_pass_runs(
     api: ApiServer, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kill loses only the last few seconds: what was answered before is already a file."""
+    """A kill loses only the last few seconds, because earlier answers are already in a file."""
     monkeypatch.setattr(answer_log_module, "FLUSH_INTERVAL_S", 0.02)
     landed_at_each_turn: list[int] = []
 
@@ -246,7 +246,7 @@ async def test_answers_land_while_the_pass_goes_on(
 
 
 async def test_a_cancelled_pass_lands_what_it_has(api: ApiServer, landing: Landing) -> None:
-    """Ctrl-C keeps every answer that had come."""
+    """After Ctrl-C, every answer that arrived before is landed."""
     due = due_of(call for call in api.world.calls if call.has_results)
     reached = asyncio.Event()
 
@@ -266,7 +266,7 @@ async def test_a_cancelled_pass_lands_what_it_has(api: ApiServer, landing: Landi
 async def test_files_hold_a_bounded_number_of_rows(
     api: ApiServer, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory does not depend on how much is due."""
+    """The memory does not depend on the number of due calls."""
     monkeypatch.setattr(answer_log_module, "FLUSH_ROWS", 7)
     await fetch(api, landing, due_of(api.world.calls))
     sizes = [landing.read(file, ANSWER_SCHEMA).num_rows for file in landing.list_files(PCA)]
@@ -275,14 +275,14 @@ async def test_files_hold_a_bounded_number_of_rows(
 
 
 async def test_a_landing_that_fails_is_an_error(api: ApiServer, tmp_path: Path) -> None:
-    """Answers that can't be stored are not counted as fetched; the calls stay due."""
+    """Answers that can't be stored are not counted as fetched, and the calls stay due."""
     (tmp_path / "landing").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="landing"):
         await fetch(api, Landing(str(tmp_path / "landing")), due_of(api.world.calls))
 
 
 async def test_progress_counts_every_call(api: ApiServer, landing: Landing) -> None:
-    """The last step tells that all are done."""
+    """The last step shows that all calls are done."""
     steps: list[tuple[int, int]] = []
     due: Sequence[Due] = due_of(api.world.calls)
     settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY, api_rps=10_000)
@@ -298,7 +298,7 @@ async def test_progress_counts_every_call(api: ApiServer, landing: Landing) -> N
 
 
 async def test_two_passes_never_share_a_file(landing: Landing) -> None:
-    """With another generator a pass at the same instant has another name."""
+    """With another generator, a pass at the same moment has another id."""
     names = set()
     async with ApiServer(World.build(calls=7)) as api:
         settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY)

@@ -1,4 +1,4 @@
-"""A fetching process that is killed at any moment: nothing stored is asked for again, nothing is lost."""
+"""A fetching process that is killed at any moment: no stored answer is lost or asked for again."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "fetch_process.py"
 
 
 def count_down(requests: int, reached: asyncio.Event) -> Callable[[], None]:
-    """A hook that sets `reached` at the given request."""
+    """Return a hook that sets `reached` at the given request."""
     left = iter(range(requests - 1, -1, -1))
 
     def note() -> None:
@@ -30,7 +30,7 @@ def count_down(requests: int, reached: asyncio.Event) -> Callable[[], None]:
 
 
 async def run_until_killed(api: ApiServer, arguments: list[str], requests: int) -> bool:
-    """Run a fetching process until it ends or has sent so many requests; whether it ended by itself."""
+    """Run a fetching process until it ends or has sent `requests`, and return whether it ended by itself."""
     reached = asyncio.Event()
     api.on_request = count_down(requests, reached)
     process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), *arguments)
@@ -43,7 +43,7 @@ async def run_until_killed(api: ApiServer, arguments: list[str], requests: int) 
 
 
 async def kill_until_done(tmp_path: Path, rng: random.Random, calls: int, most_requests: int) -> int:
-    """Kill the process again and again until one has fetched all; checks after each kill, counts them."""
+    """Kill the process again and again until one has fetched all. Check the result, and return the kills."""
     landing, wanted_file = Landing(str(tmp_path / "landing")), tmp_path / "wanted.json"
     kills, asked_while_stored = 0, 0
     async with ApiServer(World.build(calls=calls)) as api:
@@ -69,11 +69,11 @@ async def kill_until_done(tmp_path: Path, rng: random.Random, calls: int, most_r
 
 
 async def test_a_few_kills_lose_nothing_and_ask_nothing_twice(tmp_path: Path) -> None:
-    """After SIGKILLs at random requests every answer is landed once, and no landed one was asked again."""
+    """After SIGKILLs at random requests, every answer is landed once, and no landed call was asked again."""
     assert await kill_until_done(tmp_path, random.Random(4), calls=120, most_requests=60) >= 2
 
 
 @pytest.mark.slow
 async def test_many_kills_lose_nothing_and_ask_nothing_twice(tmp_path: Path) -> None:
-    """The same, fifty times and more."""
+    """This is the same test with fifty kills or more."""
     assert await kill_until_done(tmp_path, random.Random(5), calls=1500, most_requests=50) >= 50

@@ -1,4 +1,4 @@
-"""Sweeping Verbex's list of calls into landing: complete, exact at its edges, resumable."""
+"""Sweeping Verbex's list of calls into landing: complete, exact at the bounds, resumable."""
 
 import json
 import random
@@ -43,8 +43,8 @@ def rows_of(landing: Landing, outcome: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["outcome"] == outcome]
 
 
-async def test_every_call_of_the_windows_lands_once(landing: Landing) -> None:
-    """Over several days and pages, each call is one row in the API's own words, less its credential."""
+async def test_every_call_of_the_windows_is_landed_once(landing: Landing) -> None:
+    """Over several days and pages, each call is one row, as the API lists it, without its credential."""
     async with ApiServer(World.build(calls=2500, span_s=3 * 86_400)) as api:
         summary = await sweep(api, landing, daily_windows(START, START + 4 * DAY))
         listed = {row["call_id"]: row for row in rows_of(landing, "listed")}
@@ -56,8 +56,8 @@ async def test_every_call_of_the_windows_lands_once(landing: Landing) -> None:
             assert listed[call.call_id]["agent_id"] == call.agent.agent_id
 
 
-async def test_each_window_read_to_its_end_is_on_record(api: ApiServer, landing: Landing) -> None:
-    """The record names the window and how many calls are in it, and comes after them."""
+async def test_each_window_that_is_read_to_its_end_is_recorded(api: ApiServer, landing: Landing) -> None:
+    """The record names the window and its number of calls, and comes after these calls."""
     agent_id = api.world.agents[0].agent_id
     await sweep(api, landing, [Window(START, START + DAY, (agent_id,))])
     [swept] = rows_of(landing, "swept")
@@ -73,8 +73,8 @@ async def test_each_window_read_to_its_end_is_on_record(api: ApiServer, landing:
     assert swept["sequence"] == len(expected)
 
 
-async def test_the_edges_of_a_window_are_exact(api: ApiServer, landing: Landing) -> None:
-    """A call that starts at `since` is in, one at `until` is not."""
+async def test_the_bounds_of_a_window_are_exact(api: ApiServer, landing: Landing) -> None:
+    """A call that starts at `since` is included, and a call at `until` is not."""
     first, last = (
         datetime.fromtimestamp(0, UTC) + timedelta(microseconds=api.world.calls[n].started_us) for n in (4, 9)
     )
@@ -84,10 +84,10 @@ async def test_the_edges_of_a_window_are_exact(api: ApiServer, landing: Landing)
     ]
 
 
-async def test_a_window_that_fails_is_not_on_record(
+async def test_a_window_that_fails_is_not_recorded(
     api: ApiServer, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error is told, what was listed before it is landed, and its window counts as unread."""
+    """The error is raised, the calls listed before are landed, and the window counts as unread."""
     monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
     windows = daily_windows(START, START + 2 * DAY)
 
@@ -104,8 +104,8 @@ async def test_a_window_that_fails_is_not_on_record(
     assert len(rows_of(landing, "listed")) == 30
 
 
-async def test_no_credential_lands(api: ApiServer, landing: Landing, tmp_path: Path) -> None:
-    """The list tells every call's access token; no file has one."""
+async def test_no_credential_is_landed(api: ApiServer, landing: Landing, tmp_path: Path) -> None:
+    """The list shows every call's access token, but no file contains one."""
     await sweep(api, landing, daily_windows(START, START + DAY))
     files = [path.read_bytes() for path in tmp_path.rglob("*.parquet")]
     assert files
@@ -118,7 +118,7 @@ async def test_no_credential_lands(api: ApiServer, landing: Landing, tmp_path: P
     length=st.timedeltas(timedelta(0), timedelta(days=40)),
 )
 def test_daily_windows_cover_the_time_without_gap_or_overlap(since: datetime, length: timedelta) -> None:
-    """Each begins where the one before ends, and none spans a UTC midnight."""
+    """Each window begins at the end of the window before, and none contains a UTC midnight."""
     windows = daily_windows(since, since + length)
     edges = [since, *(window.until for window in windows)]
     assert [window.since for window in windows] == edges[:-1]

@@ -1,4 +1,4 @@
-"""A fetching process for tests that kill it: asks for every wanted call that is not landed yet.
+"""A fetching process for tests that kill it. It asks for every wanted call that is not landed yet.
 
 Run as `python fetch_process.py <api url> <landing> <JSON file of [call_id, agent_id] pairs>`.
 """
@@ -19,14 +19,14 @@ from connector.simulator.api import DEFAULT_API_KEY
 
 
 def landed_rows(landing: Landing) -> list[tuple[str, bytes]]:
-    """Every landed answer: `call_id`, body."""
+    """Return every landed answer: `call_id`, body."""
     tables = (landing.read(file, ANSWER_SCHEMA) for file in landing.list_files(PCA))
     rows = [row for table in tables for row in table.to_pylist()]
     return [(row["call_id"], row["body"]) for row in rows if row["outcome"] == "answered"]
 
 
 def main(api_url: str, landing_url: str, wanted_file: str) -> None:
-    """Fetch what is missing, landing every few answers."""
+    """Fetch the missing answers, and land a file after every few of them."""
     answer_log.FLUSH_ROWS = 3
     landing = Landing(landing_url)
     stored = {call_id for call_id, _ in landed_rows(landing)}

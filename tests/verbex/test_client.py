@@ -1,4 +1,4 @@
-"""The client against a simulated Verbex over a real socket: repetition, pace, waits, errors."""
+"""The client with a simulated Verbex over a real socket: repetition, pace, waits, errors."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def call_of(api: ApiServer, course: Course = Course.NORMAL) -> Call:
 
 
 async def test_every_pca_is_read_in_both_shapes(api: ApiServer, client: VerbexClient) -> None:
-    """Each call that has a PCA gives its items, the others nothing, with the API's reason."""
+    """A call with a PCA gives its items. Any other call gives nothing, with the API's reason."""
     for call in api.world.calls:
         answer = await client.get_pca(call.agent.agent_id, call.call_id)
         if call.has_results:
@@ -57,13 +57,13 @@ async def test_every_pca_is_read_in_both_shapes(api: ApiServer, client: VerbexCl
 
 
 async def test_an_unknown_call_has_nothing_yet(api: ApiServer, client: VerbexClient) -> None:
-    """404 is no error: an event can be there before the call is."""
+    """A 404 is not an error, because an event can arrive before the API knows the call."""
     assert (await client.get_call("0" * 24)).body is None
     assert (await client.get_pca(api.world.agents[0].agent_id, "0" * 24)).http_status == 404
 
 
 async def test_details_come_without_their_credential(api: ApiServer, client: VerbexClient) -> None:
-    """Everything else of the answer is there, the access token is not."""
+    """The access token is missing, and everything else of the answer is there."""
     call = call_of(api)
     answer = await client.get_call(call.call_id)
     details = api.world.details(call)
@@ -74,13 +74,13 @@ async def test_details_come_without_their_credential(api: ApiServer, client: Ver
 
 
 async def test_the_configuration_of_an_agent_is_read(api: ApiServer, client: VerbexClient) -> None:
-    """All items come, in their order."""
+    """All items are returned in their order."""
     agent = api.world.agents[1]
     assert (await client.get_pca_configuration(agent.agent_id)).value == agent.configuration()
 
 
 async def test_the_list_gives_every_call_once_over_many_pages(api: ApiServer, client: VerbexClient) -> None:
-    """Pages are followed to the end; no call on them has a credential."""
+    """All pages are read, and no call in them has a credential."""
     pages = [page async for page in client.list_calls({"page_size": "7"})]
     assert len(pages) == 5
     assert [call["_id"] for page in pages for call in page] == [
@@ -90,7 +90,7 @@ async def test_the_list_gives_every_call_once_over_many_pages(api: ApiServer, cl
 
 
 async def test_the_list_passes_filters_on(api: ApiServer, client: VerbexClient) -> None:
-    """Names and values reach the API as they are given, lists too."""
+    """Names and values reach the API unchanged, including lists."""
     after, before = api.world.calls[3], api.world.calls[12]
     query = {
         "start_time_after": iso(after.started_us),
@@ -111,7 +111,7 @@ PAGES = [
 
 @asynccontextmanager
 async def listing(pages: Sequence[object]) -> AsyncIterator[VerbexClient]:
-    """A client of a server that lists these pages, whatever is asked."""
+    """Open a client of a server that answers every request with the next of these pages."""
     left = iter(pages)
 
     async def answer(_: web.Request) -> web.Response:
@@ -126,14 +126,14 @@ async def listing(pages: Sequence[object]) -> AsyncIterator[VerbexClient]:
 
 
 @pytest.mark.parametrize("pages", PAGES)
-async def test_no_page_is_left_out_however_the_next_one_is_told(pages: list[object]) -> None:
-    """Wrapped or not, with a token inside or outside of the wrapper, and whatever a token is."""
+async def test_no_page_is_skipped_for_any_form_of_the_page_token(pages: list[object]) -> None:
+    """The token may be inside or outside of the wrapper, and may have any type."""
     async with listing(pages) as client:
         assert [call["_id"] async for page in client.list_calls() for call in page] == ["a", "b"]
 
 
-async def test_a_list_of_things_without_an_id_is_no_list_without_calls() -> None:
-    """Its day would be taken for read to the end."""
+async def test_a_list_of_objects_without_an_id_is_an_error() -> None:
+    """Otherwise its day would count as read to its end and without calls."""
     async with listing([{"calls": [{"id": "a"}]}]) as client:
         with pytest.raises(ApiUnavailableError, match="_id"):
             await anext(client.list_calls())
@@ -142,19 +142,19 @@ async def test_a_list_of_things_without_an_id_is_no_list_without_calls() -> None
 @pytest.mark.usefixtures("is_quick")
 @pytest.mark.parametrize("kind", ["server_error", "reset", "cut", "truncated", "html", "error_in_200"])
 async def test_a_fault_is_asked_again_and_then_named(api: ApiServer, client: VerbexClient, kind: str) -> None:
-    """A fault that lasts is tried four times; the error says what was asked and what came back."""
+    """If a fault lasts, there are four tries, and the error says what was asked and what came back."""
     api.faults = Faults(**{kind: 1.0})  # type: ignore[arg-type]
     call = call_of(api)
     with pytest.raises(ApiUnavailableError, match=rf"GET /v1/calls/{call.call_id} got .* asked again later"):
         await client.get_call(call.call_id)
-    # A connection that breaks before an answer is tried once more by aiohttp itself.
+    # aiohttp itself tries again once if a connection breaks before an answer.
     tries = transport.TRIES * (2 if kind == "reset" else 1)
     assert transport.TRIES <= api.request_count(call.call_id) <= tries
 
 
 @pytest.mark.usefixtures("is_quick")
 async def test_a_fault_that_passes_is_not_seen(api: ApiServer, client: VerbexClient) -> None:
-    """At 20 % faults of all kinds nearly every call is answered, by asking again only after a fault."""
+    """With 20 % faults of all kinds every call is answered, and only faults are asked again."""
     api.faults = Faults.evenly(0.2, seed=1)
     api.faults = Faults(**{**vars(api.faults), "too_many": 0.0})
     answers = await asyncio.gather(*(client.get_call(call.call_id) for call in api.world.calls))
@@ -165,30 +165,32 @@ async def test_a_fault_that_passes_is_not_seen(api: ApiServer, client: VerbexCli
 
 
 @pytest.mark.parametrize("is_date", [False, True])
-async def test_a_retry_after_is_never_undercut(*, is_date: bool) -> None:
-    """After a 429 nothing at all is sent until the time it names, in seconds or as a date."""
+async def test_no_request_is_sent_before_a_retry_after_ends(*, is_date: bool) -> None:
+    """After a 429 no request is sent until the time that it names, in seconds or as a date."""
     async with ApiServer(World.build(calls=30)) as api, client_of(api, concurrency=4) as client:
         api.faults = Faults(too_many=0.05, retry_after_s=1, is_retry_after_date=is_date, seed=2)
         await asyncio.gather(*(client.get_call(call.call_id) for call in api.world.calls))
         refused_s = [request.at_s for request in api.requests if request.fault]
         assert refused_s
         for at_s in refused_s:
-            # The other three workers may have a request on its way already, and no more than one each.
+            # Each of the other three workers may already have sent one request.
             assert sum(0 < request.at_s - at_s < 1 for request in api.requests) <= 3
 
 
-async def test_a_client_does_not_end_before_the_wait_that_it_was_told(api: ApiServer) -> None:
-    """Whoever asks next is another client, which has been told nothing."""
+async def test_a_client_does_not_end_before_a_wait_that_the_api_asked_for(api: ApiServer) -> None:
+    """The next client would not know of the wait."""
     api.faults = Faults(too_many=1, retry_after_s=1)
     async with client_of(api) as client:
         with pytest.raises(ApiUnavailableError):
             await client.send("POST", "/v1/public/webhook/subscription")
-        told_s = time.monotonic()
-    assert time.monotonic() - told_s > 0.9
+        answered_s = time.monotonic()
+    assert time.monotonic() - answered_s > 0.9
 
 
-async def test_a_long_retry_after_is_told_and_not_waited_for(api: ApiServer, client: VerbexClient) -> None:
-    """An hour's wait is an error that carries it, at once."""
+async def test_a_long_retry_after_is_reported_and_not_waited_for(
+    api: ApiServer, client: VerbexClient
+) -> None:
+    """A wait of an hour is an error at once, and the error has the wait."""
     api.faults = Faults(too_many=1, retry_after_s=3600)
     with pytest.raises(ApiUnavailableError, match="got 429") as raised:
         await client.get_call(call_of(api).call_id)
@@ -197,7 +199,7 @@ async def test_a_long_retry_after_is_told_and_not_waited_for(api: ApiServer, cli
 
 
 async def test_the_rate_is_never_exceeded(api: ApiServer) -> None:
-    """100 intervals at 100 requests a second take a second, however many callers there are."""
+    """With any number of callers, 100 intervals at 100 requests a second take a second."""
     async with client_of(api, rate_per_s=100) as client:
         await asyncio.gather(*(client.get_call(f"{number:024x}") for number in range(101)))
     times = [request.at_s for request in api.requests]
@@ -205,7 +207,7 @@ async def test_the_rate_is_never_exceeded(api: ApiServer) -> None:
 
 
 async def test_no_more_is_in_flight_than_allowed(api: ApiServer) -> None:
-    """However many callers there are, the server sees three requests at once."""
+    """With any number of callers, the server sees three requests at once."""
     api.faults = Faults(slow=1, slow_s=0.02)
     async with client_of(api, concurrency=3) as client:
         await asyncio.gather(*(client.get_call(call.call_id) for call in api.world.calls))
@@ -213,7 +215,7 @@ async def test_no_more_is_in_flight_than_allowed(api: ApiServer) -> None:
 
 
 async def test_a_refused_key_is_an_error_at_once(api: ApiServer) -> None:
-    """401 is not asked again, names the setting, and does not repeat the key."""
+    """There is only one request, and the error names the setting and does not repeat the key."""
     async with client_of(api, key="wrong-key") as client:
         with pytest.raises(NotAuthorizedError, match="VERBEX_API_KEY") as raised:
             await client.get_call(call_of(api).call_id)
@@ -228,8 +230,8 @@ async def test_a_missing_key_is_an_error_before_any_request() -> None:
 
 
 @pytest.mark.usefixtures("is_quick")
-async def test_a_server_that_is_away_is_named() -> None:
-    """A refused connection names the host and what to expect."""
+async def test_a_server_that_does_not_answer_is_named() -> None:
+    """The error for a refused connection names the host."""
     settings = Settings(_env_file=None, api_url="http://127.0.0.1:1", api_key="k")
     async with VerbexClient.from_settings(settings, random.Random(1)) as client:
         with pytest.raises(ApiUnavailableError, match=r"got no answer from 127\.0\.0\.1"):
@@ -240,22 +242,22 @@ async def test_a_server_that_is_away_is_named() -> None:
 async def test_an_id_stays_one_segment_of_the_path(
     api: ApiServer, client: VerbexClient, call_id: str
 ) -> None:
-    """Ids come from outside: none of them can reach another endpoint."""
+    """Ids come from outside, and none of them can reach another endpoint."""
     assert (await client.get_call(call_id)).http_status == 404
     assert api.requests[0].path == f"/v1/calls/{call_id}"
 
 
 @pytest.mark.parametrize("call_id", ["", ".", ".."])
-async def test_an_id_that_is_none_is_refused_unasked(
+async def test_an_invalid_id_is_refused_without_a_request(
     api: ApiServer, client: VerbexClient, call_id: str
 ) -> None:
-    """A dot would climb the path, and nothing would list all calls."""
+    """Dots would name a parent path, and an empty id would list all calls."""
     with pytest.raises(RequestRefusedError):
         await client.get_call(call_id)
     assert api.request_count() == 0
 
 
-async def test_connections_are_kept(api: ApiServer, client: VerbexClient) -> None:
+async def test_connections_are_reused(api: ApiServer, client: VerbexClient) -> None:
     """Thirty requests one after the other use one connection."""
     for call in api.world.calls:
         await client.get_call(call.call_id)
@@ -264,8 +266,8 @@ async def test_connections_are_kept(api: ApiServer, client: VerbexClient) -> Non
 
 @pytest.mark.usefixtures("is_quick")
 @pytest.mark.parametrize("odd", [b"[" * 700 + b"]" * 700, b"1e99999999999999999999"])
-async def test_json_that_can_not_be_searched_is_not_passed_on(odd: bytes) -> None:
-    """A credential could hide in it; the error is a named one, so that it stops no other call."""
+async def test_json_that_can_not_be_searched_is_an_error(odd: bytes) -> None:
+    """It could hide a credential. The error is a `VerbexError`, so it stops no other call."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(
@@ -282,7 +284,7 @@ async def test_json_that_can_not_be_searched_is_not_passed_on(odd: bytes) -> Non
 
 
 async def test_a_clock_can_be_given(api: ApiServer) -> None:
-    """A date in `Retry-After` is measured against the caller's clock."""
+    """A date in `Retry-After` is compared with the caller's clock."""
     api.faults = Faults(too_many=1, is_retry_after_date=True)
     past = datetime.now(UTC) - timedelta(hours=1)
     settings = Settings(_env_file=None, api_url=api.url, api_key=DEFAULT_API_KEY)
@@ -293,14 +295,14 @@ async def test_a_clock_can_be_given(api: ApiServer) -> None:
 
 
 async def test_other_requests_keep_their_credentials(client: VerbexClient) -> None:
-    """`send` tells a subscription's secret, which its caller has to keep."""
+    """`send` returns a subscription's secret, because its caller must store it."""
     wanted = {"name": "n", "url": "https://example.com", "enable_signed_webhooks": True}
     made: Any = (await client.send("POST", "/v1/public/webhook/subscription", wanted)).value
     assert made["secret"]
 
 
 async def test_a_post_is_never_repeated(api: ApiServer, client: VerbexClient) -> None:
-    """Its first try may have worked although its answer was lost."""
+    """The first try may have worked although its answer was lost."""
     api.faults = Faults(cut=1)
     asked: Awaitable[object] = client.send("POST", "/v1/public/webhook/subscription", {})
     with pytest.raises(VerbexError):

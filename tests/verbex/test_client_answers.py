@@ -1,4 +1,4 @@
-"""What answers mean, and what is taken out of them, whatever they hold."""
+"""The meaning of answers with any content, and the removal of credentials from their reasons."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def read(value: object, status: int = 200) -> Answer:
 
 @given(status=st.integers(200, 599), body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_answer_is_an_answer_or_a_named_error(status: int, body: bytes) -> None:
-    """No status and no bytes lead to anything else; what is kept is kept as it came."""
+    """No status and no bytes give anything else, and a body is returned as it was received."""
     try:
         answer = read_answer("GET /x", status, body)
         assert read_pca(answer).body in (None, body)
@@ -64,10 +64,8 @@ def test_any_answer_is_an_answer_or_a_named_error(status: int, body: bytes) -> N
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"detail":"no"}', b'"no"'])
-def test_a_status_means_the_same_whatever_the_body(
-    status: int, expected: type[VerbexError], body: bytes
-) -> None:
-    """A proxy's page with an error status counts as that status, and the status is told."""
+def test_a_status_means_the_same_with_any_body(status: int, expected: type[VerbexError], body: bytes) -> None:
+    """A proxy's page with an error status counts as that status, and the error reports the status."""
     with pytest.raises(expected) as raised:
         read_answer("GET /x", status, body)
     assert raised.value.http_status == status
@@ -79,13 +77,13 @@ def test_a_status_means_the_same_whatever_the_body(
     [b"", b"<html></html>", b'{"status":200,"data":{"it', b"\xff\xfe", b"[" * 100_000, b'{"error":"boom"}'],
 )
 def test_a_200_without_an_answer_is_a_fault(body: bytes) -> None:
-    """HTML, truncated JSON, no UTF-8, absurd nesting and a bare error all mean: ask again later."""
+    """HTML, truncated JSON, invalid UTF-8, deep nesting and a bare error all mean: ask again later."""
     with pytest.raises(ApiUnavailableError):
         read_answer("GET /x", 200, body)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("reported", "expected"),
     [
         (401, NotAuthorizedError),
         (422, RequestRefusedError),
@@ -93,10 +91,10 @@ def test_a_200_without_an_answer_is_a_fault(body: bytes) -> None:
         (500, ApiUnavailableError),
     ],
 )
-def test_an_error_inside_a_200_counts_as_that_error(told: int, expected: type[VerbexError]) -> None:
-    """`{"status": 500, ...}` under HTTP 200 is a 500."""
+def test_an_error_inside_a_200_counts_as_that_error(reported: int, expected: type[VerbexError]) -> None:
+    """`{"status": 500, ...}` with HTTP 200 is a 500."""
     with pytest.raises(expected):
-        read({"status": told, "message": "no", "data": None})
+        read({"status": reported, "message": "no", "data": None})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_an_error_inside_a_200_counts_as_that_error(told: int, expected: type[Ve
     ],
 )
 def test_a_pca_may_be_wrapped_or_bare(value: object) -> None:
-    """Both shapes are answers, with unknown fields kept and missing ones tolerated."""
+    """Both shapes are answers. Unknown fields are kept, and missing ones are accepted."""
     assert read_pca(read(value)).value == value
 
 
@@ -125,20 +123,20 @@ def test_a_pca_may_be_wrapped_or_bare(value: object) -> None:
     ],
 )
 def test_a_pca_may_not_be_there_yet(value: object, reason: str) -> None:
-    """`available: false`, no data and no items mean: nothing yet, in the API's own words."""
+    """`available: false`, no data and no items mean: nothing yet, with the API's own reason."""
     answer = read_pca(read(value))
     assert (answer.body, answer.reason) == (None, reason)
 
 
 @pytest.mark.parametrize("escape", [r"\ud83d", r"\uDE00", r"\ud83d\ud83d"])
 def test_half_an_emoji_costs_no_answer(escape: str) -> None:
-    """What a model cut in two is shown as a question mark; all else stays."""
+    """An emoji that a model cut in half becomes a question mark, and the rest stays."""
     answer = read_answer("GET /x", 200, f'{{"items":[{{"result":"so 🍣{escape}!"}}]}}'.encode())
     assert answer.value["items"][0]["result"].replace("?", "") == "so 🍣!"
 
 
-def test_a_404_means_not_there_yet_unless_a_proxy_says_it() -> None:
-    """A JSON 404 is the API's; any other page may come from a wrong address and is a fault."""
+def test_a_404_means_not_there_yet_unless_a_proxy_sends_it() -> None:
+    """A 404 in JSON is from the API. Any other page may be from a wrong address and is a fault."""
     assert read({"detail": "unknown"}, 404).body is None
     with pytest.raises(ApiUnavailableError, match="HTML"):
         read_answer("GET /x", 404, b"<html>not found</html>")
@@ -151,15 +149,15 @@ def test_a_404_means_not_there_yet_unless_a_proxy_says_it() -> None:
         {"status": "error"}, {"success": False}, {"data": {"error": "no upstream"}},
     ],
 )  # fmt: skip
-def test_what_can_not_be_a_call_is_a_fault(value: object) -> None:
-    """A call has at least one field of a call; an error in a 200 would else pass for one, and for good."""
+def test_json_that_is_not_a_call_is_a_fault(value: object) -> None:
+    """A call has at least one field of a call. Otherwise an error in a 200 would be stored as a call."""
     with pytest.raises(ApiUnavailableError):
         read_call("GET /x", read(value))
 
 
 @pytest.mark.parametrize("value", [{"_id": "x"}, {"data": {"messages": []}}, {"call_type": "new", "more": 1}])
 def test_a_call_may_lack_nearly_every_field(value: object) -> None:
-    """Wrapped or bare, and with fields that nobody knows yet."""
+    """It is accepted wrapped or bare, and with unknown fields."""
     assert read_call("GET /x", read(value)).body is not None
 
 
@@ -167,14 +165,14 @@ def test_a_call_may_lack_nearly_every_field(value: object) -> None:
     "value", [{"available": False}, {"data": {"available": False, "message": "not yet"}}]
 )
 def test_a_call_may_not_be_there_yet(value: object) -> None:
-    """As an analysis may not: it is awaited, and that is no fault."""
+    """This is no fault, as for an analysis: there is no body, and a reason."""
     answer = read_call("GET /x", read(value))
     assert answer.body is None
     assert answer.reason
 
 
 def test_a_refused_key_names_the_setting_and_not_the_reply() -> None:
-    """The message names VERBEX_API_KEY; the API's words are left out, as they could hold the key."""
+    """The message names VERBEX_API_KEY. It does not quote the API, whose text could hold the key."""
     with pytest.raises(NotAuthorizedError, match="VERBEX_API_KEY") as raised:
         read({"detail": "bad key abc123"}, 401)
     assert "abc123" not in str(raised.value)
@@ -183,17 +181,17 @@ def test_a_refused_key_names_the_setting_and_not_the_reply() -> None:
 @pytest.mark.parametrize("detail", [{"access_token": "hunter2"}, '{"access_token": "hunter2"}'])
 @pytest.mark.parametrize("status", [404, 422, 500])
 def test_a_reason_holds_no_credential(detail: object, status: int) -> None:
-    """What the API says of an error is stored too, so it is cleaned like an answer."""
+    """The API's reason for an error is stored too, so it is cleaned like an answer."""
     try:
-        told = read({"detail": detail, "n": 1}, status).reason
+        reason = read({"detail": detail, "n": 1}, status).reason
     except VerbexError as error:
-        told = str(error)
-    assert told is not None
-    assert "hunter2" not in told
+        reason = str(error)
+    assert reason is not None
+    assert "hunter2" not in reason
 
 
-def test_a_number_that_no_machine_can_hold_is_no_accident() -> None:
-    """In a reason or in place of an analysis it costs its own call an answer and no other."""
+def test_a_number_that_is_too_large_is_no_answer() -> None:
+    """In a reason, or in place of an analysis, it affects only its own call."""
     with pytest.raises(ApiUnavailableError, match="can't be read"):
         read_answer("GET /x", 500, b'{"detail":1e999999999999}')
     assert read_pca(read_answer("GET /x", 200, b'{"data":[1e999999999999]}')).body is None
@@ -210,13 +208,13 @@ def test_a_number_that_no_machine_can_hold_is_no_accident() -> None:
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds_and_as_a_date(header: str, expected: float | None) -> None:
-    """Both forms of RFC 9110; anything else says nothing."""
+    """Both forms of RFC 9110 are read. Anything else is ignored."""
     assert retry_after_s(header, NOW) == expected
 
 
 @given(st.text())
 def test_no_retry_after_can_raise(header: str) -> None:
-    """A header comes from outside."""
+    """A header comes from outside, so it can hold any text."""
     retry_after_s(header, NOW)
 
 

@@ -1,4 +1,4 @@
-"""Answers without end or measure: they are given up by name, and fill no memory."""
+"""Answers that are endless or too large: they are stopped with a clear error, and do not fill the memory."""
 
 import gzip
 import random
@@ -14,11 +14,11 @@ from connector.verbex.transport import MAX_ANSWER_BYTES
 
 CHUNK = b'"' + b"x" * 65_534 + b'"'
 ROOM_BYTES = 32 * 1024 * 1024
-"""For what is on its way when the client stops: socket buffers, and what is being inflated."""
+"""Room for the bytes in transit when the client stops: socket buffers, and the bytes being inflated."""
 
 
 class Endless:
-    """A server whose every answer goes on until the client hangs up; counts what it could send."""
+    """A server whose answers continue until the client disconnects. It counts the bytes that it sent."""
 
     def __init__(self) -> None:
         self.sent_bytes = 0
@@ -27,7 +27,7 @@ class Endless:
         self.app.router.add_get("/{path:.*}", self.answer)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Send on and on."""
+        """Send until the client disconnects."""
         self.requests += 1
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
@@ -41,8 +41,8 @@ def client_of(server: BaseTestServer) -> VerbexClient:
     return VerbexClient(url, "k", rate_per_s=1000, concurrency=1, rng=random.Random(1))
 
 
-async def test_an_endless_answer_is_given_up_by_name() -> None:
-    """It is read as far as an answer may reach, once, and the error says what to look at."""
+async def test_an_endless_answer_is_stopped_at_the_limit() -> None:
+    """It is requested once, and the error names the request, the limit and the setting to check."""
     endless = Endless()
     async with TestServer(endless.app) as server, client_of(server) as client:
         with pytest.raises(AnswerTooLargeError, match=r"GET /v1/calls/x .*8,388,608 bytes.*VERBEX_API_URL"):
@@ -52,7 +52,7 @@ async def test_an_endless_answer_is_given_up_by_name() -> None:
 
 
 async def test_a_page_may_be_larger_but_not_endless() -> None:
-    """A thousand transcripts are one page; their limit is higher, and there is one."""
+    """A page can hold a thousand transcripts, so its limit is higher."""
     endless = Endless()
     async with TestServer(endless.app) as server, client_of(server) as client:
         with pytest.raises(AnswerTooLargeError, match=r"GET /v1/calls/ "):
@@ -60,8 +60,8 @@ async def test_a_page_may_be_larger_but_not_endless() -> None:
     assert MAX_PAGE_BYTES < endless.sent_bytes < MAX_PAGE_BYTES + ROOM_BYTES
 
 
-async def test_a_small_answer_that_inflates_without_measure_fills_no_memory() -> None:
-    """A thousandfold gzip is stopped at the same size as any other answer."""
+async def test_a_gzip_bomb_does_not_fill_the_memory() -> None:
+    """It is stopped at the same size as any other answer."""
     bomb = gzip.compress(b" " * 40 * MAX_ANSWER_BYTES, compresslevel=9)
 
     async def answer(_: web.Request) -> web.Response:

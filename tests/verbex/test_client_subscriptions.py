@@ -1,4 +1,4 @@
-"""Subscribing a receiver: the secret is told once, kept safely, and rotated without a gap."""
+"""Subscribing a receiver: the secret is shown once, stored safely, and rotated without a gap."""
 
 import random
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def client(api: ApiServer) -> AsyncIterator[VerbexClient]:
 
 
 async def test_a_subscription_is_for_all_events_and_signed(api: ApiServer, client: VerbexClient) -> None:
-    """Its secret is the one that deliveries are signed with."""
+    """Deliveries are signed with the secret that it returns."""
     made = await create_subscription(client, url=URL, name="verbex-sync")
     held = api.subscriptions.by_id[made.subscription_id]
     assert held.fields["events"] == ["*"]
@@ -46,13 +46,13 @@ async def test_a_subscription_is_for_all_events_and_signed(api: ApiServer, clien
 
 
 async def test_a_secret_never_prints(client: VerbexClient) -> None:
-    """Neither the subscription nor its parts show it by accident."""
+    """The text of the subscription and of its parts does not show it."""
     made = await create_subscription(client, url=URL, name="verbex-sync")
     assert "whsec_" not in f"{made!r} {made} {made.secret}"
 
 
 async def test_subscriptions_are_listed_without_secrets(client: VerbexClient) -> None:
-    """What was made is there, under the same id."""
+    """The created subscriptions are in the list, with the same ids."""
     made = [await create_subscription(client, url=URL, name=name) for name in ("one", "two")]
     listed = await list_subscriptions(client)
     assert [one.subscription_id for one in listed] == [one.subscription_id for one in made]
@@ -60,20 +60,20 @@ async def test_subscriptions_are_listed_without_secrets(client: VerbexClient) ->
 
 
 async def test_a_taken_name_is_refused_with_the_reason(client: VerbexClient) -> None:
-    """The API's own words are told."""
+    """The error quotes the API's own reason."""
     await create_subscription(client, url=URL, name="one")
     with pytest.raises(RequestRefusedError, match="unique"):
         await create_subscription(client, url=URL, name="one")
 
 
-async def test_rotating_an_unknown_subscription_says_so(client: VerbexClient) -> None:
-    """A wrong id names the command that lists the right ones."""
+async def test_rotating_an_unknown_subscription_is_an_error(client: VerbexClient) -> None:
+    """The error names the command that lists the right ids."""
     with pytest.raises(RequestRefusedError, match="verbex-sync subscriptions"):
         await rotate_secret(client, "no-such-id")
 
 
 async def test_a_lost_answer_makes_no_second_subscription(api: ApiServer, client: VerbexClient) -> None:
-    """Creating is not repeated blindly: the first try may have worked."""
+    """The request is not repeated, because the first try may have worked."""
     api.faults = Faults(cut=1)
     with pytest.raises(ApiUnavailableError):
         await create_subscription(client, url=URL, name="one")
@@ -97,7 +97,7 @@ def test_an_url_that_can_not_be_delivered_to_is_refused(url: str) -> None:
         check_webhook_url(url)
 
 
-async def test_through_a_rotation_no_delivery_is_refused(
+async def test_during_a_rotation_no_delivery_is_refused(
     client: VerbexClient, api: ApiServer, tmp_path: Path
 ) -> None:
     """Before, during and after it, a receiver with the stored secrets accepts what Verbex signs."""
@@ -118,8 +118,8 @@ async def test_through_a_rotation_no_delivery_is_refused(
         assert receiver.authenticate(headers, b"{}", now_s=1000) == "signature"
 
 
-def test_the_file_of_secrets_is_its_owners_alone(tmp_path: Path) -> None:
-    """A new file and one that others could read both end with mode 600."""
+def test_only_the_owner_can_read_the_file_of_secrets(tmp_path: Path) -> None:
+    """A new file and a file that others could read both get mode 600."""
     for name, is_there in (("new", False), ("open", True)):
         env_file = tmp_path / name
         if is_there:
@@ -131,7 +131,7 @@ def test_the_file_of_secrets_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_storing_a_secret_keeps_the_file_otherwise_as_it_was(tmp_path: Path) -> None:
-    """Comments, other settings and older secrets stay; a secret is not listed twice."""
+    """Comments, other settings and older secrets stay, and no secret is listed twice."""
     env_file = tmp_path / ".env"
     env_file.write_text("# mine\nVERBEX_PORT=9000\nVERBEX_WEBHOOK_SECRETS=old1, old2\nOTHER='a b'\n")
     for _ in range(2):
@@ -141,8 +141,8 @@ def test_storing_a_secret_keeps_the_file_otherwise_as_it_was(tmp_path: Path) -> 
     )
 
 
-def test_older_secrets_stay_accepted_whatever_the_case_of_their_name(tmp_path: Path) -> None:
-    """The settings don't mind the case either, and read one line of two."""
+def test_older_secrets_stay_accepted_for_any_case_of_their_name(tmp_path: Path) -> None:
+    """The settings ignore the case too, and read only one of two lines."""
     env_file = tmp_path / ".env"
     env_file.write_text("verbex_webhook_secrets=old")
     store_webhook_secret(SecretStr("new"), env_file)
@@ -151,7 +151,7 @@ def test_older_secrets_stay_accepted_whatever_the_case_of_their_name(tmp_path: P
 
 
 def test_a_link_to_the_file_of_secrets_stays_one(tmp_path: Path) -> None:
-    """Others read the file that it leads to."""
+    """Other programs read the file that it points to."""
     (tmp_path / ".env").symlink_to("shared.env")
     (tmp_path / "shared.env").write_text("A=1\n")
     store_webhook_secret(SecretStr("new"), tmp_path / ".env")
@@ -160,8 +160,8 @@ def test_a_link_to_the_file_of_secrets_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["plain", "a'b", 'a"b', "a b", "a#b", "a\\b", "a$b", "ä"])
-def test_any_secret_reads_back_as_told(tmp_path: Path, secret: str) -> None:
-    """Whatever characters Verbex chooses, the settings read the same."""
+def test_any_secret_reads_back_unchanged(tmp_path: Path, secret: str) -> None:
+    """The settings read the same secret, with any characters in it."""
     store_webhook_secret(SecretStr(secret), tmp_path / ".env")
     settings = Settings(_env_file=tmp_path / ".env")
     assert [one.get_secret_value() for one in settings.webhook_secrets] == [secret]

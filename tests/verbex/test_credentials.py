@@ -1,4 +1,4 @@
-"""What is taken out of answers: every credential, however it is written, and nothing else."""
+"""The removal of credentials from answers: every credential, in any spelling, and nothing else."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ TEMPTING = st.recursive(
 
 
 def ways_to_write(character: str) -> st.SearchStrategy[str]:
-    """A character of a name as JSON may have it; a space stands for what joins two words."""
+    """Return the spellings of a name's character in JSON. A space means the separator of two words."""
     plain = ["", "_", "-"] if character == " " else [character, character.upper()]
     escaped = [f"\\u{ord(one):04{form}}" for one in plain if one for form in "xX"]
     return st.sampled_from([*plain, *escaped])
@@ -46,7 +46,7 @@ CREDENTIALS = st.sampled_from(credentials._NAMES).flatmap(
 
 @given(name=CREDENTIALS, depth=st.integers(0, 4), is_ascii=st.booleans())
 def test_no_spelling_and_no_nesting_hides_a_credential(name: str, depth: int, *, is_ascii: bool) -> None:
-    """Any case, joined by anything, escaped, in JSON within texts: it goes, what is beside it stays."""
+    """In any case, with any separator, escaped, or in JSON inside texts, it is removed. The rest stays."""
     body = f'{{ "{name}" : ["{MARK}"], "通話": 1 }}'
     for _ in range(depth):
         body = json.dumps({"said": f" {body}"}, ensure_ascii=is_ascii)
@@ -63,22 +63,22 @@ def test_no_spelling_and_no_nesting_hides_a_credential(name: str, depth: int, *,
 )
 @pytest.mark.parametrize("shape", ['{{"{}":"x","n":1}}', '{{"a":[{{"b":{{"{}":{{"c":"x"}}}}}}],"n":1}}'])
 def test_credentials_are_dropped_at_any_depth(name: str, shape: str) -> None:
-    """A credential goes with all that is in it; what is beside it stays."""
+    """A credential is removed with its whole value, and the fields next to it stay."""
     cleaned = drop_credentials(shape.format(name).encode())
     assert name.encode() not in cleaned
     assert json.loads(cleaned)["n"] == 1
 
 
 @given(TEMPTING)
-def test_a_glance_overlooks_nothing(value: object) -> None:
-    """A body that is let pass at a glance holds no credential when it is looked at closely."""
+def test_the_quick_check_misses_nothing(value: object) -> None:
+    """If the quick check accepts a body, the full search finds no credential in it."""
     for body in as_bodies(value):
         assert is_suspect(body) or not holds_credential(body)
 
 
 @given(TEMPTING)
 def test_what_was_cleaned_is_clean(value: object) -> None:
-    """A second look finds nothing more."""
+    """A second search finds nothing."""
     for body in as_bodies(value):
         cleaned = drop_credentials(body)
         assert drop_credentials(cleaned) == cleaned
@@ -94,14 +94,14 @@ def test_without_a_credential_no_byte_changes(value: object) -> None:
 
 @pytest.mark.parametrize("text", ['"{"', '"{access_token: 1}"', '"[1, 2"', '"say \\"secret\\""'])
 def test_a_text_that_only_looks_like_json_stays(text: str) -> None:
-    """What somebody said is not ours to change."""
+    """The text of a caller must not be changed."""
     body = f'{{"said":{text}}}'.encode()
     assert drop_credentials(body) == body
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=12), st.integers(-(10**30), 10**30))
 def test_numbers_beside_a_credential_keep_their_digits(fraction: Decimal, whole: int) -> None:
-    """A body that is written anew loses no digit, however long its numbers."""
+    """A body that is written again loses no digit, even of very long numbers."""
     body = f'{{"fraction":{fraction:f},"whole":{whole},"secret":1}}'.encode()
     cleaned = json.loads(drop_credentials(body), parse_float=Decimal)
     assert cleaned == {"fraction": fraction, "whole": whole}
@@ -119,27 +119,27 @@ def test_numbers_beside_a_credential_keep_their_digits(fraction: Decimal, whole:
     ],
 )
 def test_unusual_json_hides_no_credential(body: str) -> None:
-    """Names that come twice, hidden quotes and hyphens, texts that are JSON for lenient readers only."""
+    """Repeated names, escaped quotes and hyphens, and texts in loose JSON are searched too."""
     cleaned = drop_credentials(body.encode())
     assert MARK.encode() not in cleaned
     assert json.loads(cleaned)["a"] == 1
 
 
 @given(st.binary())
-def test_bytes_that_are_no_json_are_refused_in_words_or_let_pass(body: bytes) -> None:
-    """Nothing else comes of them than the errors that callers know."""
+def test_bytes_that_are_not_json_raise_only_the_documented_errors(body: bytes) -> None:
+    """Callers handle these errors and no others."""
     with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
         drop_credentials(b'{"secret":' + body)
 
 
 def holds_credential(body: bytes) -> bool:
-    """The close look, without the glance before it."""
+    """Run the full search, without the quick check."""
     dropped: list[str] = []
     credentials._clean(credentials._DECODER.decode(body.decode()), dropped)
     return bool(dropped)
 
 
 def as_bodies(value: object) -> tuple[bytes, bytes]:
-    """The same JSON, compact with escapes and spacious without."""
+    """Return the same JSON twice: compact with escapes, and with spaces and without escapes."""
     spacious = json.dumps(value, ensure_ascii=False, indent=1)
     return json.dumps(value).encode(), spacious.encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The envelope reader: it names what is wrong, keeps what can be known, and never raises."""
+"""The envelope reader: it names what is wrong, returns what it can read, and never raises."""
 
 import json
 
@@ -26,7 +26,7 @@ members = ["traceId", "eventName", "timestamp", "organizationId", "payload", "un
 
 @pytest.mark.parametrize("body", SEED_BODIES.values(), ids=SEED_BODIES)
 def test_the_documented_events_are_read_verbatim(body: bytes) -> None:
-    """Verbex's own examples, byte for byte as its page shows them."""
+    """The bodies are Verbex's own examples, byte for byte."""
     event = json.loads(body)
     assert read_envelope(body) == (event["traceId"], event["eventName"], None)
 
@@ -47,13 +47,13 @@ def test_the_documented_events_are_read_verbatim(body: bytes) -> None:
         make_body(brackets="[" * 500),
     ],
 )
-def test_what_nobody_asked_for_is_no_problem(body: bytes) -> None:
-    """New event types, new fields, nulls and missing optional fields are all events."""
+def test_unknown_types_and_fields_are_no_problem(body: bytes) -> None:
+    """New event types, new fields, nulls and missing optional fields are all accepted as events."""
     assert read_envelope(body).problem is None
 
 
-def test_a_body_that_is_json_keeps_the_names_that_can_be_known() -> None:
-    """A wrong timestamp does not hide whose event it was."""
+def test_the_names_are_read_even_if_the_rest_is_wrong() -> None:
+    """A wrong timestamp does not hide the trace id and the event's name."""
     assert read_envelope(make_body("a", timestamp="now"))[:2] == ("a", "CallHandler.CallStarted")
 
 
@@ -61,13 +61,13 @@ def test_a_body_that_is_json_keeps_the_names_that_can_be_known() -> None:
     body=st.binary() | st.text().map(str.encode) | json_values.map(lambda value: json.dumps(value).encode())
 )
 def test_any_bytes_at_all_are_read_without_an_error(body: bytes) -> None:
-    """Whatever arrives, the answer is an envelope."""
+    """The result for any bytes is an envelope."""
     read_envelope(body)
 
 
 @given(changes=st.dictionaries(st.sampled_from(members), json_values, min_size=1))
-def test_whatever_is_an_event_can_be_parsed_by_the_warehouse(changes: dict[str, object]) -> None:
-    """The reader is never more lenient than the engine that reads the body later."""
+def test_every_event_can_be_parsed_by_the_warehouse(changes: dict[str, object]) -> None:
+    """The reader accepts no body that DuckDB rejects later."""
     body = make_body(**changes)  # type: ignore[arg-type]
     if read_envelope(body).problem is None:
         query = "select json_valid(decode(?)), decode(?)::json ->> '$.traceId' is not null"
@@ -76,7 +76,7 @@ def test_whatever_is_an_event_can_be_parsed_by_the_warehouse(changes: dict[str, 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_depth_is_limited_by_a_number_and_not_by_the_interpreter(opening: str) -> None:
-    """One level more than the limit is a problem; so are a hundred thousand, at once."""
+    """One level above the limit is a problem, and so are a hundred thousand levels."""
     closing = "]" if opening == "[" else "}"
 
     def nested(depth: int) -> bytes:
@@ -88,7 +88,7 @@ def test_depth_is_limited_by_a_number_and_not_by_the_interpreter(opening: str) -
 
 
 def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() -> None:
-    """A row whose problem is gone gets its names; one still bad keeps its problem; others are left alone."""
+    """A readable row gets its names, a bad row keeps its problem, and other rows do not change."""
     good, bad = make_body("readable"), b"no event"
     stale = [
         replace(make_delivery(good, trace_id=None), event_name=None, problem="An older reader said so."),
@@ -108,14 +108,14 @@ def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() 
 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_replaying_nothing_changes_nothing(rows: int) -> None:
-    """An empty table and one without problems come back equal."""
+    """An empty table and a table without problems are returned unchanged."""
     batches = [to_batch("r", [Group(0, [make_delivery()] * rows)])] if rows else []
     table = pa.Table.from_batches(batches, EVENT_SCHEMA)
     assert reread(table) == table
 
 
 def test_problems_quote_nothing_of_the_body() -> None:
-    """A problem goes into logs and answers, a body must not."""
+    """A problem is put into logs and answers, and a body must not be."""
     secret_text = "4111-1111-1111-1111"
     for changes in (
         {"timestamp": secret_text},
@@ -128,6 +128,6 @@ def test_problems_quote_nothing_of_the_body() -> None:
 
 
 def test_the_envelope_survives_every_prefix_of_an_event() -> None:
-    """A body cut anywhere is a problem with a sentence, never an error and never an event."""
+    """A body that is cut anywhere is a problem, never an error and never an event."""
     body = msgspec.json.encode(json.loads(SEED_BODIES["pca_completed"]))
     assert all(read_envelope(body[:length]).problem for length in range(len(body)))

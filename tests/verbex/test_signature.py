@@ -1,4 +1,4 @@
-"""Signatures: what `sign` makes passes `verify`, and there is one test for each reason to refuse."""
+"""Signatures: `verify` accepts what `sign` makes, and each reason to refuse has a test."""
 
 import pytest
 from hypothesis import assume, example, given
@@ -21,14 +21,14 @@ def refusal(
 
 
 def test_the_scheme_is_hmac_sha256_over_time_dot_body() -> None:
-    """A fixed vector, computed by OpenSSL, pins the scheme down for both ends."""
+    """A fixed value, computed with OpenSSL, defines the scheme for both ends."""
     digest = "cf1bd0dfeadb69054eb72610314bce928e46e06c84044d60a753074336378232"
     assert sign(BODY, [SECRET], signed_at_s=NOW_S) == f"t={NOW_S},v1={digest}"
 
 
 @given(body=st.binary(), secret=st.text(min_size=1), skew_s=st.integers(-300, 300))
 def test_verify_accepts_what_sign_makes(body: bytes, secret: str, skew_s: int) -> None:
-    """Any body and any secret go through, within the tolerance on both sides."""
+    """Any body and any secret are accepted, within the tolerance in both directions."""
     header = sign(body, [secret], signed_at_s=NOW_S)
     verify(body, header, [secret], now_s=NOW_S + skew_s, tolerance_s=300)
 
@@ -44,7 +44,7 @@ def test_one_changed_byte_of_the_body_is_refused(body: bytes, position: int, cha
 
 @given(data=st.data())
 def test_one_changed_character_of_the_header_is_refused(data: st.DataObject) -> None:
-    """Nor is any character of the header."""
+    """No character of the header is outside the signature."""
     header = sign(BODY, [SECRET], signed_at_s=NOW_S)
     position = data.draw(st.integers(0, len(header) - 1))
     character = data.draw(st.characters(max_codepoint=0x2FF))
@@ -61,36 +61,36 @@ def test_one_changed_character_of_the_header_is_refused(data: st.DataObject) -> 
 @example(header="t=-1,v1=0")
 @example(header="t=1,t=2,v1=0")
 @example(header="v1=" + ",v1=" * 2000)
-def test_a_hostile_header_raises_nothing_but_the_module_s_own_error(header: str) -> None:
-    """Whatever the header holds, the answer is a refusal."""
+def test_a_hostile_header_raises_only_the_module_s_own_error(header: str) -> None:
+    """Any such header is refused."""
     refusal(BODY, header)
 
 
 @pytest.mark.parametrize("known", [(SECRET,), (OTHER,), (SECRET, OTHER), ("unrelated", OTHER)])
-def test_while_secrets_rotate_either_of_two_values_is_enough(known: tuple[str, ...]) -> None:
-    """The sender signs with both secrets; knowing one of them suffices."""
+def test_during_a_rotation_either_of_two_values_is_enough(known: tuple[str, ...]) -> None:
+    """The sender signs with both secrets, and the receiver needs only one of them."""
     verify(BODY, sign(BODY, [SECRET, OTHER], signed_at_s=NOW_S), known, now_s=NOW_S, tolerance_s=300)
 
 
 def test_an_unknown_secret_is_refused() -> None:
-    """A signature by somebody else's secret proves nothing."""
+    """A signature by another secret proves nothing."""
     assert refusal(BODY, sign(BODY, [OTHER], signed_at_s=NOW_S)).reason == "mismatch"
 
 
 @pytest.mark.parametrize("now_s", [NOW_S - 301, NOW_S + 301])
 def test_a_time_beyond_the_tolerance_is_refused(now_s: float) -> None:
-    """Too old and too far ahead are the same to the check."""
+    """A time that is too old and a time too far in the future are refused alike."""
     assert refusal(BODY, sign(BODY, [SECRET], signed_at_s=NOW_S), now_s=now_s).reason == "expired"
 
 
-def test_the_age_is_told_only_to_a_genuine_sender() -> None:
-    """An old header with a wrong signature is a mismatch, not an expiry."""
+def test_only_a_real_sender_learns_that_its_signature_is_old() -> None:
+    """An old header with a wrong signature is a mismatch, not expired."""
     header = sign(BODY, [OTHER], signed_at_s=0)
     assert refusal(BODY, header).reason == "mismatch"
 
 
-def test_unknown_versions_and_spaces_are_passed_over() -> None:
-    """A later scheme may stand beside the one known here, and a proxy may join values with a space."""
+def test_unknown_versions_and_spaces_are_ignored() -> None:
+    """A header may have a later scheme too, and a proxy may join values with a space."""
     time, value = sign(BODY, [SECRET], signed_at_s=NOW_S).split(",")
     verify(BODY, f"v2=00, {value}, {time}", [SECRET], now_s=NOW_S, tolerance_s=300)
 
