@@ -1,5 +1,5 @@
-"""A Verbex on localhost: sends its webhooks, serves its REST API, and knows the truth about both.
+"""A simulated Verbex on localhost: it sends webhooks, serves the REST API, and knows the truth about both.
 
-Here belongs what a real account would send and answer, seeded and reproducible; everything follows from a
-`World`. What does not: what verbex-sync makes of it. Tests and the demo compare the two.
+Everything that a real account would send and answer belongs here, reproducible from a seed. All of it is made
+from a `World`. The results of verbex-sync do not belong here; tests and the demo compare the two.
 """

@@ -1,10 +1,10 @@
 """The agents of a simulated account and the PCA items they are configured with.
 
-Belongs here: what `GET /v2/ai-agents/{id}/postcall-analysis` would answer. The results that a call gets
-for these items are in `connector.simulator.pca`.
+The answers of `GET /v2/ai-agents/{id}/postcall-analysis` belong here. See `connector.simulator.pca` for the
+results of a call.
 
-Customers choose item names freely, so the profiles below hold what was seen in the wild: Japanese, spaces
-(also trailing), one name used twice, names that differ by case only, and an agent with 60 items.
+Customers choose item names freely, so the profiles below have names as in real accounts: Japanese, spaces
+(also at the end), one name used twice, names that differ only by case, and an agent with 60 items.
 """
 
 import random
@@ -20,14 +20,14 @@ MANY_ITEMS = 60
 
 @dataclass(frozen=True, slots=True)
 class PcaItem:
-    """One configured PCA item; `choices` only for the type `enum`."""
+    """One configured PCA item. Only the type `enum` has `choices`."""
 
     type: ItemType
     name: str
     choices: tuple[str, ...] = ()
 
     def configuration(self) -> dict[str, Any]:
-        """The item as the API shows it; unset fields are left out."""
+        """Return the item as the API shows it, without unset fields."""
         shown: dict[str, Any] = {
             "type": self.type,
             "name": self.name,
@@ -41,7 +41,7 @@ class PcaItem:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One AI agent. `is_bare`: its PCA answers come without the `data` wrapper."""
+    """One AI agent. If `is_bare`, its PCA answers have no `data` wrapper."""
 
     agent_id: str
     name: str
@@ -49,7 +49,7 @@ class Agent:
     is_bare: bool
 
     def configuration(self) -> dict[str, Any]:
-        """The answer to `GET /v2/ai-agents/{id}/postcall-analysis`."""
+        """Return the answer to `GET /v2/ai-agents/{id}/postcall-analysis`."""
         return {
             "ai_agent_id": self.agent_id,
             "items": [item.configuration() for item in self.items],
@@ -59,7 +59,7 @@ class Agent:
 
 
 def build_agents(rng: random.Random, count: int) -> tuple[Agent, ...]:
-    """`count` agents that go round the profiles, each third one answering bare."""
+    """Return `count` agents that use the profiles in turn. Every third one is bare."""
     names = list(_PROFILES)
     return tuple(
         Agent(

@@ -1,7 +1,7 @@
 """The REST API of a simulated Verbex: an HTTP server on localhost that answers from a `World`.
 
-Belongs here: routes, the API key, the log of requests, and where faults are let in. What the answers hold
-is in `connector.simulator.world`.
+Routes, the API key, the log of requests, and the place where faults are injected belong here. See
+`connector.simulator.world` for the content of the answers.
 """
 
 import time
@@ -24,7 +24,7 @@ DEFAULT_API_KEY = "simulated-key"
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request as the server saw it; `at_s` is monotonic, `fault` the one that was injected."""
+    """One request as the server saw it. `at_s` is monotonic, and `fault` is the injected fault."""
 
     at_s: float
     method: str
@@ -34,19 +34,19 @@ class LoggedRequest:
 
 
 class ApiServer:
-    """Serves a world's API while its context is open.
+    """The server of a world's API, which runs while its context is open.
 
-    `faults`, `api_key` and `now_us` may change meanwhile; `on_request` is called with each request, and
-    `requests` holds them all.
+    `faults`, `api_key` and `now_us` may change while it runs. `on_request` is called at each request, and
+    `requests` holds all of them.
 
     Args:
-        world: What to answer from.
-        host: Where to listen.
-        port: 0 for any free one; `url` tells which it became.
+        world: The world to answer from.
+        host: The address to listen on.
+        port: The port to listen on; 0 for any free one. `url` shows the chosen port.
         api_key: The bearer key that requests must carry.
-        faults: What goes wrong, and how often.
-        now_us: The clock that answers follow, in UNIX microseconds: a PCA is there once its time has come,
-            and calls that have not started are unknown. Without one everything is there.
+        faults: The faults to inject, with their rates.
+        now_us: The clock that answers follow, in UNIX microseconds: a PCA exists from its time on, and calls
+            that have not started are unknown. Without a clock everything exists.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ApiServer:
         await self._runner.cleanup()
 
     def request_count(self, call_id: str = "") -> int:
-        """How many requests named `call_id` in their path; without one, how many there were at all."""
+        """Return the number of requests with `call_id` in their path, or of all requests without one."""
         return sum(1 for request in self.requests if call_id in request.path)
 
     def _app(self) -> web.Application:

@@ -1,7 +1,7 @@
-"""The calls of a simulated account: who, when, and which course each one took.
+"""The calls of a simulated account: the agent, the times, and the course of each call.
 
-Belongs here: what happened. How it is told is in `connector.simulator.events` (webhooks),
-`connector.simulator.details` and `connector.simulator.pca` (REST).
+The facts of a call belong here. See `connector.simulator.events` for its webhooks, and
+`connector.simulator.details` and `connector.simulator.pca` for its REST answers.
 """
 
 import random
@@ -16,14 +16,14 @@ MAX_DURATION_S = 900
 
 
 class Course(StrEnum):
-    """What becomes of a call, as far as its webhooks and its PCA go."""
+    """The course of a call, as its webhooks and its PCA show it."""
 
     NORMAL = "normal"
     TRANSFERRED = "transferred"
     IN_PROGRESS = "in_progress"
     PCA_FAILED = "pca_failed"
     UNANNOUNCED = "unannounced"
-    """Its PCA is there, and the webhook that says so was never sent."""
+    """Its PCA exists, but the webhook that announces it was never sent."""
     WITHOUT_PCA = "without_pca"
     """No PCA was ever made, and nothing was announced."""
     START_MISSING = "start_missing"
@@ -44,7 +44,7 @@ _IS_ANNOUNCED = {Course.NORMAL, Course.TRANSFERRED, Course.PCA_FAILED, Course.ST
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call. Times are UNIX microseconds; a call in progress has no end."""
+    """One call. Times are UNIX microseconds. A call in progress has no end."""
 
     call_id: str
     organization_id: str
@@ -58,17 +58,17 @@ class Call:
 
     @property
     def has_results(self) -> bool:
-        """Whether the PCA endpoint has items for it, once `pca_us` is past."""
+        """Whether the PCA endpoint has items for it after `pca_us`."""
         return self.course in _HAS_RESULTS
 
     @property
     def is_announced(self) -> bool:
-        """Whether a `pcaCompleted` webhook is sent, also one that says it failed."""
+        """Whether a `pcaCompleted` webhook is sent, even one that reports a failure."""
         return self.course in _IS_ANNOUNCED
 
     @property
     def transferred_us(self) -> int | None:
-        """When it was handed to a person, in the middle of the call; None if it was not."""
+        """The time when it was transferred to a person, in the middle of the call; None if it was not."""
         if self.transfer_to is None or self.ended_us is None:
             return None
         return (self.started_us + self.ended_us) // 2
@@ -84,7 +84,7 @@ def build_calls(
     span_s: float,
     revisions: float,
 ) -> tuple[Call, ...]:
-    """`count` calls sorted by start, each course at least once if there are enough calls."""
+    """Return `count` calls sorted by start, with each course at least once if there are enough calls."""
     calls = [
         _build_call(rng, course, organization_id, rng.choice(agents), start_us, span_s, revisions)
         for course in _draw_courses(rng, count)
@@ -108,7 +108,7 @@ def _build_call(
     span_s: float,
     revisions: float,
 ) -> Call:
-    # A call that is still in progress began lately, or it would look like one that got stuck.
+    # A call that is still in progress began recently, or it would look stuck.
     earliest_s = max(0.0, span_s - 300) if course is Course.IN_PROGRESS else 0.0
     started_us = start_us + int(rng.uniform(earliest_s, span_s) * SECOND_US)
     duration_s = min(MAX_DURATION_S, 5 + rng.lognormvariate(4.2, 0.9))

@@ -1,6 +1,6 @@
-"""How events reach a receiver: mostly once and in order, sometimes twice, late or before their turn.
+"""The deliveries of events to a receiver: mostly once and in order, sometimes twice, late or too early.
 
-Belongs here: the list of deliveries as data. Sending it over a socket is `connector.simulator.sender`'s.
+The list of deliveries as data belongs here. See `connector.simulator.sender` for sending them over a socket.
 """
 
 import random
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from connector.simulator.events import Event
 
 _LATE_SHARE = 0.1
-"""Of the disordered deliveries, the share that is not minutes but hours late."""
+"""The share of the disordered deliveries that are hours late, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One event on its way; `offset_s` is when it is sent, in seconds after the world's start."""
+    """One delivery of an event. `offset_s` is the time of sending, in seconds after the world's start."""
 
     offset_s: float
     event: Event
@@ -30,14 +30,14 @@ def plan_deliveries(
     disorder: float,
     losses: float,
 ) -> list[Dispatch]:
-    """All deliveries in the order they are sent.
+    """Return all deliveries in the order of sending.
 
     Args:
-        rng: Where chance comes from.
-        events: What there is to tell.
+        rng: The source of randomness.
+        events: The events to deliver.
         start_us: The world's start, UNIX microseconds.
-        duplicates: The share of events delivered a second time, with the same bytes.
-        disorder: The share of deliveries that are held up and so overtaken by others.
+        duplicates: The share of events that are delivered a second time, with the same bytes.
+        disorder: The share of deliveries that are delayed, so that others overtake them.
         losses: The share of events that are never delivered.
     """
     planned = []

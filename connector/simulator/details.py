@@ -1,6 +1,6 @@
 """The call details of a simulated account: the bodies of `GET /v1/calls/{id}` and of its list.
 
-Belongs here: every documented field, and the one that must never be stored (`access_token`).
+Every documented field belongs here, also the one that must never be stored (`access_token`).
 """
 
 import random
@@ -10,8 +10,8 @@ from typing import Any
 from connector.simulator.calls import SECOND_US, Call, Course
 from connector.simulator.chance import rng_for
 
-ACCESS_TOKEN_MARK = "simulated-access-token"  # noqa: S105 - a marker that tests look for, opens nothing
-"""Every simulated credential begins with this, so that a test can look for it in stored files."""
+ACCESS_TOKEN_MARK = "simulated-access-token"  # noqa: S105 - a marker for tests, gives access to nothing
+"""The beginning of every simulated credential, so that a test can search for it in stored files."""
 
 _LINES = (
     ("assistant", "Thank you for calling, how can I help you?"),
@@ -24,7 +24,7 @@ _LINES = (
 
 
 def call_details(call: Call, seed: int) -> dict[str, Any]:
-    """One call as the API shows it; fields that are not set yet are left out."""
+    """Return one call as the API shows it, without fields that are not set yet."""
     rng = rng_for(seed, "details", call.call_id)
     details: dict[str, Any] = {
         "_id": call.call_id,
@@ -51,7 +51,7 @@ def call_details(call: Call, seed: int) -> dict[str, Any]:
 
 
 def iso(at_us: int) -> str:
-    """UNIX microseconds as ISO 8601 in UTC, to the microsecond."""
+    """Return UNIX microseconds as ISO 8601 in UTC, to the microsecond."""
     moment = datetime.fromtimestamp(at_us // SECOND_US, UTC).replace(microsecond=at_us % SECOND_US)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -63,7 +63,7 @@ def _finish_reason(rng: random.Random, call: Call) -> str:
 
 
 def _messages(rng: random.Random, call: Call) -> list[dict[str, str]]:
-    """A transcript; most lines begin with the seconds they span, some don't."""
+    """Return a transcript. Most of its lines begin with their time span in seconds."""
     ended_us = call.ended_us or call.started_us + 20 * SECOND_US
     step_s = (ended_us - call.started_us) / SECOND_US / len(_LINES)
     messages = []

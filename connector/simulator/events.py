@@ -1,10 +1,10 @@
 """The webhooks of a simulated account, byte for byte in the shape that Verbex documents.
 
-Belongs here: which events a call gives, their bodies and headers. When and how often they are delivered is
-in `connector.simulator.deliveries`.
+The events of a call, with their bodies and headers, belong here. See `connector.simulator.deliveries` for
+when and how often they are delivered.
 
-Source: the webhook documentation's examples: field order, fractional UNIX seconds, milliseconds in the
-PCA event. Bodies are compact JSON.
+Source: the examples of the webhook documentation, for field order, fractional UNIX seconds, and milliseconds
+in the PCA event. Bodies are compact JSON.
 """
 
 import random
@@ -22,9 +22,9 @@ CALL_ENDED = "CallHandler.CallEnded"
 CALL_TRANSFERRED = "CallHandler.CallTransferred"
 PCA_COMPLETED = "callAnalysis.pcaCompleted"
 RECORDING_READY = "CallHandler.RecordingReady"
-"""An event type that Verbex does not document: receivers must keep what they don't know."""
+"""An event type that Verbex does not document. Receivers must store unknown types too."""
 QUOTA_REACHED = "Billing.QuotaReached"
-"""Undocumented too, and about no call at all."""
+"""Another undocumented type. It is about no call."""
 USER_AGENT = "ReactorNetty/1.1.13"
 
 _UNKNOWN_FIELD_RATE = 0.05
@@ -33,7 +33,7 @@ _UNKNOWN_EVENT_RATE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One webhook. `at_us` is its body's `timestamp` in UNIX microseconds, `body` the exact bytes."""
+    """One webhook. `at_us` is its body's `timestamp` in UNIX microseconds, and `body` is the exact bytes."""
 
     trace_id: str
     name: str
@@ -43,9 +43,9 @@ class Event:
     body: bytes
 
     def headers(self) -> dict[str, str]:
-        """The headers of its delivery, without any that authenticate."""
+        """Return the headers of its delivery, without those that authenticate."""
         moment = datetime.fromtimestamp(self.at_us // 1_000_000, UTC)
-        # Nanoseconds, nine digits; the sender's clock reads a little later than the event's.
+        # Nanoseconds in nine digits: the time of sending is a little after the time of the event.
         nanoseconds = min(999_999_999, self.at_us % 1_000_000 * 1000 + int(self.trace_id[:4], 16))
         return {
             "Content-Type": "application/json",
@@ -57,7 +57,7 @@ class Event:
 
 
 def events_of(call: Call, seed: int) -> list[Event]:
-    """All webhooks that are ever sent about `call`, in the order they happened."""
+    """Return all webhooks about `call`, in the order of their times."""
     rng = rng_for(seed, "events", call.call_id)
     events = []
     if call.course is not Course.START_MISSING:
@@ -75,7 +75,7 @@ def events_of(call: Call, seed: int) -> list[Event]:
 
 
 def account_events(organization_id: str, at_us: int, seed: int) -> list[Event]:
-    """The webhooks that are about no call."""
+    """Return the webhooks that are about no call."""
     rng = rng_for(seed, "account", at_us)
     payload = {"status": "success", "quota": {"used": 9000, "limit": 10000}}
     return [_event(rng, organization_id, QUOTA_REACHED, at_us, payload)]
@@ -95,7 +95,7 @@ def _announce(rng: random.Random, call: Call, pca_us: int) -> Event:
         "reason": "analysis_timeout" if is_failed else "success",
         "timestamp": pca_us // 1000,
     }
-    # Verbex's own example: the envelope is half a second younger than the PCA it announces.
+    # As in Verbex's own example, the envelope is half a second later than the PCA that it announces.
     return _event(rng, call.organization_id, PCA_COMPLETED, pca_us + 500_426, payload)
 
 
@@ -126,9 +126,9 @@ def _event(rng: random.Random, organization_id: str, name: str, at_us: int, payl
 
 
 def _seconds(rng: random.Random, at_us: int) -> bytes:
-    """UNIX seconds with six or, as often seen, eight digits after the point.
+    """Return UNIX seconds with six digits after the point or, as Verbex often sends, eight.
 
-    The two further digits stay below half a microsecond, so that the truth is one exact microsecond.
+    The last two digits are below half a microsecond, so that the truth is one exact microsecond.
     """
     further = str(rng.randint(15, 35)) if rng.random() < 0.5 else ""
     return f"{at_us // 1_000_000}.{at_us % 1_000_000:06d}{further}".rstrip("0").rstrip(".").encode()

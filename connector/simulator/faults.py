@@ -1,7 +1,7 @@
-"""What goes wrong between us and a REST API, injected at seeded rates.
+"""Faults between us and a REST API, injected at seeded rates.
 
-Belongs here: the kinds of fault and how each looks on the wire. What a right answer is belongs to
-`connector.simulator.api`.
+The kinds of fault, and the bytes that each one sends, belong here. See `connector.simulator.api` for the
+right answers.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Faults:
     html: float = 0.0
     """200 with a proxy's HTML page."""
     error_in_200: float = 0.0
-    """200 whose JSON says that there was an error."""
+    """200 whose JSON reports an error."""
     slow: float = 0.0
     """The right answer, `slow_s` late."""
 
@@ -42,12 +42,12 @@ class Faults:
 
     @classmethod
     def evenly(cls, rate: float, *, seed: int = 0) -> "Faults":
-        """All kinds but `slow`, together at `rate`."""
+        """Return faults of all kinds except `slow`, which add up to `rate`."""
         harmful = [kind for kind in _KINDS if kind != "slow"]
         return cls(seed=seed, **dict.fromkeys(harmful, rate / len(harmful)))  # type: ignore[arg-type]
 
     def draw(self, path: str, nth: int) -> str | None:
-        """The fault of the `nth` request of `path`, or None; the same whatever other requests do."""
+        """Return the fault of the `nth` request of `path`, or None. It does not depend on other requests."""
         chance = rng_for(self.seed, path, nth).random()
         for kind in _KINDS:
             chance -= getattr(self, kind)
@@ -62,7 +62,7 @@ _KINDS = ("too_many", "server_error", "reset", "cut", "truncated", "html", "erro
 async def break_answer(
     kind: str, faults: Faults, request: web.Request, right: web.Response
 ) -> web.StreamResponse:
-    """Answer `request` with the fault `kind` instead of, or made from, the `right` answer."""
+    """Answer `request` with the fault `kind`, in place of the `right` answer or made from it."""
     match kind:
         case "too_many":
             headers = {"Retry-After": _retry_after(faults)}
@@ -86,7 +86,7 @@ async def break_answer(
 
 def _retry_after(faults: Faults) -> str:
     if faults.is_retry_after_date:
-        # An HTTP date has whole seconds: round up, so that the wait asked for is never less.
+        # An HTTP date has whole seconds, so round up: the wait must not be shorter than asked for.
         moment = datetime.now(UTC) + timedelta(seconds=faults.retry_after_s + 1)
         return format_datetime(moment.replace(microsecond=0), usegmt=True)
     return str(faults.retry_after_s)

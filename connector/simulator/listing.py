@@ -1,6 +1,6 @@
 """`GET /v1/calls/` of a simulated account: filters, order and pages.
 
-Belongs here: which calls a query asks for. How one call looks is in `connector.simulator.details`.
+The choice of calls for a query belongs here. See `connector.simulator.details` for the shape of a call.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ DEFAULT_PAGE_SIZE = 100
 
 
 def list_calls(calls: Iterable[Call], query: MultiMapping[str]) -> tuple[list[Call], dict[str, Any]]:
-    """One page of the calls that `query` asks for, and the fields that go with it.
+    """Return one page of the calls that `query` asks for, and the other fields of the answer.
 
     Raises:
-        ValueError: A parameter can't be read; says which.
+        ValueError: A parameter can't be read. The message names it.
     """
     is_ascending = _one_of(query, "sort_direction", ("desc", "asc")) == "asc"
     found = [call for call in calls if _is_asked_for(call, query)]
@@ -28,7 +28,7 @@ def list_calls(calls: Iterable[Call], query: MultiMapping[str]) -> tuple[list[Ca
     offset = _number(query, "page_token", 0, 0, len(found))
     more = {"total_count": len(found)}
     if offset + size < len(found):
-        # A token for its users, an offset for us: as opaque as the real one, and stable between runs.
+        # The token is our offset. Clients must not interpret it, and it is the same in every run.
         more["next_page_token"] = str(offset + size)  # type: ignore[assignment]
     return found[offset : offset + size], more
 

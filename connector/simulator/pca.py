@@ -1,7 +1,7 @@
-"""The PCA answers of a simulated account: what each configured item came out as, call by call.
+"""The PCA answers of a simulated account: the result of each configured item, call by call.
 
-Belongs here: the bodies of `GET /v2/ai-agents/{id}/postcall-analysis/results/{call_id}`. Whether one is
-ready yet is the API server's to say.
+The bodies of `GET /v2/ai-agents/{id}/postcall-analysis/results/{call_id}` belong here.
+`connector.simulator.world` decides whether one is ready.
 """
 
 import random
@@ -18,22 +18,22 @@ _TEXTS = (
     "",
     "Caller's ID: A-1029; café table, 4 guests 🍣",
 )
-# What models write where a type asks for something else, beside the plain forms.
+# The plain forms, and some that models write in place of the requested type.
 _BOOLEANS = ("true", "false", "true", "false", "True", "FALSE", "unclear")
 _NUMBERS = ("0", "4", "12", "3.5", "-1", "1,200", "not stated")
 
 
 def pca_items(call: Call, seed: int, revision: int = 0) -> list[dict[str, Any]]:
-    """The items of `call`'s PCA with all the API's fields; another `revision`, other results.
+    """Return the items of `call`'s PCA with all fields of the API. Each `revision` has other results.
 
-    `result` is nearly always text, whatever the type says; a few come as the JSON value itself.
+    `result` is nearly always text, for any type. A few results are the JSON value itself.
     """
     rng = rng_for(seed, "pca", call.call_id, revision)
     return [_item(rng, item) for item in call.agent.items]
 
 
 def pca_answer(call: Call, seed: int, revision: int = 0) -> dict[str, Any]:
-    """The whole answer, wrapped or bare as the agent's answers are."""
+    """Return the whole answer, wrapped or bare like all answers of the agent."""
     data = {
         "call_id": call.call_id,
         "ai_agent_id": call.agent.agent_id,
@@ -43,7 +43,7 @@ def pca_answer(call: Call, seed: int, revision: int = 0) -> dict[str, Any]:
 
 
 def pca_not_ready(call: Call) -> dict[str, Any]:
-    """The answer while there is no PCA."""
+    """Return the answer while there is no PCA."""
     data = {"available": False, "message": "Post-call analysis is not available for this call"}
     return data if call.agent.is_bare else {"status": 200, "data": data}
 

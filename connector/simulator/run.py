@@ -1,6 +1,6 @@
-"""`verbex-sync simulate`: build a world, send its webhooks, serve its API.
+"""The work of `verbex-sync simulate`: build a world, send its webhooks, serve its API.
 
-Belongs here: putting the parts of the simulator together for a command. The command line itself does not.
+The combination of the simulator's parts for a command belongs here. The command line does not.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,20 +18,21 @@ from connector.system.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """What to simulate.
+    """The options of a simulation.
 
     Attributes:
-        send: Where the webhooks go.
-        start_at: When the first call can start; see `recent_start`.
-        calls: How many calls.
-        seed: One seed and one start give one world.
-        duplicates: The share of events delivered twice.
+        send: The receiver of the webhooks, and how to send them.
+        start_at: The earliest start of a call; see `recent_start`.
+        calls: The number of calls.
+        seed: The seed. The same seed and start give the same world.
+        duplicates: The share of events that are delivered twice.
         disorder: The share of deliveries that others overtake.
         losses: The share of events that are never delivered.
-        revisions: The share of PCAs announced a second time, with other results.
-        truth_path: Where to write the truth as JSON lines; None for nowhere.
-        api_port: Where to serve the API, already while sending; 0 for any port, None for not at all.
-        api_key: The key that the API asks for.
+        revisions: The share of PCAs that are announced a second time, with other results.
+        truth_path: The file to write the truth to, as JSON lines; None for no file.
+        api_port: The port of the API, which is already served while sending; 0 for any free port, None for no
+            API.
+        api_key: The key that the API requires.
     """
 
     send: SendOptions
@@ -49,7 +50,7 @@ class SimulateOptions:
 
 @dataclass(frozen=True)
 class SimulateReport:
-    """What was simulated: the world, what came of sending it, and where its API is (None: not served)."""
+    """The result of a simulation: the world, the report of the sender, and the API's URL (None: no API)."""
 
     world: World
     sent: SendReport
@@ -62,10 +63,10 @@ async def simulate(
     *,
     and_then: Callable[[SimulateReport], Awaitable[None]] | None = None,
 ) -> SimulateReport:
-    """Send a world's webhooks, serving its API meanwhile, and for as long as `and_then` takes.
+    """Send a world's webhooks, and serve its API during that time and until `and_then` returns.
 
     Raises:
-        OSError: The port is taken, or the truth can't be written.
+        OSError: The port is in use, or the truth can't be written.
     """
     world = World.build(
         seed=options.seed, calls=options.calls, start_at=options.start_at, revisions=options.revisions
@@ -87,9 +88,9 @@ async def simulate(
 
 
 def recent_start(now: datetime) -> datetime:
-    """A start for a world that lies wholly in the past of `now`, by less than eight hours.
+    """Return a start, less than eight hours before `now`, so that the whole world is in the past.
 
-    It moves on by whole hours, so that the same command typed twice within one sends the same events.
+    It changes by whole hours, so that the same command, run twice within an hour, sends the same events.
     """
-    # Calls start within six hours; the last one, its PCA and a revision fit into the seventh.
+    # Calls start within six hours. The last call, its PCA and a revision fit into the seventh hour.
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=7)

@@ -1,7 +1,7 @@
-"""Sends webhooks as Verbex would: signed, concurrently, and again until they are acknowledged.
+"""The sender of webhooks, as Verbex would send them: signed, concurrently, and again until acknowledged.
 
-Belongs here: the sending side of one HTTP exchange and its repetition. What is sent, and in which order, is
-`connector.simulator.deliveries`'s.
+The sending side of an HTTP exchange, and its repetition, belong here. See `connector.simulator.deliveries`
+for what is sent, and in which order.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ MAX_BACKOFF_S = 5.0
 
 @dataclass(frozen=True)
 class SendOptions:
-    """Where and how to send.
+    """The options of sending.
 
     Attributes:
         url: The receiver's full URL.
-        secrets: What to sign with, one `v1` each; none sends unsigned.
-        token: A bearer token to send along, or None.
-        rate_per_s: Deliveries a second; None sends as fast as the receiver answers.
-        concurrency: Requests in flight at most.
-        tries: How often a delivery is tried before the sender gives it up.
-        backoff_s: The wait before the second try; doubles with each further one, up to 5 s.
-        timeout_s: How long one answer may take.
+        secrets: The secrets to sign with, one `v1` each; empty to send unsigned.
+        token: The bearer token to send, or None.
+        rate_per_s: Deliveries per second; None to send as fast as the receiver answers.
+        concurrency: The largest number of requests in flight.
+        tries: The number of tries before the sender stops trying a delivery.
+        backoff_s: The wait before the second try. It doubles with each further try, up to 5 s.
+        timeout_s: The longest wait for one answer.
     """
 
     url: str
@@ -48,7 +48,7 @@ class SendOptions:
 
 @dataclass
 class SendReport:
-    """What came of it: answers by HTTP status (0: no answer), and deliveries by `trace_id`."""
+    """The result of sending: answers by HTTP status (0: no answer), and deliveries by `trace_id`."""
 
     deliveries: int = 0
     attempts: int = 0
@@ -64,10 +64,10 @@ async def send(
     *,
     clock: Callable[[], float] = time.time,
 ) -> SendReport:
-    """Send all `deliveries` in their order, as many at once as `options` allow.
+    """Send all `deliveries` in their order, as many at the same time as `options` allow.
 
-    Returns once each is acknowledged with a 2xx or given up; the report can tell which. `clock` gives the
-    UNIX seconds that signatures carry.
+    This returns once each delivery is acknowledged with a 2xx or has used all its tries; the report shows
+    which. `clock` gives the UNIX seconds for the signatures.
     """
     report = SendReport()
     turns: asyncio.Queue[Dispatch | None] = asyncio.Queue(maxsize=options.concurrency)

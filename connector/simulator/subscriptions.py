@@ -1,7 +1,7 @@
 """The webhook subscriptions of a simulated account, and the signing secrets that come with them.
 
-Belongs here: `/v1/public/webhook/subscription` and below. A secret is told once, when it is made; after a
-rotation the old one stays valid beside the new one.
+`/v1/public/webhook/subscription` and the paths below it belong here. A secret is shown only once, when it is
+created. After a rotation the old secret stays valid together with the new one.
 """
 
 import json
@@ -28,16 +28,16 @@ _SETTABLE = {
 
 @dataclass
 class SimulatedSubscription:
-    """One subscription; `secrets` holds what deliveries are signed with, the newest first."""
+    """One subscription. `secrets` holds the secrets that deliveries are signed with, the newest first."""
 
     subscription_id: str
     fields: dict[str, Any]
     secrets: tuple[str, ...] = ()
 
     def shown(self, *, secret: str | None = None) -> dict[str, Any]:
-        """The subscription as answers show it; unset fields and old secrets are left out."""
-        told = {"secret": secret} if secret else {}
-        return {"id": self.subscription_id, **self.fields, **told}
+        """Return the subscription as answers show it, without unset fields and old secrets."""
+        secret_field = {"secret": secret} if secret else {}
+        return {"id": self.subscription_id, **self.fields, **secret_field}
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Subscriptions:
         self._rng = rng_for(self.seed, "subscriptions")
 
     def create(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Make a subscription and tell its secret.
+        """Create a subscription and return it with its secret.
 
         Raises:
-            ValueError: A field is missing, of the wrong type, or the name is taken.
+            ValueError: A field is missing or has the wrong type, or the name is taken.
         """
         self._check(wanted, _REQUIRED)
         made = SimulatedSubscription(uuid_from(self._rng), {"active": True, **_known(wanted)})
@@ -62,17 +62,17 @@ class Subscriptions:
         return self._with_new_secret(made) if wanted["enable_signed_webhooks"] else made.shown()
 
     def update(self, made: SimulatedSubscription, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Change the fields that are given.
+        """Change the given fields and return the subscription.
 
         Raises:
-            ValueError: As `create`.
+            ValueError: A field has the wrong type, or the name is taken.
         """
         self._check(wanted, {name: kind for name, kind in _REQUIRED.items() if name in wanted}, made)
         made.fields |= _known(wanted)
         return made.shown()
 
     def rotate(self, made: SimulatedSubscription) -> dict[str, Any]:
-        """Give it a new secret and tell it; the one before stays valid."""
+        """Create a new secret and return the subscription with it. The previous secret stays valid."""
         return self._with_new_secret(made)
 
     def _with_new_secret(self, made: SimulatedSubscription) -> dict[str, Any]:

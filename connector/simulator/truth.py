@@ -1,7 +1,7 @@
-"""What a simulated Verbex really did, as plain data to compare tables with.
+"""The truth about a simulated Verbex, as plain data to compare tables with.
 
-Belongs here: the expected facts, taken from the world itself and never from parsing what was sent. How
-verbex-sync names and shapes them is for the tests to say.
+The expected facts belong here. They are taken from the world itself, never from parsing what was sent. The
+tests decide how verbex-sync names and shapes them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,11 +18,11 @@ from connector.simulator.world import World
 
 @dataclass(frozen=True)
 class CallTruth:
-    """One call. Times are UNIX microseconds, and None where no webhook told them.
+    """One call. Times are UNIX microseconds, and None if no webhook reported them.
 
-    `started_us`, `ended_us`, `transferred_us` and `pca_completed_us` are the bodies' `timestamp`s,
-    `pca_announced_us` is the newest `payload.timestamp`. `pca_state` is what webhooks alone can tell: `none`
-    (not ended), `awaiting`, `ready` or `failed`. `pca_items` are what the API answers in the end.
+    `started_us`, `ended_us`, `transferred_us` and `pca_completed_us` are the `timestamp`s of bodies, and
+    `pca_announced_us` is the newest `payload.timestamp`. `pca_state` is the state that webhooks alone show:
+    `none` (not ended), `awaiting`, `ready` or `failed`. `pca_items` are the API's final answer.
     """
 
     call_id: str
@@ -46,21 +46,21 @@ class CallTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """All that was there to tell: exact bodies by `trace_id`, and the calls they add up to, by `call_id`."""
+    """All that happened: exact bodies by `trace_id`, and the calls that they describe, by `call_id`."""
 
     bodies: dict[str, bytes]
     calls: dict[str, CallTruth]
 
     @classmethod
     def of(cls, world: World) -> Self:
-        """The truth about `world`."""
+        """Return the truth about `world`."""
         return cls(
             bodies={event.trace_id: event.body for event in world.events()},
             calls={call.call_id: _truth_of(world, call) for call in world.calls},
         )
 
     def write(self, path: Path) -> None:
-        """Write it as JSON lines, one a body or a call; `Truth.read` gives it back."""
+        """Write it as JSON lines, one per body or call. `Truth.read` reads them."""
         with path.open("wb") as sink:
             sink.writelines(msgspec.json.encode(line) + b"\n" for line in self._lines())
 
@@ -85,7 +85,7 @@ class Truth:
 
 def _truth_of(world: World, call: Call) -> CallTruth:
     events = events_of(call, world.seed)
-    told = [event.at_us for event in events]
+    times_us = [event.at_us for event in events]
     return CallTruth(
         call_id=call.call_id,
         organization_id=call.organization_id,
@@ -99,8 +99,8 @@ def _truth_of(world: World, call: Call) -> CallTruth:
         transfer_to=call.transfer_to,
         pca_completed_us=_time_of(events, "callAnalysis.pcaCompleted"),
         pca_announced_us=max((e.announced_us for e in events if e.announced_us is not None), default=None),
-        first_event_us=min(told),
-        last_event_us=max(told),
+        first_event_us=min(times_us),
+        last_event_us=max(times_us),
         event_count=len(events),
         pca_items=world.pca_items(call),
         details={key: value for key, value in world.details(call).items() if key != "access_token"},

@@ -1,7 +1,7 @@
-"""A simulated Verbex account: one value from which webhooks, API answers and the truth all follow.
+"""A simulated Verbex account: one value that determines webhooks, API answers and the truth.
 
-Belongs here: building the account and finding things in it. It is pure: one seed and one start give the same
-world on every machine, and asking for one thing never changes another.
+Building the account and finding things in it belong here. There are no side effects: the same seed and start
+give the same world on every machine, and reading one thing never changes another.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ DEFAULT_SPAN_S = 6 * 3600.0
 
 @dataclass(frozen=True)
 class World:
-    """An account with its agents and calls; build one with `World.build`."""
+    """An account with its agents and calls. Build one with `World.build`."""
 
     seed: int
     start_us: int
@@ -46,11 +46,11 @@ class World:
         """Build a world.
 
         Args:
-            seed: What everything that is left to chance follows from.
-            calls: How many calls; each course appears at least once from seven calls on.
-            agents: How many agents; the first four have the four profiles of PCA items.
-            start_at: When the first call can start; with a time zone.
-            span_s: Calls start within so many seconds of `start_at`.
+            seed: The seed of all random values.
+            calls: The number of calls. With seven or more, each course appears at least once.
+            agents: The number of agents. The first four have the four profiles of PCA items.
+            start_at: The earliest start of a call, with a time zone.
+            span_s: The calls start within this many seconds after `start_at`.
             revisions: The share of announced PCAs that are announced a second time, with other results.
         """
         rng = rng_for(seed, "world")
@@ -75,16 +75,16 @@ class World:
 
     @cached_property
     def call_by_id(self) -> dict[str, Call]:
-        """Every call under its `call_id`."""
+        """Every call by its `call_id`."""
         return {call.call_id: call for call in self.calls}
 
     @cached_property
     def agent_by_id(self) -> dict[str, Agent]:
-        """Every agent under its `agent_id`."""
+        """Every agent by its `agent_id`."""
         return {agent.agent_id: agent for agent in self.agents}
 
     def events(self) -> Iterator[Event]:
-        """Every webhook there is to send, call by call."""
+        """Yield every webhook to send, call by call."""
         for call in self.calls:
             yield from events_of(call, self.seed)
         if self.calls:
@@ -93,7 +93,7 @@ class World:
     def deliveries(
         self, *, duplicates: float = 0.05, disorder: float = 0.1, losses: float = 0.0
     ) -> list[Dispatch]:
-        """The webhooks as they are delivered: some twice, late or never; sorted by the time of sending."""
+        """Return the webhooks as delivered: some twice, late or never; sorted by the time of sending."""
         return plan_deliveries(
             rng_for(self.seed, "deliveries"),
             self.events(),
@@ -104,15 +104,15 @@ class World:
         )
 
     def details(self, call: Call) -> dict[str, Any]:
-        """What `GET /v1/calls/{id}` answers for `call`."""
+        """Return the answer of `GET /v1/calls/{id}` for `call`."""
         return call_details(call, self.seed)
 
     def pca_items(self, call: Call) -> list[dict[str, Any]]:
-        """The items of `call`'s PCA in its newest revision; empty if it has none."""
+        """Return the items of `call`'s PCA in its newest revision, or an empty list if it has none."""
         return pca.pca_items(call, self.seed, self._newest(call)) if call.has_results else []
 
     def pca_answer(self, call: Call, now_us: int | None = None) -> dict[str, Any]:
-        """What the PCA endpoint answers for `call` at `now_us` (default: when all is said and done)."""
+        """Return the answer of the PCA endpoint for `call` at `now_us` (default: the final answer)."""
         is_ready = call.pca_us is not None and (now_us is None or now_us >= call.pca_us)
         if not (call.has_results and is_ready):
             return pca.pca_not_ready(call)

@@ -1,4 +1,4 @@
-"""The simulated REST API: what it answers, what it refuses, and the faults it can be told to have."""
+"""The simulated REST API: its answers, its refusals, and the faults that it can inject."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def get(http: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
 
 
 async def test_a_pca_comes_wrapped_or_bare(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """Most agents' answers have a `data` wrapper, some don't; both name the call and hold its items."""
+    """The answers of most agents have a `data` wrapper, and some have none. Both hold the items."""
     wrapped, bare = (call_of(api, Course.NORMAL, is_bare=is_bare) for is_bare in (False, True))
     status, answer = await get(http, api.url + pca_path(wrapped))
     assert status == 200
@@ -50,8 +50,8 @@ async def test_a_pca_comes_wrapped_or_bare(api: ApiServer, http: aiohttp.ClientS
     assert answer["items"] == api.world.pca_items(bare)
 
 
-async def test_a_pca_is_not_there_before_its_time(http: aiohttp.ClientSession) -> None:
-    """With a clock the answer says `available: false` first, and has the items once the time has come."""
+async def test_a_pca_is_not_available_before_its_time(http: aiohttp.ClientSession) -> None:
+    """With a clock the answer has `available: false` first, and the items from the PCA's time on."""
     world = World.build()
     call = next(call for call in world.calls if call.course is Course.NORMAL and not call.agent.is_bare)
     assert call.pca_us is not None
@@ -65,7 +65,7 @@ async def test_a_pca_is_not_there_before_its_time(http: aiohttp.ClientSession) -
 
 
 async def test_a_call_has_its_details(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """A call that ended has its end and its transcript, and a credential that nobody may store."""
+    """A call that ended has its end and its transcript, and a credential that must not be stored."""
     call = call_of(api, Course.NORMAL)
     _, details = await get(http, f"{api.url}/v1/calls/{call.call_id}")
     assert details["_id"] == call.call_id
@@ -75,10 +75,10 @@ async def test_a_call_has_its_details(api: ApiServer, http: aiohttp.ClientSessio
 
 
 @pytest.mark.parametrize("path", ["/v1/calls/0", "/v2/ai-agents/0/postcall-analysis", pca_path])
-async def test_what_is_unknown_is_not_found(
+async def test_an_unknown_call_or_agent_is_not_found(
     api: ApiServer, http: aiohttp.ClientSession, path: object
 ) -> None:
-    """An unknown call, an unknown agent, and a call asked for under another agent's name give 404."""
+    """An unknown call, an unknown agent, and a call with another agent's id give 404."""
     call = call_of(api, Course.NORMAL)
     asked = path if isinstance(path, str) else pca_path(call).replace(call.agent.agent_id, "another")
     status, _ = await get(http, api.url + asked)
@@ -86,13 +86,13 @@ async def test_what_is_unknown_is_not_found(
 
 
 async def test_a_wrong_key_is_refused(api: ApiServer) -> None:
-    """Without the right bearer key everything answers 401."""
+    """Without the right bearer key the answer is 401."""
     async with aiohttp.ClientSession(headers={"Authorization": "Bearer wrong"}) as http:
         assert (await get(http, api.url + "/v1/calls/"))[0] == 401
 
 
 async def test_the_list_pages_through_every_call_once(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """Following the page tokens gives all calls, the newest first by default."""
+    """The page tokens lead to all calls, by default the newest first."""
     found: list[str] = []
     token: str | None = ""
     while token is not None:
@@ -103,7 +103,7 @@ async def test_the_list_pages_through_every_call_once(api: ApiServer, http: aioh
 
 
 async def test_the_list_filters_by_time_and_agent(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """The bounds are: at or after, and before; several agents may be named."""
+    """A call at the first bound is included, a call at the second is not, and several agents may be named."""
     calls = api.world.calls
     agent_ids = [agent.agent_id for agent in api.world.agents[:2]]
     query: list[tuple[str, str]] = [("ai_agent_ids[]", agent_id) for agent_id in agent_ids]
@@ -127,14 +127,14 @@ async def test_a_bad_query_is_refused(api: ApiServer, http: aiohttp.ClientSessio
 
 
 @pytest.mark.parametrize("is_date", [False, True])
-async def test_too_many_requests_say_when_to_come_back(http: aiohttp.ClientSession, *, is_date: bool) -> None:
-    """429 carries `Retry-After` in seconds or as a date that is no earlier."""
+async def test_too_many_requests_get_a_retry_after(http: aiohttp.ClientSession, *, is_date: bool) -> None:
+    """The 429 has `Retry-After` in seconds, or as a date that is not earlier."""
     async with ApiServer(World.build(), faults=Faults(too_many=1, is_retry_after_date=is_date)) as api:
         asked_at = datetime.now(UTC)
         async with http.get(api.url + "/v1/calls/") as answer:
             assert answer.status == 429
-            told = answer.headers["Retry-After"]
-        assert (parsedate_to_datetime(told) - asked_at).total_seconds() >= 1 if is_date else told == "1"
+            header = answer.headers["Retry-After"]
+        assert (parsedate_to_datetime(header) - asked_at).total_seconds() >= 1 if is_date else header == "1"
 
 
 @pytest.mark.parametrize("kind", ["reset", "cut"])
@@ -152,7 +152,7 @@ async def test_a_connection_can_break(http: aiohttp.ClientSession, kind: str) ->
 async def test_an_answer_can_be_wrong(
     http: aiohttp.ClientSession, kind: str, status: int, begins_with: bytes
 ) -> None:
-    """Errors come with and without an honest status."""
+    """An error may have an error status or a 200."""
     faults = Faults(**{kind: 1.0})  # type: ignore[arg-type]
     async with ApiServer(World.build(), faults=faults) as api, http.get(api.url + "/v1/calls/") as answer:
         assert answer.status == status
@@ -160,7 +160,7 @@ async def test_an_answer_can_be_wrong(
 
 
 async def test_an_answer_can_be_truncated(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """The status is 200 and the JSON stops half way."""
+    """The status is 200, and the JSON stops halfway."""
     url = f"{api.url}/v1/calls/{api.world.calls[0].call_id}"
     async with http.get(url) as answer:
         whole = await answer.read()
@@ -170,7 +170,7 @@ async def test_an_answer_can_be_truncated(api: ApiServer, http: aiohttp.ClientSe
 
 
 async def test_faults_do_not_depend_on_the_order_of_requests(http: aiohttp.ClientSession) -> None:
-    """Which request of which call fails follows from the seed, however many are in flight."""
+    """The seed decides which request of which call fails, for any number of requests in flight."""
     world, faults = World.build(calls=40), Faults.evenly(0.5, seed=3)
     seen = []
     for _ in range(2):
@@ -182,8 +182,8 @@ async def test_faults_do_not_depend_on_the_order_of_requests(http: aiohttp.Clien
     assert len({fault for _, fault in seen[0]}) > 4
 
 
-async def test_a_subscription_tells_its_secret_once(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """Creating and rotating tell a secret, reading never does, and a rotation keeps the old one valid."""
+async def test_a_subscription_shows_its_secret_once(api: ApiServer, http: aiohttp.ClientSession) -> None:
+    """Creating and rotating return a secret, reading does not, and a rotation keeps the old secret valid."""
     wanted = {
         "name": "warehouse",
         "url": "https://example.com/",
@@ -200,7 +200,7 @@ async def test_a_subscription_tells_its_secret_once(api: ApiServer, http: aiohtt
 
 
 async def test_a_subscription_can_be_changed_and_deleted(api: ApiServer, http: aiohttp.ClientSession) -> None:
-    """Updates change what they name, names are unique, and a deleted subscription is gone."""
+    """Updates change only the given fields, names are unique, and a deleted subscription is not found."""
     wanted = {"name": "warehouse", "url": "https://example.com/", "enable_signed_webhooks": False}
     async with http.post(api.url + PATH, json=wanted) as answer:
         url = f"{api.url}{PATH}/{(await answer.json())['id']}"

@@ -1,4 +1,4 @@
-"""The simulated sender: what a receiver gets, and what happens until it says yes."""
+"""The simulated sender: the requests that a receiver gets, and the tries until it acknowledges."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +31,7 @@ async def receiver(handler: Handler) -> AsyncIterator[str]:
 
 
 async def test_every_delivery_arrives_signed_with_each_secret() -> None:
-    """While a rotation lasts, a delivery verifies with the old secret and with the new one."""
+    """During a rotation, a delivery verifies with the old secret and with the new one."""
     world, bodies = World.build(calls=20), []
 
     async def check(request: web.Request) -> web.Response:
@@ -49,7 +49,7 @@ async def test_every_delivery_arrives_signed_with_each_secret() -> None:
 
 
 async def test_a_delivery_may_carry_a_bearer_token() -> None:
-    """The token is sent as a subscription's custom header would be."""
+    """The token is sent like a subscription's own header."""
     seen = set()
 
     async def look(request: web.Request) -> web.Response:
@@ -62,7 +62,7 @@ async def test_a_delivery_may_carry_a_bearer_token() -> None:
 
 
 async def test_a_delivery_is_tried_again_until_it_is_acknowledged() -> None:
-    """A 503 and a broken connection are both answered by sending the same bytes again."""
+    """After a 503 or a broken connection, the same bytes are sent again."""
     tries: dict[bytes, int] = {}
 
     async def relent(request: web.Request) -> web.Response:
@@ -82,8 +82,8 @@ async def test_a_delivery_is_tried_again_until_it_is_acknowledged() -> None:
     assert report.statuses == {503: len(deliveries), 0: len(deliveries), 200: len(deliveries)}
 
 
-async def test_a_delivery_is_given_up_after_its_tries() -> None:
-    """A receiver that never says yes gets as many requests as were agreed, and the report says so."""
+async def test_a_delivery_is_not_tried_again_after_its_last_try() -> None:
+    """A receiver that always refuses gets the set number of requests, and the report shows it."""
 
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=500)
@@ -109,7 +109,7 @@ async def test_a_rate_is_kept() -> None:
 
 
 async def test_simulate_sends_serves_and_writes_the_truth(tmp_path: Path) -> None:
-    """The truth file holds exactly what was sent, and the API is up for as long as it is wanted."""
+    """The truth file holds exactly what was sent, and the API runs until the callback ends."""
     bodies = set()
     steps: list[tuple[int, int]] = []
 
@@ -132,15 +132,15 @@ async def test_simulate_sends_serves_and_writes_the_truth(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("minute", [0, 30, 59])
 def test_a_recent_world_lies_in_the_past_and_is_stable_within_the_hour(minute: int) -> None:
-    """All of it has happened, not long ago, and the same hour gives the same world."""
+    """All its events are in the past, and the same hour gives the same world."""
     now = DEFAULT_START.replace(hour=12, minute=minute)
     world = World.build(calls=300, start_at=recent_start(now), revisions=1)
     assert max(event.at_us for event in world.events()) < now.timestamp() * 1e6
     assert recent_start(now) == recent_start(DEFAULT_START.replace(hour=12))
 
 
-async def test_the_command_loses_events_and_revises_analyses_when_told_to(run: Run, tmp_path: Path) -> None:
-    """The truth still has what was lost, and of revised calls both announcements."""
+async def test_the_command_loses_events_and_revises_analyses_by_option(run: Run, tmp_path: Path) -> None:
+    """The truth still has the lost events, and both announcements of revised calls."""
     bodies = set()
 
     async def keep(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The simulated account: reproducible, in the documented shapes, and with the troubles of a real one."""
+"""The simulated account: reproducible, in the documented shapes, and with the problems of a real one."""
 
 import json
 import re
@@ -18,14 +18,14 @@ DOCUMENTED = {"CallHandler.CallStarted", "CallHandler.CallEnded", PCA_COMPLETED}
 
 
 def test_one_seed_gives_one_world() -> None:
-    """Two builds with one seed agree in every delivery, byte for byte, and in every answer."""
+    """Two builds with one seed have the same deliveries, byte for byte, and the same answers."""
     one, other = World.build(seed=7, calls=60), World.build(seed=7, calls=60)
     assert one.deliveries() == other.deliveries()
     assert Truth.of(one) == Truth.of(other)
 
 
 def test_another_seed_gives_another_world() -> None:
-    """Seeds don't share a single event."""
+    """Two seeds have no event in common."""
     one, other = (Truth.of(World.build(seed=seed)).bodies for seed in (1, 2))
     assert not one.keys() & other.keys()
 
@@ -33,12 +33,12 @@ def test_another_seed_gives_another_world() -> None:
 @given(seed=st.integers(0, 10_000), calls=st.integers(7, 40))
 @settings(max_examples=25, deadline=None)
 def test_every_course_appears(seed: int, calls: int) -> None:
-    """A small world already has a transferred call, one in progress, one never announced, and so on."""
+    """Even a small world has a transferred call, a call in progress, a call never announced, and so on."""
     assert {call.course for call in World.build(seed=seed, calls=calls).calls} == set(Course)
 
 
 def test_bodies_have_the_documented_shape_and_order() -> None:
-    """A body's fields come in the documentation's order, further ones only after the known ones."""
+    """A body's fields have the documented order, with other fields only after the known ones."""
     for event in World.build(calls=200).events():
         body = json.loads(event.body)
         assert list(body) == ["organizationId", "traceId", "eventName", "timestamp", "payload"]
@@ -50,7 +50,7 @@ def test_bodies_have_the_documented_shape_and_order() -> None:
 
 
 def test_times_have_the_documented_precision() -> None:
-    """Seconds carry a fraction of up to eight digits; a PCA's own time is in whole milliseconds."""
+    """Seconds have a fraction of up to eight digits, and a PCA's own time is in whole milliseconds."""
     digits = Counter[int]()
     for event in World.build(calls=200).events():
         fraction = re.search(rb'"timestamp":\d{10}\.(\d+),"payload"', event.body)
@@ -64,14 +64,14 @@ def test_times_have_the_documented_precision() -> None:
 
 
 def test_a_call_id_begins_with_the_second_of_its_start() -> None:
-    """As a MongoDB ObjectId does: 24 hex digits, the first eight its time."""
+    """It is like a MongoDB ObjectId: 24 hex digits, of which the first eight are the time."""
     for call in World.build().calls:
         assert re.fullmatch("[0-9a-f]{24}", call.call_id)
         assert int(call.call_id[:8], 16) == call.started_us // 1_000_000
 
 
 def test_headers_repeat_the_body_and_carry_nanoseconds() -> None:
-    """The headers are those of the documentation, the time with nine digits."""
+    """The headers are as documented, with nine digits in the time."""
     event = next(World.build().events())
     headers = event.headers()
     assert headers["X-Webhook-Event"] == event.name
@@ -81,7 +81,7 @@ def test_headers_repeat_the_body_and_carry_nanoseconds() -> None:
 
 
 def test_there_is_more_than_the_documentation_says() -> None:
-    """Undocumented event types and fields occur, also an event that is about no call."""
+    """There are undocumented event types and fields, and an event that is about no call."""
     events = list(World.build(calls=200).events())
     assert {event.name for event in events} > DOCUMENTED
     assert any(b'"region"' in event.body for event in events if event.name in DOCUMENTED)
@@ -89,7 +89,7 @@ def test_there_is_more_than_the_documentation_says() -> None:
 
 
 def test_duplicates_and_disorder_come_at_the_rates_asked_for() -> None:
-    """Duplicates are the same bytes again; disorder puts events behind younger ones."""
+    """Duplicates are the same bytes again, and disorder delays events behind later ones."""
     world = World.build(calls=2000)
     plain = world.deliveries(duplicates=0, disorder=0)
     assert len(plain) == len({delivery.event.trace_id for delivery in plain})
@@ -102,7 +102,7 @@ def test_duplicates_and_disorder_come_at_the_rates_asked_for() -> None:
 
 
 def test_losses_are_never_delivered() -> None:
-    """The share asked for is missing, and nothing else changes its body."""
+    """The requested share of events is missing, and no event is added."""
     world = World.build(calls=1000)
     delivered = {delivery.event.trace_id for delivery in world.deliveries(losses=0.1)}
     events = list(world.events())
@@ -111,7 +111,7 @@ def test_losses_are_never_delivered() -> None:
 
 
 def test_revisions_announce_again_and_answer_differently() -> None:
-    """A revised PCA has two announcements, one answer before the second and another after it."""
+    """A revised PCA has two announcements, and another answer after the second one."""
     world = World.build(calls=50, revisions=1)
     call = next(call for call in world.calls if call.revised_us)
     assert call.pca_us is not None
@@ -121,8 +121,8 @@ def test_revisions_announce_again_and_answer_differently() -> None:
     assert not any(call.revised_us for call in World.build(calls=50).calls)
 
 
-def test_agents_hold_the_item_names_seen_in_the_wild() -> None:
-    """Japanese, a trailing space, a repeated name, and an agent with 60 items of all types."""
+def test_agents_have_item_names_as_in_real_accounts() -> None:
+    """There are Japanese names, a space at the end, a repeated name, and an agent with 60 items."""
     agents = World.build(agents=6).agents
     names = [[item.name for item in agent.items] for agent in agents]
     assert any("通話の要約" in of_one for of_one in names)
@@ -140,8 +140,8 @@ def test_the_truth_reads_back_as_written(tmp_path: Path) -> None:
     assert Truth.read(tmp_path / "truth.jsonl") == truth
 
 
-def test_the_truth_tells_each_course_apart() -> None:
-    """Status and PCA state follow from what the webhooks tell, and unannounced PCAs still have items."""
+def test_the_truth_shows_each_course() -> None:
+    """Status and PCA state follow from the webhooks, and unannounced PCAs still have items."""
     by_course = {call.course: call for call in Truth.of(World.build(calls=60)).calls.values()}
     assert by_course["normal"].pca_state == "ready"
     assert by_course["in_progress"].status == "in_progress"
