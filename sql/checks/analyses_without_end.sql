@@ -1,4 +1,4 @@
--- Calls whose post-call analysis was announced although their end never came: a delivery may be lost.
+-- Calls whose post-call analysis was announced, but whose end never came: a delivery may be lost.
 --
 -- on: calls
 -- severity: warn

@@ -1,5 +1,5 @@
--- Calls that Verbex lists as begun or ended five minutes and more after the last delivery that reached us: the
--- webhooks are dead. Where Verbex lists none, it is only quiet.
+-- Calls that Verbex lists as started or ended five minutes or more after our last delivery: webhooks do not
+-- reach us. If there are none, a silence only means that there were no calls.
 --
 -- on: call_drift
 -- severity: warn
@@ -13,7 +13,7 @@ last_delivery as (
     select coalesce(max(received_at), '-infinity'::timestamp) as received_at from last_deliveries
 ),
 
--- what happened just before the listing may still be on its way
+-- what happened just before the list was read may still be on its way
 settled as (
     select
         call_id,

@@ -1,4 +1,4 @@
--- Calls that began and never ended, although events a day newer have come: their end may be lost.
+-- Calls that started and never ended, although we have events that are a day newer: their end may be lost.
 --
 -- on: calls
 -- severity: warn

@@ -1,4 +1,4 @@
--- Calls that end before they start: a clock at Verbex went wrong, and their duration means nothing.
+-- Calls that end before they start: a clock at Verbex was wrong, and their duration is meaningless.
 --
 -- on: calls
 -- severity: warn

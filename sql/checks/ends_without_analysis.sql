@@ -1,5 +1,5 @@
--- Calls that ended and whose post-call analysis was not announced, although events an hour newer have come:
--- Verbex announces 1-30 s after the end, so the announcement may be lost. They are asked for all the same.
+-- Calls that ended without an announced post-call analysis, although we have events that are an hour newer.
+-- Verbex announces it 1-30 s after the end, so the announcement may be lost. The analysis is still asked for.
 --
 -- on: calls
 -- severity: warn

@@ -1,4 +1,4 @@
--- Events of a call's life that name no call: they are kept, but no call shows them.
+-- Events of a call (start, end, transfer, analysis) that name no call: they are kept, but no call shows them.
 --
 -- on: events
 -- severity: warn

@@ -1,5 +1,5 @@
--- The time of the newest list of Verbex's calls, if deliveries two days newer have come: so old a list can't tell
--- whether silence is quiet or dead. `verbex-sync verify` reads a new one.
+-- The time of the newest list of Verbex's calls, if we have deliveries that are two days newer. So old a list
+-- can't show whether webhooks still reach us. Run `verbex-sync verify` to read a new one.
 --
 -- on: call_drift
 -- severity: warn

@@ -1,7 +1,7 @@
--- Landed rows must all be somewhere: deliveries of events and quarantined bodies add up to what was loaded.
+-- Every loaded row must be in a table: deliveries of events and quarantined bodies add up to the rows loaded.
 --
--- A table that was materialised alone may have loaded files that the other has not seen yet; then nothing is
--- said until both have.
+-- A table that was materialised alone may have loaded files that the other has not loaded yet. The check then
+-- reports nothing until both have.
 --
 -- on: quarantine
 -- severity: error

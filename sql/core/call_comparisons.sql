@@ -1,7 +1,7 @@
--- One row per call that a sweep of Verbex's list covers: what Verbex tells of it beside what is here.
+-- One row per call that a sweep of Verbex's list covers: what Verbex lists, next to what our tables have.
 --
--- A call counts as there if the newest sweep that covers it listed it. Our calls whose start nobody told are
--- in no window, and so are here only if Verbex lists them.
+-- A call counts as being at Verbex if the newest sweep that covers it listed it. Our calls without a known
+-- start are in no window, so they have a row only if Verbex lists them.
 --
 -- schema: ops
 -- grain: call_id

@@ -1,6 +1,6 @@
--- One row per call whose details are known from the REST API: what the webhooks do not tell.
+-- One row per call whose details are known from the REST API: what the webhooks do not report.
 --
--- Each call is asked for once; those that a backfill listed in full need not be.
+-- Each call is asked for once. Calls that a backfill listed in full are not asked for.
 --
 -- grain: call_id
 -- changed by ops.call_attempts: select call_id where outcome = 'answered'

@@ -1,4 +1,4 @@
--- One row per call whose details were asked for: how far their fetching has come.
+-- One row per call whose details were asked for, with the state of the fetch.
 --
 -- schema: ops
 -- grain: call_id

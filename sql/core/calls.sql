@@ -1,6 +1,6 @@
--- One row per call: its life as its events tell it, in whatever order they came.
+-- One row per call: its status and times as its events report them, no matter in which order they came.
 --
--- Starts and ends that no event told come from Verbex's list of calls, once a backfill has taken it in.
+-- Starts and ends that no event reported come from Verbex's list of calls, once a backfill has loaded it.
 --
 -- grain: call_id
 -- keys: call_hash

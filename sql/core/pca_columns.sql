@@ -1,14 +1,15 @@
 -- One row per item column of an agent's wide view: its name, and what it shows.
 --
--- Columns are only ever added, at the end, and none is renamed, retyped or dropped: their order is that in
--- which answers first had their items, and each name is chosen by looking at earlier columns alone. An item
--- that disappears leaves its column, and comes back into it. An item whose type changes gets a second column
--- of the new type, called "name (number)", "name (boolean)" or "name (text)"; both read every result.
+-- Columns are only added, always at the end. None is ever renamed, retyped or dropped: columns are in the
+-- order in which answers first had their items, and each name depends only on earlier columns. If an item
+-- disappears, its column stays, and is used again if the item comes back. If the type of an item changes, it
+-- gets a second column of the new type, called "name (number)", "name (boolean)" or "name (text)". Both
+-- columns read every result.
 --
--- A column is called as its item, but for what nobody sees or types: spaces at the ends, several spaces in
--- a row, line breaks and control characters, and letters in decomposed form. An item without a name is
--- called "item". Where that is the name of an earlier column, in whatever case, the next free of "name (2)",
--- "name (3)" ... is taken.
+-- A column has the name of its item, without what can't be seen or typed: no spaces at the ends, no repeated
+-- spaces, no line breaks and control characters, and no letters in decomposed form. An item without a name is
+-- called "item". If an earlier column has that name, in upper or lower case, the next free one of "name (2)",
+-- "name (3)" ... is used.
 --
 -- grain: agent_id, position
 -- keys: agent_id

@@ -1,7 +1,7 @@
--- One row per call whose post-call analysis is or was due: how far its fetching has come.
+-- One row per call whose post-call analysis is or was due, with the state of the fetch.
 --
--- An announcement (pcaCompleted with status success) makes a call due; a newer one makes it due again.
--- Calls that were asked about without an announcement are here too.
+-- An announcement (pcaCompleted with status success) makes a call due, and a newer one makes it due again.
+-- Calls that were asked about without an announcement have a row too.
 --
 -- grain: call_id
 -- keys: call_hash

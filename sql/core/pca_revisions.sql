@@ -1,7 +1,7 @@
--- One row per revision of a call's post-call analysis; pca shows the newest, the bodies of earlier ones are here.
+-- One row per revision of a call's post-call analysis. pca has the newest body, this table the earlier ones.
 --
--- A revision is an answer whose items differ in anything from those of the answer before it. The first
--- answer is revision 1; one that says the same again is none, and one that goes back to earlier items is.
+-- A revision is an answer whose items differ in any way from those of the answer before it. The first answer
+-- is revision 1. An answer that repeats the items is no revision; one that returns to earlier items is one.
 --
 -- grain: call_id, revision
 -- keys: call_id

@@ -1,8 +1,8 @@
--- A number for a call's id by which loads find the call: shorter than the id, and hardly two ids share one.
+-- A number for a call's id, by which loads find the call. It is shorter, and almost never shared.
 --
--- An id as Verbex gives them begins with the second of its making, in eight hex digits, and so does its number:
--- calls of an hour lie near each other, and DuckDB skips the years before. Any other id is hashed whole, and is
--- found as well, only not as soon.
+-- Verbex's ids begin with the second in which they were made, in eight hex digits. The numbers begin with it
+-- too, so calls of the same hour are close together, and DuckDB skips the years before. Any other id is
+-- hashed as a whole. It is found too, but less quickly.
 --
 -- parameters: call_id
 case

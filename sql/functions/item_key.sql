@@ -1,8 +1,8 @@
--- The name of a PCA item made unique in its analysis: the second of one name is "name (2)", or the next number free.
+-- The name of a PCA item made unique in its analysis: a second "name" becomes "name (2)", or the next free.
 --
--- An item may itself be called "name (2)"; numbers that would repeat a name are left out.
+-- An item may itself be called "name (2)", so numbers that would repeat a name are skipped.
 --
--- `names` are those of all the items in their order, and `place` is the item's among them, from 1.
+-- `names` has the names of all items in their order, and `place` is the place of the item among them, from 1.
 --
 -- parameters: names, place
 (

@@ -1,8 +1,9 @@
--- A UNIX time, as the text of a number, as a timestamp, UTC, cut to the microsecond; null if it is no number.
+-- The UTC timestamp of a UNIX time that is given as text, cut to the microsecond; null if it is not a number.
 --
--- `digits` are those between its unit and the nanosecond: 9 for seconds, 6 for milliseconds. Moving the point by an
--- exponent makes a whole number of any usual time, so that nothing is rounded and nothing slow computed. What has more
--- digits, lies after the year 2262, or has an exponent already goes through decimals.
+-- `digits` is the number of digits between its unit and the nanosecond: 9 for seconds, 6 for milliseconds.
+-- Adding an exponent moves the decimal point and makes any usual time a whole number: nothing is rounded, and
+-- it is fast. A time that has more digits, is after the year 2262, or has an exponent already is computed
+-- with decimals.
 --
 -- parameters: told, digits
 make_timestamp(

@@ -1,4 +1,4 @@
--- A number for an event's traceId by which loads find the event: shorter than the id, and hardly two ids share one.
+-- A number for an event's traceId, by which loads find the event. It is shorter, and almost never shared.
 --
 -- parameters: trace_id
 hash(trace_id) >> 24

@@ -1,9 +1,9 @@
--- One row per call in which our tables and Verbex's own list differ, with what each of them says.
+-- One row per call in which our tables and Verbex's own list differ, with the values of both.
 --
--- Where several things differ, the kind names the first in this order: missing_here (Verbex lists it, we do
--- not have it), missing_there (we have it, Verbex does not list it), different_start and different_end (only
--- one side tells it, or they lie more than a minute apart), pca_missing (it ended, and its analysis is
--- neither here, nor failed, nor given up).
+-- If several things differ, the kind names the first in this order: missing_here (Verbex lists it, we do not
+-- have it), missing_there (we have it, Verbex does not list it), different_start and different_end (only one
+-- side has the time, or the times differ by more than a minute), pca_missing (the call ended, and its
+-- analysis is neither fetched, nor failed, nor unavailable).
 --
 -- grain: call_id
 -- not null: call_id, agent_id, day, kind, compared_at, is_in_flight

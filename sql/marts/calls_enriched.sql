@@ -1,4 +1,4 @@
--- One row per call: its life, its details, and its post-call analysis as a map from item name to result.
+-- One row per call: its times, its details, and its post-call analysis as a map from item name to result.
 --
 -- grain: call_id
 -- keys: call_hash

@@ -1,7 +1,7 @@
 -- One row per wide view in the schema pca_wide: one row per call of an agent, one column per PCA item.
 --
--- Before the item columns, which pca_columns lists, stand call_id, started_at, ended_at, duration_s,
--- pca_status and pca_fetched_at; everything else about the call is in calls_enriched.
+-- The item columns are listed in pca_columns. Before them come call_id, started_at, ended_at, duration_s,
+-- pca_status and pca_fetched_at. Everything else about the call is in calls_enriched.
 --
 -- grain: agent_id
 -- not null: agent_id, view_name, column_count, definition

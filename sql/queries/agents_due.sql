@@ -1,7 +1,7 @@
--- The agents whose PCA configuration is to be asked for at $as_of: those of our calls, a day after it was
--- told or given up, and at once when an analysis held an item that the configuration lacked.
+-- The agents whose PCA configuration must be asked for at $as_of: all agents of our calls, a day after the
+-- last answer or the last time it was unavailable, and at once if an analysis has an item that it lacks.
 with agents as (
-    -- not from calls: this is asked every second, and these are few rows
+    -- not from calls: this query runs every second, and agent_daily has few rows
     select agent_id, min(day)::timestamp as first_day
     from agent_daily
     group by agent_id

@@ -1,5 +1,5 @@
--- The windows that a backfill need not ask for again: swept a day or more after their end, when their calls
--- had ended too, and with nothing left in them that a backfill can repair.
+-- The windows that a backfill does not need to read again: swept a day or more after their end, when their
+-- calls had ended too, and without any difference that a backfill can repair.
 select windows.since, windows.until, windows.agent_ids
 from ops.swept_windows as windows
 where windows.is_backfill

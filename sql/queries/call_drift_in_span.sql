@@ -1,5 +1,5 @@
--- The calls that differ from Verbex's own list, of the UTC days from $since to $until, of the agents $agent_ids or
--- (none) of all.
+-- The calls that differ from Verbex's own list, of the UTC days from $since to $until and of the agents
+-- $agent_ids, or of all agents if that is empty.
 select
     call_id,
     agent_id,

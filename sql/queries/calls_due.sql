@@ -1,4 +1,4 @@
--- The calls whose details are to be asked for at $as_of: completed, and neither fetched nor listed in full.
+-- The calls whose details must be asked for at $as_of: completed, and neither fetched nor listed in full.
 select
     calls.call_id,
     calls.agent_id,

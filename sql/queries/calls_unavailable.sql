@@ -1,5 +1,5 @@
--- The calls whose details were given up, of the days from $since to $until and of $agent_ids, or of all
--- agents if there are none. A call of which nobody told the day is of every day.
+-- The calls whose details are unavailable, of the days from $since to $until and of the agents $agent_ids, or
+-- of all agents if that is empty. A call whose day is unknown belongs to every day.
 select
     calls.call_id,
     calls.agent_id,

@@ -1,4 +1,5 @@
--- How complete our tables are, of the UTC days from $since to $until, of the agents $agent_ids or (none) of all.
+-- How complete our tables are, for the UTC days from $since to $until and for the agents $agent_ids, or for
+-- all agents if that is empty.
 select
     agent_id,
     day,

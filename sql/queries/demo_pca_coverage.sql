@@ -1,4 +1,4 @@
--- How many analyses were announced and fetched, the share of the two [%], and their items.
+-- How many analyses were announced and fetched, the share that was fetched [%], and the number of items.
 select
     count(*) filter (pca_status in ('ready', 'fetched')) as pca_announced,
     count(*) filter (pca_status = 'fetched') as pca_fetched,

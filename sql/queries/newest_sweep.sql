@@ -1,5 +1,5 @@
--- The days, first and last, that the newest sweep of Verbex's list read, and of which agents; no row if there
--- was none.
+-- The first and the last day that the newest sweep of Verbex's list read, and its agents. No row if there was
+-- no sweep.
 select
     min(since)::date as since,
     (max(until) - interval 1 microsecond)::date as until,

@@ -1,6 +1,5 @@
--- The calls whose post-call analysis is to be asked for at $as_of: announced and not fetched, or ended
--- five minutes ago with no announcement, since that event may have been lost (Verbex announces 1-30 s
--- after the end).
+-- The calls whose post-call analysis must be asked for at $as_of: announced and not fetched, or ended five
+-- minutes ago without an announcement. Verbex announces 1-30 s after the end, so that event may be lost.
 select
     pca_fetches.call_id,
     pca_fetches.agent_id,

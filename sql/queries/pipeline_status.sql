@@ -1,20 +1,20 @@
--- One row: how far the published tables are, as of their publishing at $published_at, UTC.
+-- One row: what the published tables hold, and how new that is, as they were published at $published_at, UTC.
 --
 -- columns:
---   published_at timestamp: when these tables were shown to readers, UTC
+--   published_at timestamp: when these tables were published, UTC
 --   last_received_at timestamp: receipt of the newest delivery they hold, UTC
---   last_occurred_at timestamp: the newest event they hold, by Verbex's clock, UTC
+--   last_occurred_at timestamp: time of the newest event they hold, by Verbex's clock, UTC
 --   lag_s double: from last_received_at to published_at [s]
 --   last_pca_at timestamp: when the newest post-call analysis was fetched, UTC
---   last_listed_at timestamp: when Verbex's own list of calls was read last, UTC; null if it never was
+--   last_listed_at timestamp: when Verbex's own list of calls was last read, UTC; null if it never was
 --   events bigint: distinct events [count]
 --   duplicates bigint: deliveries beyond the first of an event [count]
---   quarantined bigint: stored bodies that are no event [count]
+--   quarantined bigint: stored bodies that are not events [count]
 --   calls bigint: calls [count]
---   pca_awaiting bigint: calls that ended and whose analysis is not announced [count]
---   pca_ready bigint: calls whose analysis is announced and not fetched [count]
+--   pca_awaiting bigint: calls that ended and whose analysis is not announced yet [count]
+--   pca_ready bigint: calls whose analysis is announced and not fetched yet [count]
 with newest_events as (
-    -- in order and not by max(), which reads a whole column where this reads its end
+    -- not by max(), which reads a whole column: `order by ... limit 1` reads only its end
     select
         (select received_at from events order by received_at desc limit 1) as received_at,
         (select occurred_at from events order by occurred_at desc limit 1) as occurred_at

@@ -1,8 +1,8 @@
--- One row per event, however often and in whatever order it was delivered.
+-- One row per event, no matter how often and in which order events were delivered.
 --
--- If deliveries of one traceId differ, the one received first is shown; all of them stay in landing.
+-- If deliveries of one traceId differ, the one received first is shown. All of them stay in landing.
 --
--- Loads find rows by hashes of their ids, for which there is far less to read; hardly two ids share one.
+-- Loads find rows by hashes of their ids, because hashes are shorter to read. Two ids almost never share one.
 --
 -- grain: trace_id
 -- keys: trace_hash

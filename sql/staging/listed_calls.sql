@@ -1,9 +1,9 @@
--- One row per call and sweep of Verbex's list of calls: what Verbex knew of it then.
+-- One row per call and sweep of Verbex's list of calls: what Verbex knew about the call at that time.
 --
--- Verbex lists calls with all that it tells of one call, so a backfill need not ask for each. A body is kept
--- as a call's details if it is to repair our tables, has a transcript (whether every list has is not documented)
--- and is from five minutes or more after the call's end, so that nothing is added to it any more; all others
--- stay in landing.
+-- Verbex's list has as much about a call as its answer about that call alone, so a backfill does not ask for
+-- each call. A body is kept as a call's details if it comes from a backfill, has a transcript (it is not
+-- documented whether every list has them), and was listed five minutes or more after the call's end, when
+-- nothing is added to it any more. All others stay in landing.
 --
 -- schema: ops
 -- grain: fetcher_id, sequence

@@ -1,6 +1,6 @@
--- One row per PCA item and type that an agent was ever configured with, and when first.
+-- One row per PCA item and type that an agent's configuration ever had, with the time of the first answer.
 --
--- Nothing ever leaves it, whatever later answers lack: the columns of the wide views follow from it.
+-- No row is ever removed, even if later answers lack the item: the wide views get their columns from here.
 --
 -- schema: ops
 -- received: first_seen_at

@@ -1,4 +1,4 @@
--- One row per stored body that is no event, with the reason; it can be read again once the reader improves.
+-- One row per stored body that is not an event, with the reason. A full refresh reads it again.
 --
 -- grain: receiver_id, sequence
 -- not null: received_at, receiver_id, sequence, problem, body

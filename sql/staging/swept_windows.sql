@@ -1,4 +1,4 @@
--- One row per window of time in which Verbex's calls were listed to the end: what is not listed is not there.
+-- One row per time window of Verbex's list that was read to its end: a call that is not listed is not there.
 --
 -- schema: ops
 -- grain: fetcher_id, sequence
