@@ -1,5 +1,5 @@
-"""Wiring: what runs when, on what, and what is shown of it.
+"""The way from landed files to published tables: what runs, when, and what is shown of it.
 
-Here belong the SQL models' runner, the warehouse files, Dagster's assets, sensors and checks, and the
-command line. What does not: HTTP, the parsing of events, and meaning, which stands in `sql/`.
+Running the SQL, the warehouse files, Dagster's assets, sensors and checks, and the command line belong here.
+HTTP and the parsing of events do not: see `connector`. The meaning of a table does not either: see `sql/`.
 """

@@ -1,6 +1,6 @@
-"""What Dagster loads: the graph from landing to the published file, its jobs and its sensors.
+"""Everything that Dagster loads: the graph from landing to the published file, its jobs and its sensors.
 
-Only putting together belongs here. Tests build the same definitions with other settings.
+Only putting these together belongs here. Tests build the same definitions with other settings.
 """
 
 import dagster as dg
@@ -23,12 +23,12 @@ from pipelines.sensors import due_sensor, landing_sensor, retention_sensor
 def build_definitions(
     settings: Settings, warehouse: WarehouseResource | None = None, progress: Progress = no_progress
 ) -> dg.Definitions:
-    """Everything that Dagster needs to know.
+    """Build everything that Dagster loads.
 
     Args:
         settings: Where things are, and how to ask Verbex.
-        warehouse: What to write to; by default the one that the settings describe.
-        progress: Called with how many days of Verbex's list are read, and how many there are.
+        warehouse: The tables to write. By default those that the settings describe.
+        progress: Called with the number of days of Verbex's list that are read, and the number of all days.
 
     Raises:
         ModelError: A file of SQL can't be used.
@@ -55,7 +55,7 @@ def build_definitions(
             retention_sensor(),
         ],
         resources={"warehouse": warehouse},
-        # DuckDB has one writing process; parallel steps would only wait for each other's lock.
+        # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.
         executor=dg.in_process_executor,
     )
 

@@ -1,6 +1,7 @@
-"""Jobs, and the hours at which they run by themselves.
+"""The jobs, and the times at which they start by themselves.
 
-What a job runs belongs here. Whether there is something to load or to fetch is for `pipelines.sensors`.
+What a job runs belongs here. Deciding whether there is something to load or to fetch does not: see
+`pipelines.sensors`.
 """
 
 import dagster as dg
@@ -24,30 +25,33 @@ _listed, _answers, _agreement, _compaction = (
 _tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction
 
 JOBS = (
-    dg.define_asset_job(LOAD_JOB, _tables, description="Brings what landed into every table, and publishes."),
+    dg.define_asset_job(LOAD_JOB, _tables, description="Loads what landed into every table, and publishes."),
     dg.define_asset_job(FETCH_JOB, _answers, description="Asks Verbex for what is due."),
     dg.define_asset_job(
         VERIFY_JOB,
         _listed | _tables | _agreement,
-        description="Compares our calls with Verbex's own list; by default those of yesterday and today.",
+        description="Compares our calls with Verbex's own list, by default those of yesterday and today.",
     ),
     dg.define_asset_job(
         BACKFILL_JOB,
         _listed | _tables,
         config={"ops": {SWEEP: {"config": {"is_backfill": True}}}},
-        description="Takes in what no webhook reported from Verbex's list; by default yesterday and today.",
+        description="Loads from Verbex's list what no webhook reported, by default for yesterday and today.",
     ),
-    dg.define_asset_job(COMPACT_JOB, _compaction, description="Merges closed days' small files."),
+    dg.define_asset_job(COMPACT_JOB, _compaction, description="Merges the small files of closed days."),
 )
-"""Loading and fetching are apart, so that a slow API never delays a call's row. Verifying and backfilling ask
-first and load then, so that one run shows what was found."""
+"""Loading and fetching are separate jobs, so that a slow API never delays a call's row. Verify and backfill
+ask Verbex first and then load, so that one run shows what was found."""
 
-# A backfill follows the comparison and not the other way round: what webhooks lost is to be seen.
+# The comparison runs before the backfill, so that it shows what webhooks lost.
 _NIGHTLY = ((VERIFY_JOB, "17 4 * * *"), (BACKFILL_JOB, "47 4 * * *"))
 
 
 def build_schedules(*, has_api_key: bool) -> list[dg.ScheduleDefinition]:
-    """Every night, UTC: compaction; then the last two days compared, and repaired, if there is an API key."""
+    """Build the schedules for every night, UTC: compaction, then verify and backfill of the last two days.
+
+    Without an API key, the last two start no run.
+    """
     return [
         dg.ScheduleDefinition(
             name="nightly_compaction",
@@ -55,7 +59,7 @@ def build_schedules(*, has_api_key: bool) -> list[dg.ScheduleDefinition]:
             cron_schedule="17 3 * * *",
             execution_timezone="UTC",
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Merges the small files of days that are over.",
+            description="Merges the small files of closed days.",
         ),
         *(_nightly(job_name, cron, has_api_key=has_api_key) for job_name, cron in _NIGHTLY),
     ]

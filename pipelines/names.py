@@ -1,4 +1,4 @@
-"""The names of assets, checks, steps and jobs, each written once: users hold on to them.
+"""The names of assets, checks, steps and jobs, each written once, because users rely on them.
 
 Only names belong here. Tables are named by their files in `sql/`, landed assets by `connector.landing.zones`.
 """
@@ -9,7 +9,7 @@ AGREEMENT = "agreement_with_verbex"
 COMPACTION = "compacted_landing"
 
 SWEEP = "sweep"
-"""The step that reads Verbex's list of calls, by which a run is told what to ask for."""
+"""The step that reads Verbex's list of calls. A run's days and agents are set in its configuration."""
 
 READABLE_CHECK = "landed_files_are_readable"
 KEY_CHECK = "api_key_is_set"

@@ -1,6 +1,7 @@
-"""What a Dagster run works with: the one writer's session on the tables of a data folder.
+"""The resource of a Dagster run: one writer's session on the tables of a data folder.
 
-Opening and closing belongs here, so that assets stay thin and tests can hand in other folders.
+Opening and closing the session belongs here, so that assets stay small and tests can use other folders. What
+a session does does not belong here: see `pipelines.warehouse.session`.
 """
 
 from contextlib import ExitStack
@@ -21,8 +22,8 @@ from pipelines.warehouse.session import Session, open_session
 class WarehouseResource(dg.ConfigurableResource[object]):
     """The tables of one data folder, written by one session that all steps of a run share.
 
-    The session opens with the first table that asks for it and ends with the publish or the run,
-    whichever comes first, so that a slow API call never holds the warehouse.
+    The first step that needs the session opens it. It ends when the tables are published or when the run
+    ends, whichever comes first, so that a slow API call never locks the warehouse.
     """
 
     data_dir: str
@@ -39,12 +40,12 @@ class WarehouseResource(dg.ConfigurableResource[object]):
     def from_settings(
         cls, settings: Settings, sql_dir: Path | None = None, *, is_full_refresh: bool = False
     ) -> Self:
-        """The tables that `settings` describe, made by the SQL of `sql_dir`, or else by our own."""
+        """Return the tables that `settings` describe, made by the SQL in `sql_dir` or else by our own."""
         return cls.of(DataFolder.from_settings(settings, sql_dir), is_full_refresh=is_full_refresh)
 
     @classmethod
     def of(cls, folder: DataFolder, *, is_full_refresh: bool = False) -> Self:
-        """The tables of a data folder."""
+        """Return the tables of a data folder."""
         return cls(
             data_dir=str(folder.path),
             landing_url=folder.landing_url,
@@ -54,19 +55,19 @@ class WarehouseResource(dg.ConfigurableResource[object]):
 
     @property
     def folder(self) -> DataFolder:
-        """The data folder; the same one for as long as this resource lives, since its landing remembers."""
+        """The data folder. It is always the same object, because its landing remembers merged files."""
         if self._folder is None:
             self._folder = DataFolder(Path(self.data_dir), self.landing_url, Path(self.sql_dir))
         return self._folder
 
     def session(self) -> Session:
-        """The run's session.
+        """Return the run's session, and open it if it is not open yet.
 
         Raises:
             WarehouseBusyError: Another process is writing the warehouse.
         """
         if self._busy is not None:
-            raise WarehouseBusyError(str(self._busy))  # one step has waited; the others need not
+            raise WarehouseBusyError(str(self._busy))  # one step has waited already; the others fail at once
         if self._session is None:
             opening = open_session(self.folder, is_full_refresh=self.is_full_refresh)
             try:
@@ -77,22 +78,22 @@ class WarehouseResource(dg.ConfigurableResource[object]):
         return self._session
 
     def publish(self) -> Path:
-        """Publish what the session made of the tables, and end the session; returns what readers open."""
+        """Publish the session's tables, end the session, and return the path that readers open."""
         self.session().publish(datetime.now(UTC))
         self.close()
         return self.folder.warehouse.published
 
     def close(self) -> None:
-        """End the session, if one is open; the warehouse is free for other writers then."""
+        """End the session, if one is open, so that other writers can use the warehouse."""
         self._session = self._busy = None
         self._open.close()
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Spare the run's records the waiting for the disk."""
+        """Keep the event log open, so that the run's records do not wait for the disk."""
         if context.instance is not None:
             self._records.enter_context(hold_event_log(Path(context.instance.root_directory)))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
-        """End the session of a run that published nothing; what it committed stays for the next one."""
+        """End the session of a run that published nothing. What it committed is used by the next run."""
         self.close()
         self._records.close()

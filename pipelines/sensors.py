@@ -1,7 +1,7 @@
-"""Sensors: what makes runs start by themselves while `dagster dev` or the daemon is up.
+"""The sensors, which start runs by themselves while `dagster dev` or the daemon is running.
 
-Deciding whether there is something to do belongs here; it must be cheap, for it is asked every few
-seconds. Doing it is the jobs'.
+Deciding whether there is something to do belongs here. It must be cheap, because it happens every few
+seconds. Doing it does not belong here: see `pipelines.jobs`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from pipelines.resources import WarehouseResource
 from pipelines.warehouse.intake import list_new_files
 from pipelines.warehouse.sources import source_of
 
-# A fetch that failed, say on a wrong key, is not repeated at every tick.
+# A fetch that failed, for example because of a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
 _START_TIMEOUT = timedelta(minutes=1)
@@ -31,10 +31,10 @@ _FORGET_EVERY_S = 60
 
 
 def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
-    """Starts the job when there are landed files that the published warehouse has not taken in.
+    """Build the sensor that starts a load when there are landed files that are not published.
 
-    The run is of those tables only that the files can reach: most of a run's time is Dagster's own, a
-    share for each asset.
+    The run only has the tables that the files can reach: most of a run's time is Dagster's own work, and it
+    grows with each asset.
     """
 
     @dg.sensor(
@@ -49,12 +49,12 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         new = list_new_files(warehouse.folder, models)
         if not new:
-            return dg.SkipReason("Nothing landed that is not published.")
+            return dg.SkipReason("Everything that landed is published.")
         if warehouse.folder.warehouse.is_being_written() or _is_starting(context.instance, LOAD_JOB):
-            return dg.SkipReason("A load is running; what landed since comes with the next one.")
+            return dg.SkipReason("A load is running. The next one loads what landed since.")
         fingerprint = sha256(repr(new).encode()).hexdigest()
         if fingerprint == context.cursor:
-            return dg.SkipReason(f"The last load left {len(new)} landed files out; its run says why.")
+            return dg.SkipReason(f"The last load left out {len(new)} landed files. Its run shows the reason.")
         context.update_cursor(fingerprint)
         assets = [dg.AssetKey(name) for name in (*_reached_by(new, models), PUBLISHED)]
         return dg.RunRequest(tags={"landed_files": str(len(new))}, asset_selection=assets)
@@ -63,7 +63,7 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
 
 
 def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
-    """Starts the job when there is something to ask Verbex for."""
+    """Build the sensor that starts a fetch when there is something to ask Verbex for."""
 
     @dg.sensor(
         name="due_answers",
@@ -84,16 +84,16 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
         if not due:
             return dg.SkipReason("Nothing is due.")
         if is_fetching(warehouse.folder) or _is_starting(context.instance, FETCH_JOB):
-            return dg.SkipReason("A fetch is running; what became due since comes with the next one.")
+            return dg.SkipReason("A fetch is running. The next one asks for what became due since.")
         if _failed_since(context.instance, FETCH_JOB, now - _PAUSE_AFTER_FAILURE):
-            return dg.SkipReason("The last fetch failed less than a minute ago; its run says why.")
+            return dg.SkipReason("The last fetch failed less than a minute ago. Its run shows the reason.")
         return dg.RunRequest(tags={"due": str(due)})
 
     return due_answers
 
 
 def retention_sensor() -> dg.SensorDefinition:
-    """Keeps Dagster's own records within bounds; it starts no run, which would be one more record."""
+    """Build the sensor that removes old records of Dagster. It starts no run, which would add a record."""
 
     @dg.sensor(
         name="old_records",
@@ -109,7 +109,7 @@ def retention_sensor() -> dg.SensorDefinition:
 
 
 def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[str]:
-    """The assets of the tables that load the files' zones, or read what is loaded from them."""
+    """Return the assets of the tables that load from the files' zones, or that read such tables."""
     zones = {zone_of(file.path) for file in files}
     reached: set[str] = set()
     for model in models:
@@ -120,9 +120,9 @@ def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[st
 
 
 def _is_starting(instance: dg.DagsterInstance, job_name: str) -> bool:
-    """Whether a run was asked for that may not hold its lock yet.
+    """Return whether a run was requested a moment ago and may not hold its lock yet.
 
-    The lock says what is running: a run whose process was killed is unfinished for ever.
+    After that only the lock shows what is running: a run whose process was killed stays unfinished for ever.
     """
     since = datetime.now(UTC) - _START_TIMEOUT
     starting = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, created_after=since)

@@ -1,5 +1,5 @@
-"""Dagster's assets, one file for each kind, and the metadata and checks that they show.
+"""Dagster's assets, one file for each kind, with the metadata and checks that they show.
 
-Here belongs what Dagster shows. What does not: the work itself, which runs without Dagster
-(`pipelines.warehouse`, `pipelines.enrichment`, `pipelines.reconciliation`).
+What Dagster shows belongs here. The work itself does not, because it runs without Dagster: see
+`pipelines.warehouse`, `pipelines.enrichment` and `pipelines.reconciliation`.
 """

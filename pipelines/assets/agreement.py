@@ -1,6 +1,7 @@
-"""The asset that shows what the newest comparison with Verbex's list found, and fails a check with the calls.
+"""The asset that shows the result of the newest comparison with Verbex's list.
 
-What differs is read by `pipelines.reconciliation.comparison`.
+The asset and its check, which fails with the calls that differ, belong here. Reading the differences does
+not: see `pipelines.reconciliation.comparison`.
 """
 
 from collections.abc import Iterator
@@ -16,19 +17,19 @@ _MOST_ROWS = 100
 
 
 def agreement_asset() -> dg.AssetsDefinition:
-    """What the newest comparison found, for all who look at Dagster."""
+    """Build the asset that shows what the newest comparison found."""
 
     @dg.asset(
         name=AGREEMENT,
         deps=[PUBLISHED],
         group_name="proof",
         kinds={"duckdb"},
-        description="What differs from Verbex's own list in the days that were compared last.",
+        description="The calls that differ from Verbex's own list, in the days that were compared last.",
         check_specs=[
             dg.AssetCheckSpec(
                 AGREEMENT_CHECK,
                 asset=AGREEMENT,
-                description="No call differs, but for those that ended minutes before they were compared.",
+                description="No call differs, except where the missing part may still arrive.",
             )
         ],
     )
@@ -57,7 +58,7 @@ def _check_result(found: Comparison) -> dg.AssetCheckResult:
     metadata: dict[str, dg.MetadataValue | int | str] = {"row_count": len(settled.rows)}
     if settled.rows:
         metadata["rows"] = rows_value(settled.columns, settled.rows[:_MOST_ROWS])
-        metadata["next_step"] = f"Run the job `{BACKFILL_JOB}` for these days, or `verbex-sync backfill`."
+        metadata["next_step"] = f"Run the job `{BACKFILL_JOB}` or `verbex-sync backfill` for these days."
     return dg.AssetCheckResult(
         passed=not settled.rows,
         check_name=AGREEMENT_CHECK,

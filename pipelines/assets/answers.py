@@ -1,6 +1,7 @@
-"""The asset that asks Verbex for what is due: raw answers into landing.
+"""The asset that asks Verbex for what is due, and lands the raw answers.
 
-Belongs here: what a run may ask for, and what it shows. The asking is `pipelines.enrichment.fetch`'s.
+The configuration of a run, and what the run shows, belong here. Asking does not: see
+`pipelines.enrichment.fetch`.
 """
 
 from collections.abc import Iterator
@@ -23,33 +24,34 @@ from pipelines.resources import WarehouseResource
 
 
 class FetchConfig(SpanConfig):
-    """What a run asks for beside what is due; days and agents choose among what is unavailable."""
+    """The configuration of a fetch. Days and agents select calls that are unavailable."""
 
     is_asking_again: bool = Field(False, description="Whether to ask once more for what is unavailable.")
 
     def span_again(self) -> Span | None:
-        """The calls to ask for again; None if there is nothing to ask for again.
+        """Return the calls to ask for again, or None if nothing is to be asked for again.
 
         Raises:
-            ValueError: Days or agents are given in vain, or what is given is not a day.
+            ValueError: Days or agents are given without `is_asking_again`, or a text is not a day.
         """
         span = self.span()
         if not self.is_asking_again and span != Span():
             raise ValueError(
-                "since, until and agents choose among what is unavailable: set is_asking_again to true too."
+                "since, until and agents only select calls that are unavailable. Set is_asking_again to true "
+                "as well, or leave them out."
             )
         return span if self.is_asking_again else None
 
 
 def answers_asset(settings: Settings) -> dg.AssetsDefinition:
-    """What Verbex answers to what is due: post-call analyses, call details and PCA configurations."""
+    """Build the asset of Verbex's answers: post-call analyses, call details and PCA configurations."""
 
     @dg.asset(
         name=ANSWERS,
         deps=[PUBLISHED],
         group_name="fetch",
         kinds={"rest", "parquet"},
-        description="Asks Verbex for what is due and lands its answers: landed_pca, _calls and _agents.",
+        description="Asks Verbex for what is due. Its answers land in landed_pca, _calls and _agents.",
         check_specs=[key_check(ANSWERS)],
     )
     def answers(
@@ -62,10 +64,12 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
                 fetched = fetch_all(settings, warehouse.folder, again=again)
         except LockHeldError as error:
             if config.is_asking_again:
-                raise dg.Failure(f"Nothing was asked: {error} Run this again when it is done.") from None
-            context.log.info("Nothing was asked: %s It asks for the same calls.", error)
+                raise dg.Failure(
+                    f"Nothing was asked: {error} Run this again when that process is done."
+                ) from None
+            context.log.info("Nothing was asked: %s That process asks for the same calls.", error)
         except (ValueError, OperatorError) as error:
-            # A key that is not accepted now is not accepted at the next try either.
+            # A key that Verbex does not accept now is not accepted at the next try either.
             may_retry = not isinstance(error, ValueError | NotAuthorizedError)
             raise dg.Failure(str(error), allow_retries=may_retry) from None
         yield dg.MaterializeResult(metadata=fetched_metadata(fetched))

@@ -1,6 +1,6 @@
-"""The check of every asset that asks Verbex: there is a key to ask with.
+"""The check of every asset that asks Verbex: an API key is set.
 
-Only the check belongs here. Whether Verbex accepts the key shows when it is asked.
+Only this check belongs here. Whether Verbex accepts the key is only known once it is asked.
 """
 
 import dagster as dg
@@ -10,17 +10,17 @@ from pipelines.names import KEY_CHECK
 
 
 def key_check(asset: str) -> dg.AssetCheckSpec:
-    """The check as Dagster announces it."""
-    return dg.AssetCheckSpec(KEY_CHECK, asset=asset, description="Verbex can be asked: there is a key.")
+    """Return the check as Dagster announces it."""
+    return dg.AssetCheckSpec(KEY_CHECK, asset=asset, description="VERBEX_API_KEY is set.")
 
 
 def key_result(asset: str, settings: Settings) -> dg.AssetCheckResult:
-    """What the check finds; without a key nothing was asked, and that is no failure of the run."""
+    """Return the check's result. Without a key nothing was asked, and the run does not fail."""
     has_key = settings.api_key is not None
     return dg.AssetCheckResult(
         asset_key=asset,
         passed=has_key,
         check_name=KEY_CHECK,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={} if has_key else {"next_step": "Set VERBEX_API_KEY; nothing is asked until then."},
+        metadata={} if has_key else {"next_step": "Set VERBEX_API_KEY. Until then, Verbex is not asked."},
     )

@@ -1,7 +1,7 @@
-"""The asset that keeps landing in few files: closed days' small files become large ones.
+"""The asset that keeps landing in few files: it merges the small files of closed days into large ones.
 
-What it shows belongs here. How merging is safe against readers and kills is `connector.landing.compaction`'s,
-and when it runs is in `pipelines.jobs`.
+What it shows belongs here. Merging safely, with readers and kills, does not: see
+`connector.landing.compaction`. The time at which it runs does not either: see `pipelines.jobs`.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from pipelines.assets.metadata import Result
 from pipelines.names import COMPACTION
 from pipelines.resources import WarehouseResource
 
-# A receiver that was down seals what it held into the day it was received, so a day is left alone at first.
+# A receiver that was down seals old events into the day of their receipt, so a day is not merged at once.
 _REST = timedelta(days=1)
 
 
 def compaction_asset() -> dg.AssetsDefinition:
-    """Landing with its closed days' small files merged."""
+    """Build the asset that merges the small files of closed days."""
 
     @dg.asset(
         name=COMPACTION,
         deps=sorted(zone.relation for zone in ZONES),
         group_name="landing",
         kinds={"parquet"},
-        description="Small files of days that are over, merged; readers see the same rows all the while.",
+        description="The small files of closed days, merged. Readers see the same rows at all times.",
     )
     def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
         before = (datetime.now(UTC) - _REST).date()

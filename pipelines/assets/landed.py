@@ -1,6 +1,6 @@
-"""The zones of landing as the graph shows them: the receiver and the fetch write them, Dagster only reads.
+"""The zones of landing as the graph shows them.
 
-Zones and their schemas are `connector.landing.zones`'s.
+Their assets belong here. The zones and their schemas do not: see `connector.landing.zones`.
 """
 
 import dagster as dg
@@ -9,12 +9,12 @@ from connector.landing.zones import LISTED, ZONES, Zone
 
 
 def landed_assets() -> list[dg.AssetSpec]:
-    """Every zone that no asset of ours writes."""
+    """Build an asset for every zone but the list of calls: see `pipelines.assets.listed` for that one."""
     return [landed_spec(zone) for zone in ZONES if zone is not LISTED]
 
 
 def landed_spec(zone: Zone) -> dg.AssetSpec:
-    """A zone of landing as the graph shows it."""
+    """Build the asset of one zone."""
     columns = [dg.TableColumn(field.name, str(field.type)) for field in zone.schema]
     return dg.AssetSpec(
         zone.relation,

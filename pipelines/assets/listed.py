@@ -1,6 +1,7 @@
-"""The asset that reads Verbex's own list of calls, as it lands.
+"""The asset that reads Verbex's own list of calls, and lands it.
 
-Belongs here: what a run may ask for, and what it shows. The reading is `pipelines.reconciliation.sweep`'s.
+The configuration of a run, and what the run shows, belong here. Reading the list does not: see
+`pipelines.reconciliation.sweep`.
 """
 
 from collections.abc import Iterator
@@ -24,21 +25,21 @@ from pipelines.resources import WarehouseResource
 
 
 class SweepConfig(SpanConfig):
-    """What a run asks for."""
+    """The configuration of a sweep of Verbex's list."""
 
-    since: str = Field("", description="First UTC day, as 2025-11-30; empty for yesterday.")
-    until: str = Field("", description="Last UTC day; empty for today.")
-    is_backfill: bool = Field(False, description="Whether what is listed becomes part of our calls.")
+    since: str = Field("", description="First UTC day, such as 2025-11-30. Empty for yesterday.")
+    until: str = Field("", description="Last UTC day. Empty for today.")
+    is_backfill: bool = Field(False, description="Whether to load the listed calls into our tables.")
 
 
 def listed_asset(settings: Settings, progress: Progress = no_progress) -> dg.AssetsDefinition:
-    """Verbex's own list of calls, as it lands."""
+    """Build the asset of Verbex's own list of calls."""
 
     @dg.multi_asset(
         name=SWEEP,
         specs=[landed_spec(LISTED)],
         check_specs=[key_check(LISTED.relation)],
-        # Before any step that loads: a load holds the warehouse, and is to find what landed meanwhile.
+        # It runs before any step that loads: a load locks the warehouse, and must find what this step landed.
         op_tags={"dagster/priority": "1"},
     )
     def listed(

@@ -1,6 +1,6 @@
-"""What Dagster shows of a table: its columns, what an update did to it, and what its checks found.
+"""The metadata that Dagster shows of a table: its columns, what an update did, and what its checks found.
 
-Only shapes belong here, the same for a run of a job and for what follow mode reports by itself.
+Only shapes belong here. A run of a job and the reports of follow mode use the same ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +17,16 @@ from pipelines.warehouse.session import TableUpdate
 from pipelines.warehouse.sources import source_of
 
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
-"""What an asset of ours yields."""
+"""The events that our assets yield."""
 
 
 def checks_of(model: Model, checks: Sequence[Check]) -> list[Check]:
-    """The checks that speak of `model`: its header's promises, then those of `sql/checks/`."""
+    """Return the checks of `model`: its header's promises, then those in `sql/checks/`."""
     return [*assertions(model), *(check for check in checks if check.model == model.table)]
 
 
 def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]:
-    """The checks as Dagster announces them before a run."""
+    """Return the checks as Dagster announces them before a run."""
     specs = [
         dg.AssetCheckSpec(
             check.name, asset=model.name, description=check.description, blocking=check.is_blocking
@@ -34,13 +34,13 @@ def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec
         for check in checks
     ]
     if source_of(model):
-        text = "Every landed file could be read; one that can't is set aside and tried again."
+        text = "Every landed file could be read. A file that can't be read is skipped, and tried again later."
         specs.append(dg.AssetCheckSpec(READABLE_CHECK, asset=model.name, description=text))
     return specs
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
-    """Columns as Dagster shows them."""
+    """Return columns as Dagster shows them."""
     return dg.TableSchema(
         [dg.TableColumn(column.name, column.type, column.description) for column in columns]
     )
@@ -49,9 +49,9 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 def update_metadata(
     model: Model, update: TableUpdate, lag_s: float | None, columns: Sequence[Column]
 ) -> dict[str, float | dg.TableSchema]:
-    """Counts of one update and how far the table is behind: numbers, so that Dagster plots them over time.
+    """Return the counts of one update and the table's lag, as numbers, so that Dagster plots them over time.
 
-    The columns too, where no header describes them.
+    If no header describes the columns, they are included.
     """
     metadata: dict[str, float | dg.TableSchema] = {
         "dagster/row_count": update.row_count,
@@ -68,7 +68,7 @@ def update_metadata(
 
 
 def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg.MetadataValue | float | str]:
-    """Where readers find the tables, and the facts of `pipeline_status`."""
+    """Return the path and size of the file that readers open, and the facts of `pipeline_status`."""
     facts = {
         name: value if isinstance(value, int | float) else str(value)
         for name, value in status.items()
@@ -78,7 +78,7 @@ def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg
 
 
 def fetched_metadata(fetched: Fetched) -> dict[str, int | str]:
-    """What asking Verbex came to."""
+    """Return the counts of a fetch by outcome, and the error that stopped it, if one did."""
     stopped = {"stopped_by": str(fetched.stopped_by)} if fetched.stopped_by else {}
     outcomes: dict[str, int] = {str(outcome): count for outcome, count in fetched.outcomes.items()}
     return {"asked": fetched.outcomes.total(), **outcomes, **stopped}
@@ -87,7 +87,10 @@ def fetched_metadata(fetched: Fetched) -> dict[str, int | str]:
 def check_results(
     model: Model, checks: Sequence[Check], update: TableUpdate, findings: Sequence[Finding]
 ) -> Iterator[dg.AssetCheckResult]:
-    """What every check of `model` found; without a finding it was blocking and did not fail."""
+    """Yield the result of every check of `model`. A check without a finding is shown as passed.
+
+    A blocking check that fails stops the update, so here it has passed.
+    """
     found = {finding.name: finding for finding in findings}
     for check in checks:
         nothing = Finding(check.name, check.description, check.is_blocking, 0, (), ())
@@ -97,7 +100,7 @@ def check_results(
 
 
 def finding_result(finding: Finding) -> dg.AssetCheckResult:
-    """A finding with a sample of the rows that break the rule, if any do."""
+    """Return the result for a finding, with a sample of the rows that break the rule, if any do."""
     sample = {"rows": rows_value(finding.columns, finding.rows)} if finding.rows else {}
     return dg.AssetCheckResult(
         passed=finding.row_count == 0,
@@ -108,7 +111,7 @@ def finding_result(finding: Finding) -> dg.AssetCheckResult:
 
 
 def rows_value(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.TableMetadataValue:
-    """Rows as a table in Dagster's UI."""
+    """Return rows as a table in Dagster's UI."""
     records = [
         dg.TableRecord(
             {name: "null" if value is None else str(value) for name, value in zip(columns, row, strict=True)}

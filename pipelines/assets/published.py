@@ -1,6 +1,6 @@
-"""The asset of the published file: what readers open, once every table is up to date.
+"""The asset of the published file, which readers open.
 
-How files take turns is `pipelines.warehouse.files`'s.
+What it shows belongs here. How the warehouse files take turns does not: see `pipelines.warehouse.files`.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from pipelines.warehouse.files import WarehouseBusyError
 
 
 def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
-    """The file that readers open, swapped in once every table is up to date."""
-    # What is read by another table is done before it, so the graph need not say so again.
+    """Build the asset of the published file, which is replaced once every table is up to date."""
+    # A table that another one reads is done before that one, so the graph needs no second dependency.
     read = {table for model in models for table in model.upstream}
 
     @dg.asset(

@@ -1,7 +1,7 @@
-"""One asset for each SQL model: what its table is, and what became of it.
+"""One asset for each SQL model: what its table is, and what an update did to it.
 
-What is done to a table is `pipelines.warehouse.session`'s; what is shown of it is in
-`pipelines.assets.metadata`.
+The assets belong here. Updating a table does not: see `pipelines.warehouse.session`. Its metadata does not
+either: see `pipelines.assets.metadata`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.sources import source_of
 
-_NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...`, and it is said here and in the database."
+_NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."
 
 
 def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
-    """One asset for each model that is kept as a table."""
+    """Build one asset for each model that is kept as a table."""
     tables = {model.table: model.name for model in models}
     return [
         _model_asset(model, sorted(_upstream_assets(model, tables)), checks_of(model, checks))

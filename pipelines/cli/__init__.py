@@ -1,7 +1,8 @@
-"""The command line: one file a command; what is typed becomes one call, and what comes back becomes text.
+"""The command line: one file for each command, which turns typed words into a call and its result into text.
 
-Here belong options, exit codes and output. What does not: the work itself, which any other program could
-call. A command's file is imported when it is typed, so that `serve` carries neither Dagster nor DuckDB.
+Options, exit codes and output belong here. The work itself does not: any other program could call it. The
+file of a command is imported only when the command is typed, so that `serve` loads neither Dagster nor
+DuckDB.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 """
@@ -17,34 +18,37 @@ from pipelines.cli.common import fail
 
 _COMMANDS = {
     "ask-again": ("ask_again:ask_again", "Ask Verbex once more for what is unavailable."),
-    "backfill": ("backfill:backfill", "Take in from Verbex's list what webhooks missed."),
-    "demo": ("demo:demo", "See it work, with a simulated Verbex."),
+    "backfill": ("backfill:backfill", "Load from Verbex's list what webhooks missed."),
+    "demo": ("demo:demo", "Try it out with a simulated Verbex."),
     "query": ("query:query", "Run SQL on the published tables."),
     "rotate-secret": ("subscriptions:rotate_secret", "Get a new signing secret from Verbex."),
     "serve": ("serve:serve", "Receive webhooks until stopped."),
-    "simulate": ("simulate:simulate", "Play Verbex: send webhooks, serve its API."),
-    "status": ("status:status", "Show how far the tables are, and what waits."),
+    "simulate": ("simulate:simulate", "Simulate Verbex: send webhooks, serve its API."),
+    "status": ("status:status", "Show what the tables hold, and what is not loaded yet."),
     "subscribe": ("subscriptions:subscribe", "Subscribe your receiver at Verbex."),
     "subscriptions": ("subscriptions:subscriptions", "List your subscriptions at Verbex."),
     "sync": ("sync:sync", "Load what landed, fetch what is due, publish."),
     "verify": ("verify:verify", "Compare the tables with Verbex, or with a rebuild."),
 }
-"""By name: the file and the function, and what `--help` says of it without importing it."""
+"""By name: the file and function of a command, and its text in `--help`, which imports no command."""
 
 
 class Commands(click.Group):
-    """Commands that are imported when they are typed; an error that a person can fix ends them in words."""
+    """Commands that are imported when they are typed.
+
+    An error that a user can fix ends a command with the error's message and exit code.
+    """
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **options)
         self._lazy = lazy or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order of the alphabet."""
+        """Return the names of the commands in alphabetical order."""
         return sorted({*super().list_commands(ctx), *self._lazy})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command and return it."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, function = self._lazy[cmd_name][0].partition(":")
@@ -52,7 +56,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write what each command is for, without importing any."""
+        """Write a line for each command, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(self._lazy.items())])
 
@@ -67,4 +71,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="verbex-sync")
 def main() -> None:
-    """Verbex voice-agent webhooks as SQL tables. Settings come from VERBEX_* and .env; see the README."""
+    """Turn Verbex voice-agent webhooks into SQL tables.
+
+    Settings come from variables named VERBEX_* and from .env. The README describes them.
+    """

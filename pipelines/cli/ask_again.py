@@ -17,6 +17,6 @@ from pipelines.runs.syncer import open_syncer
 def ask_again(*, since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> None:
     """Ask Verbex once more for the analyses and call details that are unavailable."""
     span = read_span(since, until, agents, default=Span())
-    stopped = "What was answered is kept, and not asked for again."
+    stopped = "What was answered is kept and is not asked for again."
     with explained_stop(stopped), open_syncer(read_settings(), ENV_FILE) as syncer:
         syncer.ask_again(span, click.echo)

@@ -1,4 +1,4 @@
-"""What all commands share: settings read, errors printed, the choice of format.
+"""What all commands share: reading settings, printing errors, and the choice of format.
 
 No command belongs here, and nothing that imports Dagster or DuckDB.
 """
@@ -24,15 +24,15 @@ format_option = click.option(
 
 
 def read_settings(**overrides: object) -> Settings:
-    """The settings, with the options that were typed in place of them.
+    """Read the settings. An option that was typed replaces its setting.
 
     Raises:
-        SettingsError: Any of them is wrong.
+        SettingsError: A setting is wrong.
     """
     return load_settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print why on standard error, and end with `code`."""
+    """Print the reason on standard error, and exit with `code`."""
     click.echo(message, err=True)
     sys.exit(code)

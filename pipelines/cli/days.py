@@ -1,4 +1,7 @@
-"""What the commands about days of calls share: their options, and a syncer that shows how far it is."""
+"""What the commands about days of calls share: their options, and a syncer that shows its progress.
+
+No command belongs here.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +17,13 @@ from pipelines.runs.syncer import Syncer, open_syncer
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
-agent_option = click.option("--agent", "agents", multiple=True, help="Calls of this agent only; repeatable.")
+agent_option = click.option(
+    "--agent", "agents", multiple=True, help="Only calls of this agent. Can be repeated."
+)
 
 
 def lately() -> Span:
-    """Yesterday and today, UTC, of all agents."""
+    """Return yesterday and today, UTC, of all agents."""
     today = datetime.now(UTC).date()
     return Span(today - timedelta(days=1), today)
 
@@ -26,17 +31,17 @@ def lately() -> Span:
 def read_span(
     since: datetime | None, until: datetime | None, agents: tuple[str, ...], *, default: Span
 ) -> Span:
-    """The span that was typed, with the days of `default` where none were; it ends the command if empty."""
+    """Return the span that was typed, with the days of `default` where none were. Exit if it is empty."""
     first = since.date() if since else default.since
     last = until.date() if until else default.until
     if last < first:
-        fail(f"There is no day from {first} to {last}; --since comes first.", EXIT_USAGE)
+        fail(f"There is no day from {first} to {last}. --since must not be after --until.", EXIT_USAGE)
     return Span(first, last, agents)
 
 
 @contextmanager
 def open_sweeping_syncer(text: str, *, stopped: str = "") -> Iterator[Syncer]:
-    """A syncer whose sweep shows a bar; Ctrl-C ends the command, which then says `stopped`."""
+    """Open a syncer whose sweep shows a progress bar. On Ctrl-C, print `stopped` and exit."""
     with (
         explained_stop(stopped),
         progress_bar(text) as progress,
@@ -47,7 +52,7 @@ def open_sweeping_syncer(text: str, *, stopped: str = "") -> Iterator[Syncer]:
 
 @contextmanager
 def explained_stop(stopped: str) -> Iterator[None]:
-    """End the command in words on Ctrl-C."""
+    """Exit with a message on Ctrl-C. It ends with `stopped`."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
-"""`verbex-sync demo`: a simulated Verbex, the real receiver, the real Dagster jobs, and what came out.
+"""`verbex-sync demo`: a simulated Verbex, the real receiver, the real Dagster jobs, and their result.
 
-Only the play belongs here: who starts when, and what is shown. Everything in it is the product itself.
+The order in which these start, and what is shown, belong here. Nothing else does: the demo runs the product
+itself.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from pipelines.runs.syncer import open_syncer
 from pipelines.warehouse.data_folder import DataFolder
 
 _MARK = "demo"
-_API_RPS = 1000.0  # asking a simulation slowly spares no one's servers
+_API_RPS = 1000.0  # a simulated API needs no low limit
 
 
 _SHOWN = {
@@ -39,11 +40,11 @@ _SHOWN = {
     "Duplicates removed": "demo_duplicates",
     "One enriched call": "demo_one_call",
 }
-"""What is shown at the end: titles, and queries of `sql/queries/`."""
+"""What is shown at the end: titles, and queries in `sql/queries/`."""
 
 
 class NotADemoError(OperatorError):
-    """The data folder holds events that are not a demo's."""
+    """A data folder with events that are not from a demo."""
 
     exit_code = EXIT_USAGE
 
@@ -52,7 +53,7 @@ class NotADemoError(OperatorError):
 @click.option("--calls", type=click.IntRange(1), default=300, show_default=True, help="Calls to simulate.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")
 def demo(calls: int, seed: int) -> None:
-    """See it work: a simulated Verbex calls, and its webhooks become tables in ./data. No account needed."""
+    """Try it out: webhooks of simulated calls become tables in ./data. No account is needed."""
     settings = read_settings()
     _claim(settings)
     world = World.build(seed=seed, calls=calls, start_at=recent_start(datetime.now(UTC)))
@@ -63,11 +64,11 @@ def demo(calls: int, seed: int) -> None:
 async def _play(settings: Settings, world: World) -> None:
     secret = f"whsec_{secrets.token_urlsafe(24)}"
     async with ApiServer(world) as api:
-        click.echo(f"Verbex, simulated, serves its API on {api.url}")
+        click.echo(f"A simulated Verbex serves its API on {api.url}")
         async with _receiver(settings, secret) as url:
-            with progress_bar(f"{len(world.calls)} calls send their webhooks") as progress:
+            with progress_bar(f"Sending the webhooks of {len(world.calls)} calls") as progress:
                 sent = await send(world.deliveries(), SendOptions(url=url, secrets=[secret]), progress)
-            click.echo(f"{sent.acknowledged.total()} deliveries acknowledged: durable, whatever happens now.")
+            click.echo(f"{sent.acknowledged.total()} deliveries acknowledged: all of them are on disk.")
         asking = settings.model_copy(
             update={"api_url": api.url, "api_key": SecretStr(api.api_key), "api_rps": _API_RPS}
         )
@@ -81,7 +82,7 @@ def _sync(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _receiver(settings: Settings, secret: str) -> AsyncIterator[str]:
-    """A receiver in a process of its own on a free port; stopped, and its journal sealed, at the end."""
+    """Run a receiver in its own process on a free port. At the end, it seals its journal and stops."""
     environment = os.environ | {
         "VERBEX_DATA_DIR": str(settings.data_dir),
         "VERBEX_HOST": "127.0.0.1",
@@ -104,7 +105,7 @@ async def _listening_url(process: Process, log: Path) -> str:
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     line = (await process.stdout.readline()).decode().strip()
     if not line:
-        raise OSError(f"The receiver did not start; {log} says why.")
+        raise OSError(f"The receiver did not start. See {log} for the reason.")
     click.echo(line)
     return next(word.rstrip(",") for word in line.split() if word.startswith("http"))
 
@@ -113,7 +114,7 @@ def _claim(settings: Settings) -> None:
     mark = settings.data_dir / _MARK
     if settings.data_dir.exists() and any(settings.data_dir.iterdir()) and not mark.exists():
         raise NotADemoError(
-            f"{settings.data_dir} holds data that is not a demo's, and a demo must not mix with it. "
+            f"{settings.data_dir} has data that is not from a demo, and a demo must not mix with it. "
             "Set VERBEX_DATA_DIR to another folder."
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -131,13 +132,13 @@ def _show(settings: Settings) -> None:
         "\nNext, in this folder:\n"
         f'  {verbex_sync} query "select * from agent_daily order by day, agent_id"\n'
         f"  {verbex_sync} status\n"
-        f"  {dagster} dev{where}    then open http://127.0.0.1:3000: the same tables, and how they came to be"
+        f"  {dagster} dev{where}    then open http://127.0.0.1:3000: the same tables and their history"
     )
 
 
 def _typed(command: str) -> str:
-    """How to type a command that was installed with this one, also without an activated environment."""
-    beside = Path(sys.argv[0]).absolute().with_name(command)
-    if shutil.which(command) or not beside.exists():
+    """Return what to type for a command installed with this one, even without an activated environment."""
+    path = Path(sys.argv[0]).absolute().with_name(command)
+    if shutil.which(command) or not path.exists():
         return command
-    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

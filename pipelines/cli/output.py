@@ -1,4 +1,7 @@
-"""What commands print: rows as a table for people or as lines for programs, and how far long work is."""
+"""The output of commands: rows as a table for people or as lines for programs, and the progress of long work.
+
+Formats belong here. What is printed in them does not: each command decides that.
+"""
 
 import csv
 import json
@@ -34,8 +37,8 @@ def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: st
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") -> None:
-    """Print rows as a table, or one below the other where the terminal is too narrow for that."""
-    # what is piped has no width, and folding it would only break it
+    """Print rows as a table, or one row below the other if the terminal is too narrow for that."""
+    # a pipe has no width, and folded lines are hard to read for programs
     console = Console(width=None if sys.stdout.isatty() else _NO_LIMIT)
     listed = [list(row) for row in rows]
     table = as_table(columns, listed, title=title)
@@ -49,7 +52,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "")
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") -> Table:
-    """Rows as a table of rich, numbers to the right; titles stand to the left like all text."""
+    """Return rows as a table of `rich`, with numbers on the right, and the title and text on the left."""
     listed = [list(row) for row in rows]
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
@@ -62,7 +65,7 @@ def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") ->
 
 @contextmanager
 def progress_bar(text: str) -> Iterator[Progress]:
-    """A bar on standard error."""
+    """Show a progress bar on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(text, total=None)
@@ -80,7 +83,7 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value that JSON has no form for, as text; bytes are shown as far as they are UTF-8."""
+    """Return a value that JSON has no form for as text. Bytes that are not UTF-8 are escaped."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     return value if isinstance(value, int | float | bool) else str(value)

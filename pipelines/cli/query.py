@@ -15,7 +15,7 @@ from pipelines.warehouse.data_folder import DataFolder
 @click.argument("sql")
 @format_option
 def query(sql: str, form: Format) -> None:
-    """Run SQL on the published tables; `-` reads it from standard input."""
+    """Run SQL on the published tables. With `-`, read it from standard input."""
     statement = sys.stdin.read() if sql == "-" else sql
     try:
         with DataFolder.from_settings(read_settings()).read() as connection:

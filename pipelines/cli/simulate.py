@@ -1,6 +1,6 @@
 """`verbex-sync simulate`: the simulated Verbex on the command line.
 
-Options become a simulation, and its progress a bar. What is simulated is `connector.simulator`'s.
+Its options and its progress bar belong here. The simulation does not: see `connector.simulator`.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from pipelines.cli.output import progress_bar
 
 
 @click.command()
-@click.option("--url", help="The receiver's URL. [default: as VERBEX_HOST and VERBEX_PORT say]")
+@click.option("--url", help="The receiver's URL. [default: from VERBEX_HOST and VERBEX_PORT]")
 @click.option("--calls", type=click.IntRange(1), default=200, show_default=True, help="Calls to simulate.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Deliveries a second. [default: no limit]"
+    "--rate", type=click.FloatRange(0, min_open=True), help="Deliveries per second. [default: no limit]"
 )
 @click.option(
     "--duplicates", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share sent twice."
@@ -42,7 +42,7 @@ from pipelines.cli.output import progress_bar
     help="Share of analyses announced a second time, with other results.",
 )
 @click.option(
-    "--truth", type=click.Path(path_type=Path), help="File to write down what was sent, as JSON lines."
+    "--truth", type=click.Path(path_type=Path), help="File to write what was sent to, as JSON lines."
 )
 @click.option(
     "--api-port", type=int, help="Serve the REST API on this port until interrupted; 0 takes a free one."
@@ -60,7 +60,7 @@ def simulate(
     truth: Path | None,
     api_port: int | None,
 ) -> None:
-    """Play Verbex: send the webhooks of simulated calls, and serve its REST API."""
+    """Simulate Verbex: send the webhooks of simulated calls, and serve its REST API."""
     options = SimulateOptions(
         send=_send_options(read_settings(), url, rate),
         start_at=recent_start(datetime.now(UTC)),
@@ -81,7 +81,7 @@ def simulate(
 
 
 async def _serve_api(report: SimulateReport) -> None:
-    """Say what was sent, and serve the API until interrupted, if it is served at all."""
+    """Print what was sent. If an API was started, serve it until interrupted."""
     sent = report.sent
     click.echo(
         f"{sent.acknowledged.total()} of {sent.deliveries} deliveries acknowledged, "
@@ -93,7 +93,7 @@ async def _serve_api(report: SimulateReport) -> None:
 
 
 def _send_options(settings: Settings, url: str | None, rate_per_s: float | None) -> SendOptions:
-    """How to send to the receiver that `settings` describe, or to another `url`."""
+    """Return how to send to the receiver that `settings` describe, or to another `url`."""
     return SendOptions(
         url=url or f"http://{settings.host}:{settings.port}{WEBHOOK_PATH}",
         secrets=[secret.get_secret_value() for secret in settings.webhook_secrets],

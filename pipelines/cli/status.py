@@ -1,4 +1,4 @@
-"""`verbex-sync status`: the published row of facts, and what is newer than the published tables."""
+"""`verbex-sync status`: the published facts, and what is newer than the published tables."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipelines.warehouse.intake import list_new_files
 @click.command()
 @format_option
 def status(form: Format) -> None:
-    """Show what the tables hold, how far they are, and what waits."""
+    """Show what the tables hold, how new that is, and what is not loaded yet."""
     facts = _read_status(DataFolder.from_settings(read_settings()))
     if form == "table":
         show(["fact", "value"], list(facts.items()), form)
@@ -24,7 +24,7 @@ def status(form: Format) -> None:
 
 
 def _read_status(folder: DataFolder) -> dict[str, object]:
-    """Facts by name, those of the table `pipeline_status` first; times in UTC."""
+    """Read the facts by name, those of the table `pipeline_status` first. Times are UTC."""
     return {
         **folder.status(),
         "landed_files_to_load": len(list_new_files(folder, load_models(folder.sql_dir))),

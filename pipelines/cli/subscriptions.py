@@ -1,7 +1,7 @@
 """`verbex-sync subscribe`, `rotate-secret`, `subscriptions`: the receiver's subscriptions at Verbex.
 
-Belongs here: asking, then storing, in an order that loses no secret. How Verbex is asked is
-`connector.verbex.subscriptions`'s; how a file is written is `connector.system.env_file`'s.
+Asking and then storing, in an order that loses no secret, belongs here. The requests do not: see
+`connector.verbex.subscriptions`. Writing the file does not either: see `connector.system.env_file`.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ from pipelines.cli.output import Format, show
 _Answer = TypeVar("_Answer")
 
 _print_option = click.option(
-    "--print-secret", is_flag=True, help="Print the secret once and store it nowhere."
+    "--print-secret", is_flag=True, help="Print the secret once, and do not store it."
 )
 
 
 class SecretNotKeptError(OperatorError):
-    """A secret can't be kept where the receiver reads it; the message says what to do."""
+    """A secret that can't be stored where the receiver reads it. The message says what to do."""
 
 
 @click.command()
-@click.option("--url", required=True, help="Where your receiver is reached, as https://your.domain/...")
+@click.option("--url", required=True, help="The public URL of your receiver: https://your.domain/...")
 @click.option("--name", default="verbex-sync", show_default=True, help="The subscription's name at Verbex.")
 @_print_option
 def subscribe(*, url: str, name: str, print_secret: bool) -> None:
-    """Subscribe the receiver to all events at Verbex, signed; the secret goes into .env."""
+    """Subscribe the receiver to all events at Verbex, with signatures. The secret is stored in .env."""
     settings = read_settings()
     verbex.check_webhook_url(url)
     _make(
@@ -52,7 +52,7 @@ def subscribe(*, url: str, name: str, print_secret: bool) -> None:
 @click.argument("subscription_id")
 @_print_option
 def rotate_secret(subscription_id: str, *, print_secret: bool) -> None:
-    """Have Verbex make a new signing secret; the old one stays accepted for 72 hours."""
+    """Get a new signing secret from Verbex. The old one stays accepted for 72 hours."""
     _make(
         read_settings(),
         lambda client: verbex.rotate_secret(client, subscription_id),
@@ -73,7 +73,7 @@ def subscriptions(form: Format) -> None:
 def _make(
     settings: Settings, question: Callable[[VerbexClient], Awaitable[Subscription]], *, is_printed: bool
 ) -> None:
-    """Get a secret from Verbex, which shows it this once, and print or keep it."""
+    """Get a secret from Verbex, and print it or store it. Verbex shows it only once."""
     if not is_printed:
         _check_file_is_read(os.environ, ENV_FILE)
     made = _ask(settings, question)
@@ -82,20 +82,20 @@ def _make(
         click.echo(made.secret.get_secret_value())
         return
     _keep_secret(made, ENV_FILE)
-    click.echo(f"Its secret is in {ENV_FILE}. Restart the receiver, which reads it when it starts.")
+    click.echo(f"Its secret is in {ENV_FILE}. Restart the receiver: it reads the secret when it starts.")
 
 
 def _check_file_is_read(environment: Mapping[str, str], env_file: Path) -> None:
     if any(name.upper() == WEBHOOK_SECRETS and value for name, value in environment.items()):
         raise SettingsError(
-            f"{WEBHOOK_SECRETS} is set in the environment, which wins over {env_file}: a secret stored there "
-            "would have no effect, so Verbex was not asked. Move the variable into the file, or repeat "
-            "this with --print-secret and put the secret where yours are."
+            f"{WEBHOOK_SECRETS} is set in the environment, which wins over {env_file}. A secret in the file "
+            "would have no effect, so Verbex was not asked. Move the variable into the file, or use "
+            "--print-secret and add the secret to the variable yourself."
         )
 
 
 def _keep_secret(made: Subscription, env_file: Path) -> None:
-    """Store the new secret in front of the old ones in `env_file`.
+    """Store the new secret before the old ones in `env_file`.
 
     Raises:
         SecretNotKeptError: The file can't be written.
@@ -105,8 +105,8 @@ def _keep_secret(made: Subscription, env_file: Path) -> None:
         store_webhook_secret(made.secret, env_file)
     except OSError as error:
         raise SecretNotKeptError(
-            f"Verbex made the secret, but it can't be stored in {env_file}: {error}. Fix that, then "
-            f"`verbex-sync rotate-secret {made.subscription_id}` gets another one."
+            f"Verbex made the secret, but it can't be stored in {env_file}: {error}. Fix this, then run "
+            f"`verbex-sync rotate-secret {made.subscription_id}` to get another one."
         ) from error
 
 

@@ -10,12 +10,12 @@ from pipelines.runs.syncer import open_syncer
 
 @click.command()
 @click.option("--full-refresh", is_flag=True, help="Build every table from landing again.")
-@click.option("--follow", is_flag=True, help="Go on until interrupted, as events land.")
+@click.option("--follow", is_flag=True, help="Keep loading events as they land, until interrupted.")
 def sync(*, full_refresh: bool, follow: bool) -> None:
-    """Bring what landed into the tables, fetch what is due, publish."""
+    """Load what landed into the tables, fetch what is due, publish."""
     settings = read_settings()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # also where a shell or a service manager started us with interrupts ignored
+        # a shell or a service manager may have started us with interrupts ignored
         signal.signal(number, signal.default_int_handler)
     try:
         with open_syncer(settings, ENV_FILE, is_full_refresh=full_refresh) as syncer:
@@ -23,6 +23,6 @@ def sync(*, full_refresh: bool, follow: bool) -> None:
     except KeyboardInterrupt:
         click.echo("Stopped.")
     except RuntimeError as error:
-        if str(error) != "Query interrupted":  # what DuckDB makes of an interrupt in the middle of a query
+        if str(error) != "Query interrupted":  # DuckDB's error for an interrupt in the middle of a query
             raise
         click.echo("Stopped.")

@@ -14,7 +14,7 @@ from pipelines.warehouse.data_folder import DataFolder
 
 
 @click.command()
-@click.option("--rebuild", is_flag=True, help="Compare with all tables built from landing again instead.")
+@click.option("--rebuild", is_flag=True, help="Compare with a rebuild from landing instead.")
 @click.option("--since", type=DAY, help="First UTC day to compare. [default: yesterday]")
 @click.option("--until", type=DAY, help="Last UTC day to compare. [default: today]")
 @agent_option
@@ -27,11 +27,11 @@ def verify(
     agents: tuple[str, ...],
     form: Format,
 ) -> None:
-    """Prove that the tables agree with Verbex's own list of calls; exit code 1 if they don't."""
+    """Check that the tables agree with Verbex's own list of calls. The exit code is 1 if they do not."""
     if not rebuild:
         _verify_with_verbex(read_span(since, until, agents, default=lately()), form)
     elif since or until or agents:
-        fail("--rebuild compares everything: leave --since, --until and --agent out.", EXIT_USAGE)
+        fail("--rebuild compares everything. Leave out --since, --until and --agent.", EXIT_USAGE)
     else:
         _verify_with_rebuild(form)
 
@@ -43,7 +43,7 @@ def _verify_with_verbex(span: Span, form: Format) -> None:
     if form == "table":
         show(found.completeness.columns, found.completeness.rows, form, title="Completeness by day")
     if found.settled.rows:
-        fix = f"`verbex-sync backfill --since {span.since} --until {span.until}` repairs what can be."
+        fix = f"Run `verbex-sync backfill --since {span.since} --until {span.until}` to repair what it can."
         fail(f"{len(found.settled.rows)} calls differ from what Verbex lists. {fix}", EXIT_FAILED)
 
 
@@ -54,6 +54,6 @@ def _verify_with_rebuild(form: Format) -> None:
     show(columns, rows, form)
     if not all(difference.is_equal for difference in found):
         fail(
-            "The published tables are not what landing says. `verbex-sync sync --full-refresh` fixes them.",
+            "The published tables differ from a rebuild. Run `verbex-sync sync --full-refresh` to fix them.",
             EXIT_FAILED,
         )

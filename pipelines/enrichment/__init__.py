@@ -1,5 +1,5 @@
-"""What Verbex is asked for, and when. No Dagster.
+"""What Verbex is asked for, and when. Nothing here uses Dagster.
 
-Here belong what is due, for which days and agents, and the wait that Verbex asks for. What does not: requests
-and answers (`connector.fetch`).
+What is due, the choice of days and agents, and the wait that Verbex asks for belong here. Requests and
+answers do not: see `connector.fetch`.
 """

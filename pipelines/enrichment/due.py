@@ -1,6 +1,7 @@
-"""What Verbex is to be asked for, or may be asked for again, as the published tables know it.
+"""What Verbex must be asked for, and may be asked for again, as the published tables show it.
 
-Reading it belongs here; the rule stands in `sql/queries/`, and the asking is `connector.fetch`'s.
+Reading that belongs here. The rules do not: see `sql/queries/`. Asking does not either: see
+`connector.fetch`.
 """
 
 from datetime import UTC, datetime
@@ -13,19 +14,19 @@ from pipelines.warehouse.data_folder import DataFolder
 
 
 def list_due(folder: DataFolder, zone: Zone, as_of: datetime) -> list[Due]:
-    """The calls or agents due in `zone` at `as_of`, longest due first; none while nothing is published."""
+    """Return what is due in `zone` at `as_of`, longest due first; empty if nothing is published."""
     return _list(folder, f"{zone.name}_due", as_of=as_of.astimezone(UTC).replace(tzinfo=None))
 
 
 def list_unavailable(folder: DataFolder, zone: Zone, span: Span) -> list[Due]:
-    """The calls of `span` that are unavailable in `zone`, longest due first; none if nothing is published."""
+    """Return the calls of `span` unavailable in `zone`, longest due first; empty if nothing is published."""
     if zone is AGENTS:
-        return []  # each is asked for every day in any case
+        return []  # every agent is asked for every day anyway
     return _list(folder, f"{zone.name}_unavailable", **span.parameters())
 
 
 def count_due(folder: DataFolder, as_of: datetime) -> int:
-    """How many answers are due at `as_of`, over all zones."""
+    """Return how many answers are due at `as_of`, in all zones together."""
     return sum(len(list_due(folder, zone, as_of)) for zone in FETCHED_ZONES)
 
 

@@ -1,7 +1,8 @@
-"""Asks Verbex once for all that is due: raw answers into landing, one process at a time.
+"""One fetch: Verbex is asked once for everything that is due, and its raw answers land.
 
-What is due, and on request what is unavailable, is read from the published tables, and nothing but landing is
-written, so a slow API delays no row. The answers reach the tables with the next load.
+What to ask for, and that only one process asks at a time, belong here. It is read from the published tables,
+and only landing is written, so a slow API delays no row. The next load brings the answers into the tables.
+Requests do not belong here: see `connector.fetch`.
 """
 
 import random
@@ -23,11 +24,12 @@ from pipelines.warehouse.data_folder import DataFolder
 
 
 class NotLandedError(OperatorError):
-    """The landing zone can't take what Verbex answers."""
+    """A landing zone that can't store what Verbex answers."""
 
     def __init__(self, settings: Settings, error: OSError) -> None:
         super().__init__(
-            f"{settings.landing} can't take what Verbex answers: {error}. Fix that; the rest is fetched then."
+            f"{settings.landing} can't store what Verbex answers: {error}. Fix this and run it again to "
+            "fetch the rest."
         )
 
 
@@ -36,15 +38,15 @@ def fetch_all(
 ) -> Fetched:
     """Ask once for everything that is due, and for what is unavailable in `again`.
 
-    A call that is unavailable is past its time: what Verbex says of it now settles it again, and it is not
-    asked for by itself again if that is nothing. Nothing is asked while Verbex has asked us to wait.
+    An unavailable call is past its time limit. If Verbex still has nothing for it, it is unavailable again,
+    and is not asked for again by itself. Nothing is asked while Verbex has asked us to wait.
 
     Raises:
-        LockHeldError: Another process is asking already; with `again` it still is after a minute, since it
-            asks only for what is due.
-        NotAuthorizedError: The key is not accepted; what was answered before is landed.
-        NotLandedError: The landing zone can't take the answers.
-        asyncio.CancelledError: `stop` was set; what was answered before is landed.
+        LockHeldError: Another process is already asking. With `again` it is still asking after a minute: this
+            one waits, because the other one asks only for what is due.
+        NotAuthorizedError: The key is not accepted. What was answered before is landed.
+        NotLandedError: Landing can't store the answers.
+        asyncio.CancelledError: `stop` was set. What was answered before is landed.
     """
     fetched = Fetched()
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def fetch_all(
 
 
 def is_fetching(folder: DataFolder) -> bool:
-    """Whether a process is asking Verbex at this moment."""
+    """Return whether a process is asking Verbex at this moment."""
     return is_held(_lock_of(folder))
 
 

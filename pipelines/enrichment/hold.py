@@ -1,6 +1,6 @@
-"""How long Verbex asked us to wait, remembered between passes and processes.
+"""The wait that Verbex asked for, remembered between fetches and between processes.
 
-Only the wait belongs here. Within one pass `connector.verbex.pace` obeys it.
+Only this wait belongs here. Waiting within one fetch does not: see `connector.verbex.pace`.
 """
 
 import math
@@ -13,15 +13,15 @@ from pipelines.warehouse.data_folder import DataFolder
 
 
 def held_until(folder: DataFolder, now: datetime) -> datetime | None:
-    """Until when Verbex asked us to wait, UTC; None if it did not, or if that is over.
+    """Return the time until which Verbex asked us to wait, UTC, or None if there is no such wait now.
 
-    A file remembers it: whoever asks next is another pass, and mostly another process.
+    A file remembers it, because the next fetch usually runs in another process.
     """
     try:
         until = datetime.fromtimestamp(float(_path(folder).read_text()), UTC)
     except (FileNotFoundError, ValueError):
         return None
-    # One that is further off than any wait was noted by a clock that has been put back since.
+    # A time that is further away than any wait was noted before the clock was set back.
     return until if now < until <= now + timedelta(seconds=LONGEST_WAIT_S) else None
 
 
@@ -34,7 +34,7 @@ def note_hold(folder: DataFolder, error: VerbexError | OSError) -> None:
 
 
 def explain_hold(until: datetime) -> str:
-    """Say why nothing is asked."""
+    """Return the reason why nothing is asked, as a sentence."""
     return f"Verbex asked us to wait until {until:%Y-%m-%d %H:%M:%S} UTC."
 
 

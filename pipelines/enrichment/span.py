@@ -1,6 +1,6 @@
-"""Days and agents: of which calls something is asked.
+"""A choice of calls by their days and agents.
 
-Only the choice belongs here. What is asked of the calls chosen is for the callers.
+Only the choice belongs here. What is asked about these calls does not: the callers decide that.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Span:
-    """The UTC days from `since` to `until`, both included, of some agents or (none) of all."""
+    """The UTC days from `since` to `until`, both included, of some agents, or of all if none is named."""
 
     since: date = date.min
     until: date = date.max
@@ -19,10 +19,10 @@ class Span:
 
     @classmethod
     def parse(cls, since: str, until: str, agent_ids: Sequence[str], *, default: Self | None = None) -> Self:
-        """The span that texts give; an empty day is that of `default`.
+        """Build a span from texts. An empty day is taken from `default`.
 
         Raises:
-            ValueError: A text is not a day; the message says which.
+            ValueError: A text is not a day. The message says which.
         """
         other = default or cls()
         first = _day("since", since) if since else other.since
@@ -30,7 +30,7 @@ class Span:
         return cls(first, last, tuple(agent_ids))
 
     def parameters(self) -> dict[str, object]:
-        """As the queries of `sql/queries/` take it."""
+        """Return the span as parameters of the queries in `sql/queries/`."""
         return {"since": self.since, "until": self.until, "agent_ids": list(self.agent_ids)}
 
 
@@ -38,4 +38,4 @@ def _day(name: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{name} must be a day such as 2025-11-30, and is {text!r}.") from None
+        raise ValueError(f"{name} must be a day such as 2025-11-30, but it is {text!r}.") from None

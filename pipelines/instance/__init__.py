@@ -1,4 +1,4 @@
-"""Dagster's own storage: its home in the data folder, its old records, its abandoned runs.
+"""Dagster's own storage: its home in the data folder, its old records, and its abandoned runs.
 
-Here belongs what keeps that storage small and true. What does not: assets, jobs and runs.
+Keeping that storage small and correct belongs here. Assets, jobs and runs do not.
 """

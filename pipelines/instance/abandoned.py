@@ -1,7 +1,7 @@
-"""Runs whose process was killed, told to Dagster as failed: it would show them as started for ever.
+"""Abandoned runs: their process was killed, so they are reported to Dagster as failed.
 
-Marking a run with its process, and finding those whose process is gone, belong here. Runs that Dagster's own
-daemon launched are the daemon's to watch.
+Without this, Dagster would show them as started for ever. Marking a run with its process, and finding runs
+whose process is gone, belong here. Runs that Dagster's own daemon started do not: the daemon watches them.
 """
 
 import os
@@ -17,24 +17,24 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-"""The statuses of a run that goes on, or whose process is gone."""
+"""The statuses of a run that is still running, or whose process is gone."""
 
 
 def tag_process() -> dict[str, str]:
-    """The tags of a run that this process makes."""
+    """Return the tags of a run that this process starts."""
     return {_TAG: f"{os.getpid()}@{socket.gethostname()}"}
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:
-    """Tell Dagster of the runs whose process is gone; call it before this process makes a run.
+    """Report runs whose process is gone to Dagster as failed. Call it before this process starts a run.
 
     Returns:
-        How many there were.
+        The number of these runs.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     gone = [run for run in runs if _is_gone(run.tags.get(_TAG, ""))]
     for run in gone:
-        message = "Its process ended without a word, as after a kill; the next run does its work."
+        message = "The process was killed or crashed. Nothing is lost: the next run does its work."
         instance.report_run_failed(run, message)
     return len(gone)
 
@@ -43,7 +43,7 @@ def _is_gone(process: str) -> bool:
     process_id, _, host = process.partition("@")
     if not process_id.isdigit() or host != socket.gethostname():
         return False
-    # A container often gives its next process the same number: ours, which has made no run yet.
+    # A container often gives its next process the same id. Then it is ours, and it has started no run yet.
     return int(process_id) == os.getpid() or not _is_alive(int(process_id))
 
 

@@ -1,6 +1,7 @@
-"""Dagster's home under the data folder, so that a run from the command line shows in the UI.
+"""Dagster's home in the data folder, so that a run from the command line shows in the UI.
 
-`dagster dev` reads `.env` in the folder it is started in, and finds its home there.
+Making the home and remembering it in `.env`, where `dagster dev` finds it, belong here. What is recorded in
+it does not.
 """
 
 import os
@@ -13,11 +14,10 @@ import dagster as dg
 
 from connector.system.env_file import add_variable, read_variable
 
-# Nothing of ours prints; capturing standard output would start four processes for every run and wait for
-# them to end.
-# Runs start at once instead of waiting up to 5 s for the queue's daemon; the warehouse's own lock keeps
-# two writers apart. All runs' events go to one database: a new one for each run, Dagster's default, costs
-# a third of a small load's time.
+# Our steps print nothing, and capturing standard output would start four processes for every run and wait for
+# them to end. Runs start at once instead of waiting up to 5 s for the queue's daemon. The warehouse's own
+# lock keeps two writers apart. The events of all runs go to one database: Dagster's default, one database for
+# each run, costs a third of a small load's time.
 _INSTANCE_YAML = """\
 nux:
   enabled: false
@@ -44,19 +44,19 @@ retention:
 _VARIABLE = "DAGSTER_HOME"
 
 EVENT_LOG = Path("events") / "event_log.db"
-"""Where, in a home that we made, Dagster keeps all runs' events."""
+"""The path, within a home that we made, of the database with the events of all runs."""
 
 
 def own_home(data_dir: Path) -> Path:
-    """The home that is made where none is set."""
+    """Return the home that is made if none is set."""
     return data_dir / "dagster"
 
 
 def ensure_home(data_dir: Path, env_file: Path) -> Path:
-    """Make Dagster's home and let this process, and `dagster dev` in this folder, find it.
+    """Make Dagster's home, and let this process and `dagster dev` in this folder find it.
 
-    A home that is already set is left as it is. An `env_file` that can't be written is left too: it may well
-    be mounted into a container, and only `dagster dev` would then have to be told the home.
+    A home that is already set is used as it is. If `env_file` can't be written, it is not changed: it may be
+    mounted into a container. Only `dagster dev` then needs the variable from elsewhere.
 
     Returns:
         The home in use.
@@ -72,7 +72,7 @@ def ensure_home(data_dir: Path, env_file: Path) -> Path:
 
 
 def make_home(home: Path) -> None:
-    """Make a folder a Dagster home, unless it is one."""
+    """Make a folder a Dagster home, unless it is one already."""
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
@@ -80,7 +80,7 @@ def make_home(home: Path) -> None:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The Dagster instance of the home in use."""
+    """Open the Dagster instance of the home in use."""
     return dg.DagsterInstance.get()
 
 
@@ -88,12 +88,13 @@ def open_instance() -> dg.DagsterInstance:
 def hold_event_log(home: Path) -> Iterator[None]:
     """Keep one connection to the event log open, if `home` is one that we made.
 
-    Dagster opens a connection for each event, and whenever the last one closes, SQLite folds its write-ahead
-    log into the database and waits for the disk: half of the time of a small load.
+    Dagster opens a connection for each event. Whenever the last one closes, SQLite merges its write-ahead log
+    into the database and waits for the disk. That is half of the time of a small load.
     """
     if not (home / EVENT_LOG).exists():
         yield
         return
     with closing(sqlite3.connect(home / EVENT_LOG, timeout=60, check_same_thread=False)) as connection:
-        connection.execute("select count(*) from sqlite_master").fetchall()  # connects for good
+        # `connect` alone does not open the file; a first query does.
+        connection.execute("select count(*) from sqlite_master").fetchall()
         yield

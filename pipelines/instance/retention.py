@@ -1,9 +1,10 @@
-"""Dagster's own records kept within bounds: old runs and reports go, the newest of every asset stay.
+"""The retention of Dagster's own records: old runs and reports are removed, an asset's newest are kept.
 
-Dagster purges the ticks of sensors by itself (`pipelines.instance.home` says when) and keeps everything else
-for ever: a load's run is half a megabyte, follow mode's reports tens of megabytes a day. What is removed
-leaves room in the same files, which later records fill. Only the home that we made is touched; one that
-somebody set may hold other projects' runs.
+Runs and reports belong here. The ticks of sensors do not: Dagster removes them itself, after the times set in
+`pipelines.instance.home`. It keeps everything else for ever: half a megabyte for the run of a load, and tens
+of megabytes a day for follow mode's reports. Removed records leave room in the same files, which later
+records use. Only a home that we made is changed: one that the user has set may hold the runs of other
+projects.
 """
 
 import sqlite3
@@ -20,11 +21,11 @@ RUNS_KEPT = {
     (dg.DagsterRunStatus.SUCCESS,): 500,
     tuple(status for status in dg.DagsterRunStatus if status is not dg.DagsterRunStatus.SUCCESS): 100,
 }
-"""How many of the newest runs are kept, by how they ended, or that they did not."""
+"""How many of the newest runs are kept: of those that succeeded, and of all others, also unfinished ones."""
 REPORTS_KEPT = timedelta(days=7)
 """How long the materialisations and check results that follow mode reports are kept."""
 
-# Bounds the time of one call; what is left goes with the next.
+# Limits the time of one call. The next call removes more.
 _RUNS_AT_ONCE = 50
 _REPORTS_AT_ONCE = 2_000
 
@@ -51,10 +52,12 @@ where evaluation_event_timestamp < :before and id is not (
 
 
 def forget_old_records(instance: dg.DagsterInstance, data_dir: Path, now: datetime) -> int:
-    """Remove some of what is too old, if the instance's home is the one we made; often and little.
+    """Remove some of the records that are too old, if we made the instance's home.
+
+    Call it often: each call removes only a few.
 
     Returns:
-        How many runs and reports are gone.
+        The number of runs and reports that were removed.
     """
     home = own_home(data_dir)
     if Path(instance.root_directory).resolve() != home.resolve():
@@ -65,11 +68,11 @@ def forget_old_records(instance: dg.DagsterInstance, data_dir: Path, now: dateti
 
 
 def _forget_runs(instance: dg.DagsterInstance, events: sqlite3.Connection) -> int:
-    # What Dagster shows as the last of an asset stays whole.
+    # Dagster shows the last run of every asset, so it must stay complete.
     last = {record.asset_entry.last_run_id for record in instance.get_asset_records()}
     old = [run_id for run_id in _old_run_ids(instance) if run_id not in last]
     for run_id in old:
-        # Dagster leaves these behind when it deletes a run, and they are a quarter of its size.
+        # Dagster does not delete these with a run, and they are a quarter of its size.
         events.execute("delete from asset_check_executions where run_id = ?", [run_id])
         events.commit()
         instance.delete_run(run_id)

@@ -1,4 +1,4 @@
-"""The files of `sql/`: what each header says, what each statement reads, and in which order they are built.
+"""The files of `sql/`: what each header says, what each statement reads, and the order to build them in.
 
-Here belongs reading the files. What does not: running them (`pipelines.warehouse`).
+Reading the files belongs here. Running them does not: see `pipelines.warehouse`.
 """

@@ -1,6 +1,6 @@
-"""What a file of SQL is: a model that is kept as a table, a check on one, or a function that models share.
+"""The kinds of SQL file: a model that is kept as a table, a check on one, and a function that models share.
 
-What their headers mean belongs here. Reading them from a folder does not: `pipelines.models.load`.
+The meaning of their headers belongs here. Reading them from a folder does not: see `pipelines.models.load`.
 """
 
 import json
@@ -14,9 +14,9 @@ from pipelines.models.relations import relations_in
 from pipelines.models.sql_file import SqlFile
 
 CHANGED = "changed"
-"""The relation that holds the keys a model is to compute again; a refresh makes it."""
+"""The relation with the keys that a model must compute again. A refresh creates it."""
 EXISTING = "existing"
-"""The relation that holds the rows that a table has for those keys now; a refresh makes it."""
+"""The relation with the rows that a table already has for these keys. A refresh creates it."""
 
 
 @dataclass(frozen=True)
@@ -25,64 +25,68 @@ class Function(SqlFile):
 
     @property
     def definition(self) -> str:
-        """The statement that lets a connection use it; nothing of it is stored in the database."""
+        """The statement that lets a connection use it. Nothing is stored in the database."""
         parameters = ", ".join(self.listed("parameters"))
         return f"create or replace temp macro {self.name}({parameters}) as {self.sql}"
 
 
 @dataclass(frozen=True)
 class Model(SqlFile):
-    """A SELECT that is kept as a table, and the functions that it or its header calls."""
+    """A SELECT that is kept as a table, with the functions that it or its header calls."""
 
     functions: tuple[Function, ...] = ()
 
     @property
     def table(self) -> str:
-        """Its name with the schema where that is not `main`, as SQL refers to it."""
+        """The table's name as SQL refers to it: with its schema, unless that is `main`."""
         schema = self.fields.get("schema", "main")
         return self.name if schema == "main" else f"{schema}.{self.name}"
 
     @property
     def grain(self) -> tuple[str, ...]:
-        """The columns that are unique together; empty for a table computed whole."""
+        """The columns that are unique together. Empty if the header names none."""
         return self.listed("grain")
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The columns by which rows are replaced: the grain, or fewer where `keys:` says so."""
+        """The columns by which rows are replaced: those of `keys:`, or else the grain."""
         return self.listed("keys") or self.grain
 
     @property
     def received_column(self) -> str:
-        """In a table that loads from landing, the column that says when a row was received."""
+        """The column with the time of receipt, in a table that loads from landing."""
         return self.fields.get("received", "received_at")
 
     @cached_property
     def reads(self) -> frozenset[str]:
-        """Every relation the SELECT reads, itself and `changed` included, CTEs not."""
+        """Every relation that the SELECT reads: `changed` and the table itself count, CTEs do not."""
         return relations_in(self.sql, self.name)
 
     @property
     def upstream(self) -> frozenset[str]:
-        """The relations that feed it."""
+        """The relations that the table is made from."""
         return self.reads - {CHANGED, EXISTING, self.table}
 
     @property
     def is_incremental(self) -> bool:
-        """Whether it computes only changed keys; any other model is computed whole."""
+        """True if it computes only changed keys. Any other model is computed as a whole."""
         return bool({CHANGED, EXISTING} & self.reads)
 
     def changed_by(self, upstream: str) -> str:
-        """The SELECT, its FROM left out, that turns changed rows of `upstream` into keys of this model."""
+        """Return the SELECT, without FROM, that turns changed rows of `upstream` into keys of this model."""
         return self.fields.get(f"changed by {upstream}") or f"select {', '.join(self.keys)}"
 
     def ignores(self, upstream: str) -> tuple[str, ...]:
-        """The columns of `upstream` that it does not read, so that a change of these alone is none to it."""
+        """Return the columns of `upstream` that it does not read. If only these change, nothing is queued."""
         return self.listed(f"ignores {upstream}")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the file, a function it calls, or DuckDB, whose `hash()` may; each rebuilds it."""
+        """A digest of what the table is built with. If it changes, the table is rebuilt.
+
+        It covers the header's fields and columns, the statement, the functions that it calls, and DuckDB's
+        version, because its `hash()` may change.
+        """
         columns = [vars(column) for column in self.columns]
         functions = [function.definition for function in self.functions]
         content = json.dumps([dict(self.fields), columns, self.sql, functions, duckdb.__version__])
@@ -91,14 +95,14 @@ class Model(SqlFile):
 
 @dataclass(frozen=True)
 class Check(SqlFile):
-    """A SELECT that returns the rows that break a rule; none is good."""
+    """A SELECT of the rows that break a rule. If there are none, the check passes."""
 
     @property
     def model(self) -> str:
-        """The table it speaks about."""
+        """The table that the check is about."""
         return self.fields["on"]
 
     @property
     def is_blocking(self) -> bool:
-        """Whether a failure keeps the table's old rows standing."""
+        """True if a failure leaves the table as it was."""
         return self.fields.get("severity", "error") == "error"

@@ -12,7 +12,7 @@ _REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
 
 
 def render(folder: Path) -> str:
-    """Every table of `folder` with its description, grain and columns, as Markdown."""
+    """Return every table of `folder` with its description, grain and columns, as Markdown."""
     models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_models(folder)]
     status = read_sql_file(folder / "queries" / "pipeline_status.sql")
     models.append((status.name, status.description, "a single row", status.columns))
@@ -20,7 +20,7 @@ def render(folder: Path) -> str:
 
 
 def replace_reference(text: str, folder: Path) -> str:
-    """`text` with the table reference between its two marks made anew."""
+    """Return `text` with a new table reference between its two marks."""
     reference = render(folder)
     return _REGION.sub(lambda match: f"{match[1]}{reference}{match[2]}", text)
 

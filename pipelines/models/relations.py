@@ -1,6 +1,7 @@
-"""What a SELECT reads, found by DuckDB's own parser; nothing is run.
+"""The tables that a SELECT reads, found by DuckDB's own parser. Nothing is run.
 
-Names and parse trees belong here. What becomes of a model's upstream does not.
+Names and parse trees belong here. What a model does with the tables it reads does not: see
+`pipelines.models.model`.
 """
 
 import json
@@ -15,7 +16,7 @@ from pipelines.models.sql_file import ModelError
 
 @cache
 def relations_in(sql: str, name: str) -> frozenset[str]:
-    """The tables a SELECT reads, in small letters as models are named, without its CTEs.
+    """Return the tables that a SELECT reads, in lower case as models are named, without its CTEs.
 
     Raises:
         ModelError: `sql` is not one SELECT that DuckDB can parse.
@@ -23,14 +24,13 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
     row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree["error"] or len(tree["statements"]) != 1:
-        raise ModelError(
-            f"{name}.sql is not one SELECT: {tree.get('error_message', 'found several statements')}"
-        )
+        cause = tree.get("error_message", "found several statements")
+        raise ModelError(f"{name}.sql is not one SELECT: {cause}. Fix the file: it must hold one SELECT.")
     return frozenset(_relations(tree, frozenset()))
 
 
 def _relations(tree: object, ctes: frozenset[str]) -> Iterator[str]:
-    """The tables read anywhere in a part of a statement in which these CTEs can be named."""
+    """Yield the tables read anywhere in a part of a statement. `ctes` are the CTEs it can use."""
     if isinstance(tree, list):
         for value in tree:
             yield from _relations(value, ctes)
@@ -46,6 +46,6 @@ def _relations(tree: object, ctes: frozenset[str]) -> Iterator[str]:
 
 @cache
 def reserved_words() -> frozenset[str]:
-    """The words that DuckDB lets no table be called."""
+    """Return the words that DuckDB does not accept as the name of a table."""
     rows = duckdb.execute("select keyword_name from duckdb_keywords() where keyword_category = 'reserved'")
     return frozenset(word for (word,) in rows.fetchall())

@@ -1,6 +1,6 @@
-"""One SQL file: a header, which is a block of `--` lines at the top, and the statement under it.
+"""One SQL file: a header, which is a block of `--` lines at the top, and the statement below it.
 
-Reading a header belongs here. What its fields mean for a model does not: `pipelines.models.model`.
+Reading a header belongs here. The meaning of its fields does not: see `pipelines.models.model`.
 """
 
 import re
@@ -15,12 +15,12 @@ _COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
 
 
 class ModelError(OperatorError):
-    """A file in `sql/` can't be used; the message names it, the cause and the mend."""
+    """A file in `sql/` that can't be used. The message names the file, the cause and the fix."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the header gives it; `type` is DuckDB's, empty where DuckDB is to find it."""
+    """A column as the header describes it. `type` is the name of a DuckDB type."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class SqlFile:
-    """One SQL file: the header's fields and the statement under it."""
+    """One SQL file: the header's fields and the statement below it."""
 
     name: str
     folder: str
@@ -39,12 +39,12 @@ class SqlFile:
     sql: str
 
     def listed(self, field: str) -> tuple[str, ...]:
-        """A comma-separated header field as a tuple; empty if the header has no such field."""
+        """Return a comma-separated header field as a tuple, empty if the header has no such field."""
         return tuple(part.strip() for part in self.fields.get(field, "").split(",") if part.strip())
 
 
 def read_sql_file(path: Path) -> SqlFile:
-    """Split a file into its header, a block of `--` lines at the top, and its statement."""
+    """Read a file, and split it into its header, a block of `--` lines at the top, and its statement."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     header = [line[2:] for line in _leading_comments(lines)]
     fields: dict[str, str] = {}
@@ -68,7 +68,7 @@ def read_sql_file(path: Path) -> SqlFile:
 
 
 def sql_folder() -> Path:
-    """The folder of SQL: inside an installed wheel, else the checkout's own."""
+    """Return the folder of SQL: the one inside an installed wheel, or else the checkout's own."""
     root = Path(__file__).parents[1]
     installed = root / "sql"
     return installed if installed.is_dir() else root.parent / "sql"

@@ -1,5 +1,5 @@
-"""Do we have everything? Our tables against Verbex's own list, and against a rebuild. No Dagster.
+"""The proof that nothing is missing: our tables against Verbex's own list, and against a rebuild.
 
-Here belong the sweep of Verbex's list, the comparison and the rebuild. What does not: the rules that say what
-differs (`sql/marts/call_drift.sql`).
+The sweep of Verbex's list, the comparison and the rebuild belong here, all without Dagster. The rules for
+what differs do not: see `sql/marts/call_drift.sql`.
 """

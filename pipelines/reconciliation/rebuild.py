@@ -1,6 +1,7 @@
-"""`verbex-sync verify --rebuild`: the tables built anew beside the published ones, and compared.
+"""`verbex-sync verify --rebuild`: the tables are built again in a separate file, and compared.
 
-Proof, not repair: nothing that readers see is touched. The building is the incremental path's own.
+Comparing belongs here. It proves and does not repair: nothing that readers see is changed. Building does not
+belong here: a session builds these tables as it builds any others, see `pipelines.warehouse.session`.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ _SAMPLE_ROWS = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """One table, compared: rows only in the published one, rows only in the rebuilt one, and keys of some."""
+    """The comparison of one table: rows that only the published or the rebuilt one has, and keys of some."""
 
     table: str
     row_count: int
@@ -31,23 +32,23 @@ class Difference:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the two tables hold the same rows."""
+        """True if the two tables have the same rows."""
         return not self.published_only and not self.rebuilt_only
 
 
 def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
-    """Build every table anew from the landed files that the published ones hold, and compare each.
+    """Build every table again from the landed files that the published ones hold, and compare each.
 
     Yields:
-        One result a table, in the order of the models.
+        One result for each table, in the order of the models.
 
     Raises:
         NothingPublishedError: There is nothing to compare with.
     """
-    folder.read().close()  # which says what to do where nothing is published
+    folder.read().close()  # raises the error with the next step if nothing is published
     published = folder.warehouse.published.resolve()
-    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=folder.path) as beside:
-        path = Path(beside) / "rebuilt.duckdb"
+    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=folder.path) as temporary:
+        path = Path(temporary) / "rebuilt.duckdb"
         with connect(path) as connection:
             file = WarehouseFile(path, connection, path, published)
             session = Session(file, folder.landing, folder.sql_dir)
@@ -78,5 +79,5 @@ def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
 
 
 def _digest(rows: str) -> str:
-    """A SELECT of a digest that does not depend on the order of rows."""
+    """Return a SELECT of a digest that does not depend on the order of rows."""
     return f"select count(*), sum(hash(listed)::hugeint) from ({rows}) listed"

@@ -1,7 +1,8 @@
-"""Reads Verbex's own list of calls: whole days, raw rows into landing, one process at a time.
+"""A sweep: whole days of Verbex's own list of calls are read, and the raw rows land.
 
-Belongs here: which days are asked for. How a day is read is `connector.fetch.listing`'s; what differs from
-our tables, and what of it is taken in, is said in `sql/`.
+The choice of days, and that only one process reads the list at a time, belong here. Reading a day does not:
+see `connector.fetch.listing`. What differs from our tables, and what is loaded into them, does not either:
+see `sql/`.
 """
 
 import random
@@ -25,12 +26,12 @@ _DAY = timedelta(days=1)
 
 
 class SweepBusyError(OperatorError):
-    """Another process is reading Verbex's list of calls."""
+    """A sweep that can't start, because another process is reading Verbex's list of calls."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """Days that were asked for, days left out since a backfill read them before, and the calls listed."""
+    """The counts of a sweep: days read, days skipped because a backfill had read them, and calls listed."""
 
     days_read: int = 0
     days_left: int = 0
@@ -45,17 +46,18 @@ def sweep_span(
     is_backfill: bool,
     progress: Progress = no_progress,
 ) -> Swept:
-    """List the span's calls at Verbex and land them; a backfill leaves out the days that it read before.
+    """List the span's calls at Verbex and land them. A backfill skips the days that it has read before.
 
-    One sweep waits for another and then steps back: the same days twice are of no use. It does not wait for a
-    fetch, nor a fetch for it. They write different zones, and a backfill of years must not delay the analysis
-    of a call that has just ended. Both count against one account's rate, but a sweep has only one request
-    under way at any time, so it adds little to what `VERBEX_API_RPS` allows a fetch.
+    A sweep waits a minute for another one and then stops, because reading the same days twice is of no use.
+    It does not wait for a fetch, and a fetch does not wait for it. They write different zones, and a backfill
+    of years must not delay the analysis of a call that has just ended. Both count towards the rate of one
+    account, but a sweep has only one request in flight, so it adds little to what `VERBEX_API_RPS` allows a
+    fetch.
 
     Raises:
-        SweepBusyError: Another process still sweeps after a minute.
-        VerbexError: Verbex can't be asked; the days read before that are landed.
-        NotLandedError: The landing zone can't take the calls.
+        SweepBusyError: Another process is still sweeping after a minute.
+        VerbexError: Verbex can't be asked. The days read before that are landed.
+        NotLandedError: Landing can't store the calls.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
@@ -63,8 +65,8 @@ def sweep_span(
             return _sweep(settings, folder, span, is_backfill=is_backfill, progress=progress)
     except LockHeldError as error:
         raise SweepBusyError(
-            f"Process {error.holder} has been listing Verbex's calls for over {PATIENCE_S:.0f} s; "
-            "nothing was asked. Run this again when it is done."
+            f"Process {error.holder} has been listing Verbex's calls for over {PATIENCE_S:.0f} s. "
+            "Nothing was asked. Run this again when that process is done."
         ) from None
     except VerbexError as error:
         note_hold(folder, error)
@@ -95,7 +97,7 @@ def _sweep(
 
 
 def _windows(span: Span) -> list[Window]:
-    """One window for each day up to today: no call has started after it."""
+    """Return one window for each day up to today: no call has started after that."""
     last = min(span.until, datetime.now(UTC).date())
     since, end = (datetime.combine(day, time(), UTC) for day in (span.since, last + _DAY))
     return daily_windows(since, end, span.agent_ids)

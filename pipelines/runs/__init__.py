@@ -1,5 +1,5 @@
-"""Jobs run in this process: once for a command, or on and on in follow mode.
+"""Jobs run in this process: once for a command, or continuously in follow mode.
 
-Here belong the order of jobs, and what is reported to Dagster. What does not: what a job does
-(`pipelines.assets`), and what is printed (`pipelines.cli`).
+The order of jobs, and the reports to Dagster, belong here. The work of a job does not: see
+`pipelines.assets`. What is printed does not either: see `pipelines.cli`.
 """

@@ -1,6 +1,6 @@
-"""Dagster's jobs run in this process, for the command line; their runs show in the UI like any other.
+"""Dagster's jobs run in this process, for the command line. Their runs show in the UI like any other.
 
-Starting a job and telling what it did belongs here. What is printed of it does not.
+Starting a job and reporting what it did belongs here. Printing that does not: see `pipelines.cli`.
 """
 
 import time
@@ -21,12 +21,12 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class RunFailedError(OperatorError):
-    """A run failed; the message says in which step and why."""
+    """A run that failed. The message names the step and the reason."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did: its id, its length, and each asset's metadata by asset name."""
+    """The result of a run: its id, its duration, and each asset's metadata by asset name."""
 
     run_id: str
     duration_s: float
@@ -34,15 +34,15 @@ class RunReport:
 
     @property
     def rows_added(self) -> int:
-        """Rows added over all tables."""
+        """The rows added to all tables."""
         return sum(int(metadata.get("rows_added", 0)) for metadata in self.assets.values())
 
 
 def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
-    """Bring what landed into every table and publish.
+    """Load what landed into every table, and publish.
 
     Raises:
-        RunFailedError: A step failed; what was published before still stands.
+        RunFailedError: A step failed. What was published before stays published.
     """
     return _run(definitions, LOAD_JOB, instance)
 
@@ -50,7 +50,7 @@ def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunRe
 def run_fetch(
     definitions: dg.Definitions, instance: dg.DagsterInstance, *, again: Span | None = None
 ) -> RunReport:
-    """Ask Verbex for what is due, and for what was given up in `again`.
+    """Ask Verbex for what is due, and for what is unavailable in `again`.
 
     Raises:
         RunFailedError: Verbex did not accept the key, or landing can't be written.
@@ -61,7 +61,7 @@ def run_fetch(
 
 
 def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
-    """List the span's calls at Verbex, bring the list and all else that landed into the tables, compare.
+    """List the span's calls at Verbex, load the list and everything else that landed, and compare.
 
     Raises:
         RunFailedError: Verbex can't be asked, or a step failed.
@@ -70,7 +70,7 @@ def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: 
 
 
 def run_backfill(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
-    """The same, but take what is listed into our tables.
+    """List the span's calls at Verbex, and load them into our tables with everything else that landed.
 
     Raises:
         RunFailedError: Verbex can't be asked, or a step failed.
@@ -98,7 +98,7 @@ def _run(
         instance=instance, run_config=run_config, tags=tag_process(), raise_on_error=False
     )
     if _is_interrupted(result):
-        raise KeyboardInterrupt  # which Dagster takes for a failure of the step that was running
+        raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:
         raise RunFailedError("\n".join(_failures(result)))
     assets = {
@@ -113,9 +113,9 @@ def _run(
 
 
 def _reason(failure: Any) -> str:  # noqa: ANN401 - Dagster has no public name for its type
-    """What we said ourselves when we gave up, or else the error with its trace."""
-    told = failure.user_failure_data
-    return str(told.description if told and told.description else failure.error_display_string).strip()
+    """Return our own message if we raised the failure, or else the error with its stack trace."""
+    own = failure.user_failure_data
+    return str(own.description if own and own.description else failure.error_display_string).strip()
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -127,10 +127,10 @@ def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """Why steps failed, each reason once: our own in its words, any other with its stack trace."""
+    """Return the reasons why steps failed, each once: our own message, or the error with its stack trace."""
     steps: dict[str, str | None] = {}
     for event in result.all_events:
         if event.is_step_failure:
             steps.setdefault(_reason(event.step_failure_data), event.step_key)
-    told = [f"{step}: {reason}" for reason, step in steps.items()]
-    return told or ["The run failed before its first step; the Dagster UI shows its log."]
+    reasons = [f"{step}: {reason}" for reason, step in steps.items()]
+    return reasons or ["The run failed before its first step. See its log in the Dagster UI."]

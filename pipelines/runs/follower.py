@@ -1,8 +1,8 @@
-"""`verbex-sync sync --follow`: tables that are seconds behind, for as long as it runs.
+"""`verbex-sync sync --follow`: keeps the tables seconds behind landing, for as long as it runs.
 
-The loop and its rhythm belong here. Loading does without a Dagster run each time, whose records would cost
-more time and disk than the rows; what was done is reported to Dagster once a minute instead, as
-materialisations and check results of the same assets (`pipelines.runs.reports`). Fetching goes on at the same
+The loop and its timing belong here. A load is no Dagster run, because the records of a run would cost more
+time and disk space than the rows. Instead, what was done is reported to Dagster once a minute, as
+materialisations and check results of the same assets: see `pipelines.runs.reports`. Fetching runs at the same
 time, so that a slow API delays no row.
 """
 
@@ -33,7 +33,7 @@ from pipelines.warehouse.intake import list_new_files
 from pipelines.warehouse.session import TableUpdate, open_session
 
 Echo = Callable[[str], None]
-"""Prints one line for the person at the keyboard."""
+"""A function that prints one line for the user."""
 
 _LOOK_EVERY_S = 0.2
 _FETCH_EVERY_S = 1.0
@@ -43,7 +43,7 @@ _PAUSE_AFTER_FAILURE_S = 60.0
 
 @dataclass
 class Follower:
-    """Follows the landing zone of one data folder into its tables, and reports to one Dagster instance."""
+    """The loop that loads what lands in one data folder, and reports to one Dagster instance."""
 
     settings: Settings
     folder: DataFolder
@@ -58,16 +58,16 @@ class Follower:
     _stop_fetching: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        """Know the tables that landed files are for."""
+        """Load the models, and prepare the reports."""
         self._models = load_models(self.folder.sql_dir)
         self._reports = Reports(self.folder, self.instance)
 
     def stop(self) -> None:
-        """Let `run` end after what it is at; a signal's handler may call this."""
+        """Let `run` end after its current step. A signal handler may call this."""
         self._is_stopping = True
 
     def run(self) -> None:
-        """Go on until `stop` or an interrupt; what is not reported yet is reported then."""
+        """Load and fetch until `stop` or an interrupt, then report what is not reported yet."""
         reported_s = fetched_s = time.monotonic()
         fetch: Future[Fetched | None] | None = None
         with ThreadPoolExecutor(1) as fetcher:
@@ -89,7 +89,7 @@ class Follower:
                 self.report()
 
     def report(self) -> None:
-        """Tell Dagster what was done since the last report."""
+        """Report to Dagster what was done since the last report."""
         self._reports.report_fetched()
         if self._is_published:
             try:
@@ -98,7 +98,7 @@ class Follower:
                 self.echo(str(error))
 
     def load_once(self) -> None:
-        """Bring what landed into the tables and publish them; do nothing if nothing new landed."""
+        """Load what landed into the tables, and publish them. Do nothing if nothing new landed."""
         new = list_new_files(self.folder, self._models)
         if not new or new == self._tried:
             return
@@ -109,13 +109,13 @@ class Follower:
             self.echo(str(error))
             return
         except (AuditError, ModelError) as error:
-            # Nothing is published; what lands next may fix it, and until then asking again is in vain.
+            # Nothing is published. What lands next may fix it, so the next try waits for that.
             self._tried = list(new)
             if isinstance(error, AuditError):
                 self._reports.report_audit(error)
             self.echo(str(error))
             return
-        # files that could not be read are still new; they are tried again when something else lands
+        # files that could not be read still count as new, and are tried again when something else lands
         self._tried = list(list_new_files(self.folder, self._models))
         deliveries = updates["events"].rows_read
         self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
@@ -140,8 +140,8 @@ class Follower:
         try:
             fetched = fetch_all(self.settings, self.folder, stop=self._stop_fetching)
         except (OperatorError, OSError) as error:
-            # Rows keep coming whatever becomes of the asking.
-            self.echo(f"Nothing was asked: {error}")
+            # A failed fetch must not stop the loads.
+            self.echo(f"The fetch failed: {error}")
             self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S
             return None
         self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S

@@ -1,7 +1,7 @@
-"""What follow mode reports to Dagster: materialisations and check results, instead of a run for each load.
+"""The reports of follow mode to Dagster: materialisations and check results, instead of a run for each load.
 
-What is gathered, and when a result is worth repeating, belongs here. The shapes are
-`pipelines.assets.metadata`'s.
+Collecting what was done, and when to repeat a result, belongs here. The shapes do not: see
+`pipelines.assets.metadata`.
 """
 
 import time
@@ -33,7 +33,7 @@ _REPEAT_EVERY_S = 3600.0
 
 @dataclass
 class Reports:
-    """What was done to one data folder and Dagster does not know of yet."""
+    """The work on one data folder that is not reported to Dagster yet."""
 
     folder: DataFolder
     instance: dg.DagsterInstance
@@ -42,7 +42,7 @@ class Reports:
     _reported: dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, float]] = field(default_factory=dict)
 
     def add_update(self, model: Model, update: TableUpdate) -> None:
-        """Note an update of a table, unless it changed nothing."""
+        """Note an update of a table, unless it changed nothing and skipped no file."""
         if not (update.unreadable or update.has_changed):
             return
         if model.name in self._updates:
@@ -50,7 +50,7 @@ class Reports:
         self._updates[model.name] = (model, update)
 
     def add_fetched(self, fetched: Fetched | None) -> None:
-        """Note what asking came to, if anything was asked."""
+        """Note the result of a fetch, if there was one."""
         if fetched is not None:
             self._fetched = self._fetched + fetched if self._fetched else fetched
 
@@ -59,7 +59,7 @@ class Reports:
         self._report_if_new(_evaluation(error.model, finding_result(error.finding)))
 
     def report_fetched(self) -> None:
-        """Report what asking came to."""
+        """Report the results of the fetches."""
         if self._fetched is not None:
             self._report(dg.AssetMaterialization(ANSWERS, metadata=fetched_metadata(self._fetched)))
             self._fetched = None
@@ -75,7 +75,7 @@ class Reports:
         models, checks = load_models(self.folder.sql_dir), load_checks(self.folder.sql_dir)
         status = self.folder.status()
         published_at = status["published_at"]
-        assert isinstance(published_at, datetime)  # noqa: S101 - as the query gives it
+        assert isinstance(published_at, datetime)  # noqa: S101 - the query gives a time
         as_of = published_at.replace(tzinfo=UTC)
         with self.folder.read() as tables:
             for model, update in self._updates.values():
@@ -93,7 +93,7 @@ class Reports:
         self.instance.report_runless_asset_event(event)
 
     def _report_if_new(self, evaluation: dg.AssetCheckEvaluation) -> None:
-        """Report a check's result once an hour and when it is another: most say the same for years."""
+        """Report a check's result when it changes, and once an hour: most stay the same for years."""
         now_s = time.monotonic()
         before, reported_s = self._reported.get(evaluation.asset_check_key, (None, now_s))
         if before != evaluation or now_s - reported_s >= _REPEAT_EVERY_S:
@@ -102,7 +102,7 @@ class Reports:
 
 
 def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    assert result.check_name is not None  # noqa: S101 - all of ours are named
+    assert result.check_name is not None  # noqa: S101 - all our checks have names
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(model.name),
         check_name=result.check_name,

@@ -1,6 +1,6 @@
-"""What a command runs: jobs in their order, in Dagster runs that the UI shows.
+"""The work of the commands: jobs in their order, as Dagster runs that the UI shows.
 
-The order of jobs belongs here. The jobs are Dagster's own (`pipelines.jobs`).
+The order of jobs belongs here. The jobs themselves do not: see `pipelines.jobs`.
 """
 
 import signal
@@ -32,7 +32,7 @@ from pipelines.warehouse.data_folder import DataFolder
 
 @dataclass(frozen=True)
 class Syncer:
-    """Runs the jobs of one data folder in this process."""
+    """The jobs of one data folder, run in this process."""
 
     settings: Settings
     definitions: dg.Definitions
@@ -40,39 +40,39 @@ class Syncer:
     instance: dg.DagsterInstance
 
     def run(self, echo: Echo) -> None:
-        """Load what landed, ask Verbex for what is due, load the answers.
+        """Load what landed, ask Verbex for what is due, and load the answers.
 
         Raises:
-            RunFailedError: A run failed; what was published before still stands.
+            RunFailedError: A run failed. What was published before stays published.
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
         echo(_loaded(run_load(self.definitions, self.instance)))
         if not count_due(self.folder, datetime.now(UTC)):
             return
         if self.settings.api_key is None:
-            echo("Verbex is not asked for what is due: set VERBEX_API_KEY.")
+            echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
             return
         echo(_fetched(run_fetch(self.definitions, self.instance)))
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def ask_again(self, span: Span, echo: Echo) -> None:
-        """Load what landed, ask for what is due and for what was given up in `span`, load the answers.
+        """Load what landed, ask for what is due and for what is unavailable in `span`, and load the answers.
 
         Raises:
-            NotAuthorizedError: There is no key to ask with.
-            RunFailedError: A run failed; what was published before still stands.
+            NotAuthorizedError: No API key is set.
+            RunFailedError: A run failed. What was published before stays published.
         """
         api_key_of(self.settings)
-        # What one that was stopped had landed already, the tables must know before it is asked for again.
+        # An earlier command that was stopped may have landed answers, which must not be asked for again.
         echo(_loaded(run_load(self.definitions, self.instance)))
         echo(_fetched(run_fetch(self.definitions, self.instance, again=span)))
         echo(_loaded(run_load(self.definitions, self.instance)))
 
     def verify(self, span: Span) -> Comparison:
-        """List the span's calls at Verbex, load the list with all else that landed, and say what differs.
+        """List the span's calls at Verbex, load everything that landed, and return what differs.
 
         Raises:
-            NotAuthorizedError: There is no key to ask with.
+            NotAuthorizedError: No API key is set.
             RunFailedError: Verbex can't be asked, or the list could not be loaded.
         """
         api_key_of(self.settings)
@@ -80,15 +80,15 @@ class Syncer:
         return read_comparison(self.folder, span)
 
     def backfill(self, span: Span) -> Swept:
-        """Take the span's calls in from Verbex, but for days that were read before, and load them.
+        """List the span's calls at Verbex, without days that were read before, and load them.
 
         Raises:
-            NotAuthorizedError: There is no key to ask with.
-            RunFailedError: Verbex can't be asked, or what was read could not be loaded; the days read before
-                that are not asked for again.
+            NotAuthorizedError: No API key is set.
+            RunFailedError: Verbex can't be asked, or what was read could not be loaded. Days that were read
+                before that are not asked for again.
         """
         api_key_of(self.settings)
-        # What a backfill that was stopped had landed already, its tables must know before days are chosen.
+        # An earlier backfill that was stopped may have landed days, which must not be read again.
         run_load(self.definitions, self.instance)
         try:
             return run_backfill(self.definitions, self.instance, span)
@@ -97,10 +97,10 @@ class Syncer:
             raise
 
     def follow(self, echo: Echo) -> None:
-        """Load once in a run, then keep up without one each time, until SIGINT or SIGTERM.
+        """Load once in a Dagster run, then continuously without runs, until SIGINT or SIGTERM.
 
         Raises:
-            RunFailedError: The first load failed; what was published before still stands.
+            RunFailedError: The first load failed. What was published before stays published.
         """
         echo(_loaded(run_load(self.definitions, self.instance)))
         follower = Follower(self.settings, self.folder, self.instance, echo)
@@ -113,13 +113,13 @@ class Syncer:
 def open_syncer(
     settings: Settings, env_file: Path, *, is_full_refresh: bool = False, progress: Progress = no_progress
 ) -> Iterator[Syncer]:
-    """A syncer whose runs are recorded in the Dagster home that the UI shows too.
+    """Open a syncer whose runs are recorded in the Dagster home that the UI shows.
 
     Args:
         settings: Where things are, and how to ask Verbex.
-        env_file: Where Dagster's home is remembered.
-        is_full_refresh: Whether loads build every table anew.
-        progress: Told how many days of Verbex's list are read, and of how many.
+        env_file: The file in which Dagster's home is remembered.
+        is_full_refresh: Whether loads build every table from scratch.
+        progress: Called with the number of days of Verbex's list that are read, and the number of all days.
     """
     ensure_home(settings.data_dir, env_file)
     warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
@@ -131,9 +131,9 @@ def open_syncer(
 
 @contextmanager
 def _stopped_by_signals(follower: Follower) -> Iterator[None]:
-    """A first signal stops it after what it is at, a second one interrupts.
+    """Let a first signal stop the follower after its current step, and a second one interrupt it.
 
-    An exception in the middle of DuckDB's work would be told as a failure of that.
+    An exception in the middle of DuckDB's work would be reported as a failure of that work.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as handlers are called

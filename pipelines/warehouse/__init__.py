@@ -1,5 +1,5 @@
-"""The tables: brought up to date from landing, checked, and published. No Dagster.
+"""The tables: loaded from landing, checked and published. Nothing here uses Dagster.
 
-Here belong the warehouse files, the sessions that write them, and the queries that read them. What does not:
-what a table means (`sql/`), and who starts a session (`pipelines.assets`, `pipelines.runs`).
+The warehouse files, the sessions that write them, and the queries that read them belong here. The meaning of
+a table does not: see `sql/`. Starting a session does not either: see `pipelines.assets` and `pipelines.runs`.
 """

@@ -1,6 +1,6 @@
-"""Checks on rows before they are kept: what a header promises, and the queries of `sql/checks/`.
+"""Checks on rows before they are kept: the promises of a header, and the queries in `sql/checks/`.
 
-Running a check and telling what it found belongs here. What a failure means for a table does not:
+Running a check and reporting what it found belongs here. The effect of a failure on a table does not: see
 `pipelines.warehouse.refresh`.
 """
 
@@ -18,7 +18,7 @@ _SAMPLE_ROWS = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; `rows` is a sample of those that break the rule, empty if none does."""
+    """The result of a check. `rows` is a sample of the rows that break the rule, empty if none does."""
 
     name: str
     description: str
@@ -29,20 +29,21 @@ class Finding:
 
 
 class AuditError(OperatorError):
-    """A blocking check failed; the table keeps its old rows."""
+    """A blocking check that failed. The table keeps its old rows."""
 
     def __init__(self, model: Model, finding: Finding) -> None:
         self.model = model
         self.finding = finding
         example = dict(zip(finding.columns, finding.rows[0], strict=True))
         super().__init__(
-            f"{model.table} was left as it was: {finding.row_count} rows break the check {finding.name}, "
-            f"such as {example}. Mend the data or {model.folder}/{model.name}.sql and sync again."
+            f"{model.table} was not updated: {finding.row_count} rows fail the check {finding.name}, for "
+            f"example {example}. Fix the data or sql/{model.folder}/{model.name}.sql, then run "
+            "`verbex-sync sync`."
         )
 
 
 def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
-    """What the header of `model` promises of its rows, as checks on the relation `rows`."""
+    """Return what the header of `model` promises about its rows, as checks on `rows` or else its table."""
     return tuple(
         Check(
             name=name,
@@ -57,16 +58,19 @@ def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
 
 
 def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check) -> Finding:
-    """Run one check.
+    """Run one check, and return what it found.
 
     Raises:
-        AuditError: It is blocking, and there are rows that break it.
+        AuditError: The check is blocking, and some rows fail it.
         ModelError: Its SQL can't be run.
     """
     try:
         made = connection.execute(f"create or replace temp table found as {check.sql}")
     except duckdb.Error as error:
-        raise ModelError(f"The check {check.name} on {model.table} can't be run: {error}") from error
+        raise ModelError(
+            f"The check {check.name} on {model.table} can't be run. Fix its SQL, or the header of "
+            f"sql/{model.folder}/{model.name}.sql. DuckDB reports: {error}"
+        ) from error
     ((row_count,),) = made.fetchall()
     columns, rows = _sample(connection) if row_count else ((), ())
     finding = Finding(check.name, check.description, check.is_blocking, row_count, columns, rows)
@@ -78,9 +82,9 @@ def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check)
 def inspect(
     connection: duckdb.DuckDBPyConnection, model: Model, checks: Sequence[Check]
 ) -> tuple[Finding, ...]:
-    """Run those checks of `model` that keep nothing from being published.
+    """Run the non-blocking checks of `model`.
 
-    They may look at a whole history, so they are run when somebody is told, and not at every refresh.
+    They may read a whole history, so they run when their results are reported, and not at every refresh.
     """
     return tuple(
         run_check(connection, model, check)

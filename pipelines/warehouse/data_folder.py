@@ -1,7 +1,7 @@
-"""One data folder: its landing, its warehouse files, and the SQL that they are made by.
+"""One data folder: its landing, its warehouse files, and the SQL that makes its tables.
 
-Where these are, and asking the published tables a named query, belongs here. Writing them does not:
-`pipelines.warehouse.session`.
+Where these are, and running a named query on the published tables, belongs here. Writing the tables does not:
+see `pipelines.warehouse.session`.
 """
 
 from dataclasses import dataclass, field
@@ -26,25 +26,25 @@ class Rows:
     rows: tuple[tuple[object, ...], ...] = ()
 
     def column(self, name: str) -> tuple[object, ...]:
-        """The values of one column; none if there are no rows."""
+        """Return the values of one column, empty if there are no rows."""
         if not self.rows:
             return ()
         position = self.columns.index(name)
         return tuple(row[position] for row in self.rows)
 
     def total(self, name: str) -> int:
-        """The sum of a column of counts."""
+        """Return the sum of a column of counts."""
         return sum(count for count in self.column(name) if isinstance(count, int))
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The folder that `VERBEX_DATA_DIR` names, with everything that is made from its landing.
+    """The folder that `VERBEX_DATA_DIR` names, with everything made from its landing.
 
     Attributes:
         path: The folder.
-        landing_url: Where landing is; empty for the folder `landing` in it.
-        sql_dir: The SQL that its tables are made by.
+        landing_url: Where landing is. Empty for the folder `landing` in the data folder.
+        sql_dir: The folder of the SQL that makes its tables.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class DataFolder:
 
     @classmethod
     def from_settings(cls, settings: Settings, sql_dir: Path | None = None) -> Self:
-        """The folder that `settings` describe, with the SQL of `sql_dir`, or else our own."""
+        """Return the folder that `settings` describe, with the SQL in `sql_dir` or else our own."""
         return cls(settings.data_dir, settings.landing, sql_dir or sql_folder())
 
     @cached_property
     def landing(self) -> Landing:
-        """Its landing zone; opened when it is first asked for, and kept, since it remembers merged files."""
+        """Its landing zone. It is opened once and kept, because it remembers merged files."""
         return Landing(self.landing_url or str(self.path / "landing"))
 
     @property
@@ -70,12 +70,12 @@ class DataFolder:
         """Open the published tables for reading.
 
         Raises:
-            NothingPublishedError: No sync has published them yet, or they are damaged.
+            NothingPublishedError: Nothing is published yet, or the file is damaged.
         """
         return self.warehouse.read()
 
     def query(self, name: str, **parameters: object) -> Rows:
-        """The rows of a query of `sql/queries/`; none while nothing is published."""
+        """Return the rows of the query `name` in `sql/queries/`, empty if nothing is published."""
         try:
             with self.read() as connection:
                 result = connection.execute(read_query(self.sql_dir, name), parameters)
@@ -84,10 +84,10 @@ class DataFolder:
             return Rows()
 
     def status(self) -> dict[str, object]:
-        """The one row of the published `pipeline_status`, by column name.
+        """Return the one row of the published `pipeline_status`, by column name.
 
         Raises:
-            NothingPublishedError: No sync has published one yet.
+            NothingPublishedError: Nothing is published yet, or the file is damaged.
         """
         with self.read() as connection:
             result = connection.execute("from pipeline_status")

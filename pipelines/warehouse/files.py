@@ -1,10 +1,12 @@
-"""The warehouse files: one that readers see, and others that take turns behind it.
+"""The warehouse files: one that is published for readers, and others that writers use in turn.
 
-Which file is written, which is published and how they change places belongs here. What is in them
-does not. DuckDB lets one process write a file that nobody else has open, so readers and the writer
-never share one: `<data>/warehouse.duckdb` is a link to the published file, a writer takes another and
-swaps the link by an atomic rename. Readers of the file before go on reading it. While they do, a third
-file takes its turn; nothing waits for them, and nothing is copied again once there are three.
+Which file is written, which is published, and how they change places belongs here. Their content does not:
+see `pipelines.warehouse.session`.
+
+DuckDB lets a process write a file only while no other process has it open, so readers and the writer never
+share a file. `<data>/warehouse.duckdb` is a link to the published file. A writer uses another file and
+publishes it by an atomic rename of the link. Readers of the old file can continue to read it. A third file is
+used while they do: the writer does not wait for them, and with three files nothing more is copied.
 """
 
 import logging
@@ -21,25 +23,25 @@ from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock, is_held
 
 logger = logging.getLogger(__name__)
 
-# BI tools bundle whatever DuckDB 1.x they were built with; this is the oldest format they all read.
+# BI tools bundle different versions of DuckDB 1.x. This is the oldest format, and all of them read it.
 _STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
-# What DuckDB says of a file that a crash, a full disk or another program left in pieces.
+# DuckDB's messages about a file that a crash, a full disk or another program has damaged.
 _SIGNS_OF_DAMAGE = (
     "not a valid DuckDB database file",
     "Could not read enough bytes",
     "Corrupt database file",
 )
-# More than this is put on disk meanwhile, so that a first build fits beside other programs.
+# DuckDB moves what exceeds this to disk, so that a first build leaves memory for other programs.
 _MEMORY_LIMIT = "3GB"
 
 
 class WarehouseBusyError(OperatorError):
-    """Another process is writing the warehouse."""
+    """A warehouse that another process is writing."""
 
 
 class NothingPublishedError(OperatorError):
-    """There is no published warehouse yet, or none that can be read."""
+    """A warehouse that is not published yet, or whose published file is damaged."""
 
 
 class Warehouse:
@@ -52,10 +54,10 @@ class Warehouse:
 
     @contextmanager
     def write(self, *, wait_s: float = PATIENCE_S) -> Iterator["WarehouseFile"]:
-        """Open the file whose turn it is, as its only writer.
+        """Open the next file in turn, as its only writer.
 
         Raises:
-            WarehouseBusyError: Another process still writes after `wait_s` seconds.
+            WarehouseBusyError: Another process is still writing after `wait_s` seconds.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -63,32 +65,32 @@ class Warehouse:
                 stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
             except LockHeldError as error:
                 raise WarehouseBusyError(
-                    f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s; "
-                    "nothing was changed. Run the sync again when it is done."
+                    f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s. "
+                    "Nothing was changed. Run this again when that process is done."
                 ) from None
             file = self._next_file()
             stack.callback(file.close)
             yield file
 
     def is_being_written(self) -> bool:
-        """Whether a process is writing at this moment."""
+        """Return whether a process is writing at this moment."""
         return is_held(self._lock)
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """Open the published file for reading.
 
         Raises:
-            NothingPublishedError: No sync has published one yet, or it is damaged.
+            NothingPublishedError: No file is published yet, or it is damaged.
         """
         if not self.published.exists():
-            raise NothingPublishedError(f"{self.published} does not exist yet; run `verbex-sync sync` first.")
+            raise NothingPublishedError(f"{self.published} does not exist yet. Run `verbex-sync sync` first.")
         try:
             return duckdb.connect(str(self.published), read_only=True)
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
             raise NothingPublishedError(
-                f"{self.published} is damaged ({error}); `verbex-sync sync` makes it anew from landing."
+                f"{self.published} is damaged ({error}). Run `verbex-sync sync` to rebuild it from landing."
             ) from None
 
     def _next_file(self) -> "WarehouseFile":
@@ -99,8 +101,9 @@ class Warehouse:
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
             path = self._new_file(published)
-            connection = _connect(path) or _connect(path)  # empty, if what was copied is damaged
-            assert connection is not None  # noqa: S101 - nobody else knows the new file yet
+            # If the copied file was damaged, the first call removes it and the second makes an empty one.
+            connection = _connect(path) or _connect(path)
+            assert connection is not None  # noqa: S101 - no other process knows the new file yet
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             surplus.unlink(missing_ok=True)
         return WarehouseFile(path, connection, self.published, published)
@@ -117,7 +120,7 @@ class Warehouse:
 
 
 class WarehouseFile:
-    """A warehouse file that is being written; nobody else sees it until it is published."""
+    """A warehouse file that is being written. No reader sees it until it is published."""
 
     def __init__(
         self, path: Path, connection: duckdb.DuckDBPyConnection, link: Path, published: Path | None
@@ -128,9 +131,9 @@ class WarehouseFile:
         self._link = link
 
     def publish(self) -> None:
-        """Show this file to readers in place of the one before; it takes no more writes after that."""
+        """Publish this file in place of the one before. After that it can't be written any more."""
         self.close()
-        # A tool that opens a database for writing by default would lock readers out and change it.
+        # Some tools open a database for writing by default. They would lock readers out and change the file.
         self.path.chmod(0o444)
         aside = self._link.with_suffix(".link")
         aside.unlink(missing_ok=True)
@@ -139,31 +142,31 @@ class WarehouseFile:
         fsync_path(self._link.parent)
 
     def close(self) -> None:
-        """Let go of the file, its write-ahead log folded in; calling it again does nothing."""
+        """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
 
 
 def is_damage(error: duckdb.Error) -> bool:
-    """Whether DuckDB says that a file is none of its own, or in pieces."""
+    """Return whether DuckDB reports that a file is damaged, or is no DuckDB file."""
     return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a warehouse file for writing, in the format and time zone that all of them have."""
+    """Open a warehouse file for writing, with the format and time zone of all warehouse files."""
     connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
     connection.execute(f"set TimeZone = 'UTC'; set memory_limit = '{_MEMORY_LIMIT}'")
     return connection
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
-    """Open a file for writing; None while a reader holds it, or if it was damaged and is gone."""
+    """Open a file for writing. Return None if a reader has it open, or if it was damaged and got removed."""
     if path.exists():
         path.chmod(0o644)
     try:
         return connect(path)
     except duckdb.Error as error:
-        if is_damage(error):  # landing has all that was in it
-            logger.warning("%s is damaged and was removed: %s", path, error)
+        if is_damage(error):
+            logger.warning("%s is damaged and was removed; it is built again from landing: %s", path, error)
             path.unlink()
         elif "Could not set lock" not in str(error):
             raise

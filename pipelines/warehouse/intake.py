@@ -1,7 +1,8 @@
-"""Which landed files a warehouse has not taken in, without looking at the years that it has.
+"""The landed files that a warehouse has not loaded yet, found without comparing years of loaded ones.
 
-A folder of a day is marked once all its files are in; as long as the mark holds, it is left alone. What of a
-file is read belongs to `pipelines.warehouse.sources`, and how it is entered to `pipelines.warehouse.ledger`.
+A day's folder gets a mark once all its files are loaded, and is skipped while that mark fits. What is read
+from a file does not belong here: see `pipelines.warehouse.sources`. How a load is recorded does not either:
+see `pipelines.warehouse.ledger`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ _BY_ALL = """
 
 @dataclass(frozen=True)
 class NewFiles:
-    """Landed files of a zone that are still to be taken in, and the marks of the days they are in."""
+    """Landed files of a zone that are still to be loaded, and new marks of the days that have changed."""
 
     files: tuple[LandedFile, ...]
     marks: Mapping[str, str]
@@ -34,7 +35,7 @@ class NewFiles:
 def find_new_files(
     connection: duckdb.DuckDBPyConnection, landing: Landing, zone: Zone, tables: Collection[str]
 ) -> NewFiles:
-    """The files of a zone that any of the tables that load from it has not taken in."""
+    """Return the files of a zone that at least one of `tables` has not loaded."""
     asked = {"tables": list(tables)}
     done = set(connection.execute(_BY_ALL.format(columns="day, mark", ledger="ops.days"), asked).fetchall())
     files: list[LandedFile] = []
@@ -51,7 +52,7 @@ def find_new_files(
 
 
 def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFile]:
-    """The landed files that any of the published tables has not taken in."""
+    """Return the landed files that at least one of the published tables has not loaded."""
     zones: dict[Zone, list[str]] = {}
     for model in models:
         if source := source_of(model):

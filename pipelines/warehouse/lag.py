@@ -1,7 +1,6 @@
-"""How far a table is behind: the age of the newest receipt that it was made from.
+"""The lag of a table: the age of the newest delivery or answer that it was made from.
 
-Only finding that out belongs here, without reading a table. What is shown of it is
-`pipelines.assets.metadata`'s.
+Finding it without reading a whole table belongs here. Showing it does not: see `pipelines.assets.metadata`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,22 +15,22 @@ from pipelines.warehouse.sources import source_of
 def measure_lag(
     connection: duckdb.DuckDBPyConnection, model: Model, models: Sequence[Model], as_of: datetime
 ) -> float | None:
-    """How long before `as_of` the newest delivery or answer was received that a table was made from.
+    """Return how long before `as_of` the newest delivery or answer in the table of `model` was received.
 
     Args:
-        connection: Where the table is.
-        model: Whose table, one of `models`.
-        models: All of them.
+        connection: A connection to the file with the table.
+        model: The model of the table, one of `models`.
+        models: All models.
         as_of: UTC.
 
     Returns:
-        Seconds; None if nothing was received yet, or the table is made from nothing that is received.
+        Seconds. None if nothing was received yet, or if the table is made from nothing that is received.
     """
-    # The tables that load from landing know their receipts; any other is as new as those it is made from.
+    # Only tables that load from landing know times of receipt. Any other is as new as those it is made from.
     loaded = sorted(_loaded_tables(model, {each.table: each for each in models}))
     if not loaded:
         return None
-    # Nothing is scanned: of a column that mostly grows, DuckDB finds the end by its statistics.
+    # `order by ... limit 1` scans nothing: DuckDB's statistics lead to the end of a column that mostly grows.
     newest = " union all ".join(
         f"(select {column} as received_at from {table} order by {column} desc limit 1)"
         for table, column in loaded
@@ -41,7 +40,7 @@ def measure_lag(
 
 
 def _loaded_tables(model: Model, models: Mapping[str, Model]) -> Iterator[tuple[str, str]]:
-    """The tables that `model` is made from in the end, itself included, and their columns of receipt."""
+    """Yield the tables loaded from landing that `model` is made from, or is, and their columns of receipt."""
     seen = {model.table}
     waiting = [model]
     while waiting:

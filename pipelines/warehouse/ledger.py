@@ -1,15 +1,16 @@
 """The bookkeeping of one warehouse file, in its schema `ops`.
 
-Which tables stand and what they were built from, which landed files each has taken in, and which keys
-wait to be computed anew: what a refresh needs to know, and nothing of how it computes.
+It records which tables exist and what they were built from, which landed files each has loaded, and which
+keys are queued to be computed again. How rows are computed does not belong here: see
+`pipelines.warehouse.refresh`.
 
 - `ops.models`: one row per table, with the fingerprint of the SQL file it was built from.
-- `ops.loads`: one row per table and landed file that it has taken in, with the file's rows.
-- `ops.days`: one row per table and folder of a day whose files it has all taken in, with a mark of what lay
-  in the folder then. While the mark holds, nobody need look for those files again, nor read their names.
-- `ops.pending_<model>`: keys that changes upstream left for a table. They are written in the
-  transaction of the change and deleted in the transaction of the rows they lead to, so a step that
-  failed or was never run catches up by itself.
+- `ops.loads`: one row per table and landed file that it has loaded, with the file's row count.
+- `ops.days`: one row per table and day's folder of which it has loaded all files, with a mark of the folder's
+  content at that time. While the mark fits, those files are not looked up again.
+- `ops.pending_<model>`: queued keys of a table, because rows that it reads have changed. They are written in
+  the transaction of that change, and deleted in the transaction that computes their rows. So if a step fails
+  or is never run, a later run does its work.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +26,13 @@ from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualif
 
 @dataclass(frozen=True)
 class Ahead:
-    """What another warehouse file has beyond this one: its row counts, and landed files that only it has."""
+    """The row counts of another warehouse file, and the landed files that only that file has loaded."""
 
     row_counts: Mapping[str, int] = field(default_factory=dict)
     paths: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-# Of days that both have taken in whole, and that are the same to both, no path is looked at.
+# Paths are not compared for days that both files have loaded completely, with the same mark.
 _ONLY_OTHERS = """
     with same as (
         select model, day from ops.days semi join other.ops.days using (model, day, mark)
@@ -50,7 +51,7 @@ _ONLY_OTHERS = """
 
 
 class Ledger:
-    """The bookkeeping behind one connection; every method works in the caller's transaction."""
+    """The bookkeeping of one connection. Every method works in the caller's transaction."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._sql = connection
@@ -64,21 +65,21 @@ class Ledger:
         self._sql.execute("create table if not exists ops.days (model varchar, day varchar, mark varchar)")
 
     def fingerprints(self) -> dict[str, str]:
-        """The tables that stand, and the fingerprint each was built from."""
-        if self._fingerprints is None:  # asked for hundreds of times in a sync
+        """Return the tables that exist, with the fingerprint that each was built from."""
+        if self._fingerprints is None:  # a session calls this hundreds of times
             self._fingerprints = dict(
                 self._sql.execute("select model, fingerprint from ops.models").fetchall()
             )
         return self._fingerprints
 
     def roll_back(self) -> None:
-        """Undo the caller's transaction; one whose commit failed is undone already."""
+        """Undo the caller's transaction. If its commit failed, it is undone already."""
         self._fingerprints = None
         with suppress(duckdb.TransactionException):
             self._sql.execute("rollback")
 
     def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
-        """Enter landed files, each as path and row count."""
+        """Record landed files as loaded, each given as path and row count."""
         days = [path.rpartition("/")[0] for path, _ in files]
         self._sql.execute(
             "insert into ops.loads select ?, unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[])",
@@ -86,7 +87,7 @@ class Ledger:
         )
 
     def add_days(self, model: Model, marks: Mapping[str, str]) -> None:
-        """Enter days whose files `model` has all taken in."""
+        """Record days of which `model` has loaded all files, with their marks."""
         days = list(marks)
         self._sql.execute(
             "delete from ops.days where model = ? and list_contains(?, day)", [model.table, days]
@@ -97,7 +98,7 @@ class Ledger:
         )
 
     def create(self, model: Model) -> None:
-        """Make the empty table, as its header describes it or else as its SELECT gives it."""
+        """Create the empty table, with the columns of its header or else those of its SELECT."""
         self.drop(model.table)
         columns = [(column.name, column.type) for column in model.columns]
         create_empty(self._sql, f"table {model.table}", columns or columns_of(self._sql, model.sql))
@@ -109,7 +110,7 @@ class Ledger:
         self._comment(model)
 
     def drop(self, table: str) -> None:
-        """Forget a table, its rows and all that is known of it."""
+        """Drop a table, with everything recorded about it."""
         self._sql.execute(f"drop table if exists {table}")
         self._sql.execute(f"drop table if exists {_pending(table)}")
         self._sql.execute("delete from ops.models where model = ?", [table])
@@ -118,12 +119,12 @@ class Ledger:
         self._fingerprints = None
 
     def add_pending(self, reader: Model, upstream: Model, rows: str) -> None:
-        """Leave for `reader` the keys that changed `rows` of `upstream` mean to it."""
+        """Queue the keys of `reader` that the changed `rows` of `upstream` affect."""
         keys = reader.changed_by(upstream.table) if reader.is_incremental else "select true"
         self._sql.execute(f"insert into {_pending(reader.table)} select distinct * from (from {rows} {keys})")
 
     def take_pending(self, model: Model) -> int:
-        """Move the keys that wait for `model` into the relation `changed`; returns how many there are."""
+        """Move the queued keys of `model` into the relation `changed`, and return their count."""
         pending = _pending(model.table)
         rows = self._sql.execute(
             f"create or replace temp table {CHANGED} as select distinct * from {pending}"
@@ -141,7 +142,7 @@ class Ledger:
 
 
 def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:
-    """What the warehouse file `path` has that the open one may lack."""
+    """Return what the warehouse file `path` has and the open one may lack."""
     attach(connection, path, "other")
     try:
         tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]

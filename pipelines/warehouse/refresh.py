@@ -1,7 +1,7 @@
-"""One table brought up to date in one transaction: find the changed keys, compute, audit, replace.
+"""The refresh of one table in one transaction: find the changed keys, compute, check and replace their rows.
 
-What happens inside a table's transaction belongs here. Which tables are refreshed, in what order and
-in which file does not: `pipelines.warehouse.session`.
+What happens inside a table's transaction belongs here. Which tables are refreshed, in which order and in
+which file does not: see `pipelines.warehouse.session`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from pipelines.warehouse.ledger import Ledger
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh did to a table; a row that changed counts as one replaced and one added."""
+    """The row counts of a refresh. A row that changed counts as one replaced and one added."""
 
     rows_added: int
     rows_replaced: int
@@ -27,7 +27,7 @@ class Refreshed:
 
 
 class Refresher:
-    """Refreshes tables in one open warehouse file, of which it is the only writer."""
+    """The only writer of one open warehouse file, which refreshes its tables."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model], checks: Sequence[Check] = ()
@@ -41,9 +41,9 @@ class Refresher:
         self._forget_outdated()
 
     def reset(self, models: Sequence[Model]) -> None:
-        """Forget the tables of `models` and of all that reads them, to be built anew from what they read."""
+        """Drop the tables of `models` and all tables that read them, so that they are built from scratch."""
         outdated = {model.table for model in models}
-        for model in self._models:  # each stands after what it reads, so one pass reaches everything
+        for model in self._models:  # each comes after what it reads, so one pass reaches everything
             if model.table in outdated or model.upstream & outdated:
                 outdated.add(model.table)
         with self._transaction():
@@ -51,11 +51,14 @@ class Refresher:
                 self.ledger.drop(table)
 
     def stands(self, model: Model) -> bool:
-        """Whether the table of `model` is there."""
+        """Return whether the table of `model` exists."""
         return model.table in self.ledger.fingerprints()
 
     def can_run(self, check: Check) -> bool:
-        """Whether every table that `check` reads is there; one materialised alone may stand before others."""
+        """Return whether every table that `check` reads exists.
+
+        Some do not exist yet if a table is materialised alone.
+        """
         read = relations_in(check.sql, check.name) & {model.table for model in self._models}
         return read <= self.ledger.fingerprints().keys()
 
@@ -63,7 +66,7 @@ class Refresher:
         """Bring a table up to date with the tables it reads.
 
         Raises:
-            AuditError: A blocking check failed; nothing was changed.
+            AuditError: A blocking check failed. Nothing was changed.
         """
         with self._transaction():
             if not self.stands(model):
@@ -74,15 +77,15 @@ class Refresher:
             return self._finish(model, *replace(model))
 
     def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Refreshed:
-        """Take landed rows into a table; they stand ready in the relation that it loads from.
+        """Load landed rows into a table. The caller registers them as the relation that it loads from.
 
         Args:
-            model: A model fed by landing.
-            files: Path and row count of each landed file the rows came from, entered in the ledger in
-                the same transaction, so that no file is ever taken in twice.
+            model: A model that loads from landing.
+            files: Path and row count of each landed file that the rows come from. They are recorded in
+                the same transaction, so that no file is ever loaded twice.
 
         Raises:
-            AuditError: A blocking check failed; nothing was changed.
+            AuditError: A blocking check failed. Nothing was changed.
         """
         with self._transaction():
             if not self.stands(model):
@@ -102,7 +105,7 @@ class Refresher:
         return self._finish(model, added, 0)
 
     def _replace_all(self, model: Model) -> tuple[int, int]:
-        """Compute a table whose SELECT knows no changed keys; returns how many rows came and went."""
+        """Compute a whole table again, and return how many rows were added and how many removed."""
         removed = self._count(model.table)
         self._queue_for_readers(model, model.table)
         self._sql.execute(f"delete from {model.table}")
@@ -112,15 +115,15 @@ class Refresher:
         return added, removed
 
     def _replace_keys(self, model: Model) -> tuple[int, int]:
-        """Compute the changed keys' rows in the place of the existing; returns how many differ, new and old.
+        """Replace the rows of the changed keys, and return how many new and old rows differ.
 
-        The rows go straight into the table: mostly few keys had rows before, and setting the computed ones
-        aside first would be one more copy of each. None of them is taken out again, also where it says what
-        an existing one said, because DuckDB would then write all of them a second time.
+        Computed rows are inserted directly: usually few keys had rows before, and a temporary table would be
+        one more copy of each row. A computed row stays even if it equals an existing one, because removing
+        it would make DuckDB write all computed rows a second time.
         """
         names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.table}")]
         keys, listed = ", ".join(model.keys), ", ".join(["rowid as row_id", *names])
-        # By rowid, because a join alone would read every column of every row to find these.
+        # By rowid, because a join alone would read every column of every row.
         found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
         existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
         computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
@@ -134,13 +137,13 @@ class Refresher:
         return added - unchanged, existing - unchanged
 
     def _queue_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
-        """Tell readers of the computed and the existing rows, without those that are both: how many."""
+        """Queue for all readers the keys that changed rows affect, and return how many rows are unchanged."""
         self._make("computed", f"from {computed} semi join {EXISTING} using ({', '.join(model.keys)})")
         unchanged = self._find_unchanged(names)
         listed = ", ".join(names)
         added = f"select {listed} from {computed} anti join unchanged on row_id = computed_id"
         removed = f"select {listed} from {EXISTING} anti join unchanged on row_id = existing_id"
-        # Readers that ignore nothing first, because for the others more rows are unchanged.
+        # Readers that ignore nothing come first: for the others, more rows count as unchanged.
         for reader in sorted(self._readers(model), key=lambda reader: reader.ignores(model.table)):
             if ignored := {quoted(name) for name in reader.ignores(model.table)}:
                 self._find_unchanged([name for name in names if name not in ignored])
@@ -148,7 +151,7 @@ class Refresher:
         return unchanged
 
     def _find_unchanged(self, names: Sequence[str]) -> int:
-        """Pair the computed rows with the existing ones that have the same in these columns: how many."""
+        """Pair computed and existing rows that are equal in these columns, and return the number of pairs."""
         same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
         ids = "computed.row_id as computed_id, existing.row_id as existing_id"
         return self._make("unchanged", f"select {ids} from computed join existing on {same}")
@@ -158,8 +161,8 @@ class Refresher:
         return int(added)
 
     def _last_rowid(self, table: str) -> int:
-        """Rows that are inserted from now on have higher ones; -1 if there is none yet."""
-        # So many rows have at least one number as high, and DuckDB passes over all rows with lower ones.
+        """Return the highest rowid, or -1 if there is no row. Rows inserted later have higher ones."""
+        # The highest rowid is at least the row count minus 1, and DuckDB skips all rows with lower ones.
         sql = f"select coalesce(max(rowid), -1) from {table} where rowid >= {self._count(table) - 1}"
         ((last,),) = self._sql.execute(sql).fetchall()
         return int(last)

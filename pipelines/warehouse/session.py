@@ -1,7 +1,7 @@
-"""A sync: what landed since the last one, brought into every table, then shown to readers.
+"""A session: one writer loads what landed into the tables of a warehouse file, and publishes the file.
 
-The order of things on one warehouse file belongs here. How one table is refreshed does not
-(`pipelines.warehouse.refresh`), nor which file is written (`pipelines.warehouse.files`).
+The order of these steps belongs here. How one table is refreshed does not: see `pipelines.warehouse.refresh`.
+Which file is written does not either: see `pipelines.warehouse.files`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -27,19 +27,20 @@ from pipelines.warehouse.refresh import Refreshed, Refresher
 from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse.wide_views import make_views
 
-# Bounds the memory of a load: landed files hold about five times their size in raw bytes, and storing these
-# takes as much again. Smaller ones cost time: each leaves a row group that is not full, which DuckDB merges.
+# Limits the memory of a load: landed files hold about five times their size in raw bytes, and storing these
+# takes as much again. Smaller chunks cost time: each leaves an incomplete row group, which DuckDB then
+# merges.
 _CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
 
 
 @dataclass(frozen=True)
 class TableUpdate:
-    """What an update did to one table, and what it read, beyond what was published before.
+    """The effect of an update on one table, and what it read, compared with what was published before.
 
-    `rows_added` is how many more rows the table has; `has_changed` whether any row was written or removed.
-    `rows_read` counts the rows of the landed files, `rows_taken` those of them that are this table's;
-    `unreadable` maps a landed file that was set aside to the reason.
+    `rows_added` is how many more rows the table has, `has_changed` whether any row was written or removed.
+    `rows_read` counts the rows of the landed files, `rows_taken` those of them that belong to this table.
+    `unreadable` gives the reason for each landed file that was skipped.
     """
 
     rows_added: int = 0
@@ -51,7 +52,7 @@ class TableUpdate:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def __add__(self, later: "TableUpdate") -> "TableUpdate":
-        """This update and a later one of the same table as one."""
+        """Combine this update with a later one of the same table."""
         return TableUpdate(
             self.rows_added + later.rows_added,
             later.row_count,
@@ -64,10 +65,10 @@ class TableUpdate:
 
 
 class Session:
-    """One writer's work on the warehouse file whose turn it is.
+    """One writer's work on the next warehouse file in turn.
 
-    That file may lack what others took in since its last turn: landed files are what a table is brought up
-    to date with, whoever has read them before, so what was missed and what is new are one load.
+    That file may lack what the other files loaded since its last turn. So a table loads every landed file
+    that this warehouse file has not loaded, both the new ones and those that another file has loaded before.
     """
 
     def __init__(self, file: WarehouseFile, landing: Landing, sql_dir: Path) -> None:
@@ -82,13 +83,13 @@ class Session:
         self._updated: set[str] = set()
 
     def update(self, model: Model) -> TableUpdate:
-        """Bring one table up to date with what it reads; landing itself is read if that is its source.
+        """Bring one table up to date with what it reads: other tables, or landing.
 
-        A table that it reads and that is not there, as when its SQL changed, is built first.
+        If a table that it reads does not exist, for example because its SQL changed, that is built first.
 
         Raises:
-            AuditError: A blocking check failed; the table is as it was.
-            ModelError: Its SQL can't be run on what is there; the table is as it was.
+            AuditError: A blocking check failed. The table was not changed.
+            ModelError: Its SQL can't be run on the data. The table was not changed.
         """
         self._build_missing(model.upstream)
         self._updated.add(model.table)
@@ -96,7 +97,8 @@ class Session:
             return self._update(model)
         except duckdb.Error as error:
             raise ModelError(
-                f"{model.table} was left as it was, because {model.folder}/{model.name}.sql failed: {error}"
+                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql failed. Fix it, then "
+                f"run `verbex-sync sync`. DuckDB reports: {error}"
             ) from error
 
     def _update(self, model: Model) -> TableUpdate:
@@ -110,33 +112,36 @@ class Session:
         return update
 
     def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
-        """What those of `checks` that keep nothing from being published find in the table of `model`."""
-        about_it = [
+        """Run the non-blocking checks of `model`. A check is left out if a table that it reads is missing."""
+        runnable = [
             check for check in checks if check.model == model.table and self._refresher.can_run(check)
         ]
-        return inspect(self._file.connection, model, about_it)
+        return inspect(self._file.connection, model, runnable)
 
     def measure_lag(self, model: Model, as_of: datetime) -> float | None:
-        """How far the table of `model` is behind as of `as_of` [s]; None if it is made from no receipts."""
+        """Return the lag of the table of `model` at `as_of` [s], None if it is made from nothing received."""
         return measure_lag(self._file.connection, model, self._models, as_of)
 
     def describe_columns(self, model: Model) -> tuple[Column, ...]:
-        """The columns of the table of `model`."""
+        """Return the columns of the table of `model`."""
         return describe_columns(self._file.connection, model)
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """The models in the order in which they are brought up to date."""
+        """The models, in the order in which they are updated."""
         return self._models
 
     def publish(self, published_at: datetime) -> None:
-        """Show this file's tables to readers, dated `published_at`; the sync is over then.
+        """Publish this file's tables, and end the session.
+
+        `published_at` is the time that `pipeline_status` shows.
 
         Raises:
-            AuditError: A table that was not there yet could not be built; nothing is shown.
+            AuditError: A table that did not exist yet could not be built. Nothing is published.
         """
         if any(model.table not in self._updated for model in self._models):
-            self.follow_published()  # also where it lacks nothing: no table is shown behind one that it reads
+            # Even if no file is missing: a table must not be published older than one that it reads.
+            self.follow_published()
         self._build_missing({model.table for model in self._models})
         make_views(self._file.connection)
         status = read_query(self._sql_dir, "pipeline_status")
@@ -147,17 +152,17 @@ class Session:
         self._file.publish()
 
     def reset(self) -> None:
-        """Forget every table, so that the updates that follow build all of them from landing."""
+        """Drop every table, so that the next updates build all of them from landing."""
         self._refresher.reset(self._models)
         self._published = self._look_at_published()
         self._row_counts, self._known_paths = {}, {}
 
     def follow_published(self) -> None:
-        """Take in what the published file has and this one lacks, so that no publish goes back in time."""
+        """Load what the published file has and this one lacks, so that no publish goes back in time."""
         for model in self._models:
             source = source_of(model)
             if source is None:
-                self._refresher.refresh(model)  # next to nothing, unless what it reads has just been loaded
+                self._refresher.refresh(model)  # cheap, unless a table that it reads has just been loaded
             elif model.table in self._updated:
                 continue
             elif (missed := self._published.paths.get(model.table)) or not self._refresher.stands(model):
@@ -172,7 +177,7 @@ class Session:
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
-            return Ahead()  # readers get what this sync makes in its place
+            return Ahead()  # this session publishes another file in its place
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
@@ -191,7 +196,7 @@ class Session:
         chunk = read_chunk(source, self._landing, files)
         self._file.connection.register(source.relation, chunk.rows)
         try:
-            # An unreadable file stays out of the ledger, so it loads by itself once it can be read.
+            # An unreadable file is not recorded as loaded, so a later load tries it again.
             refreshed = self._refresher.load(model, [(file.path, file.rows_read) for file in chunk.files])
         finally:
             self._file.connection.unregister(source.relation)
@@ -221,11 +226,11 @@ class Session:
 
 @contextmanager
 def open_session(folder: DataFolder, *, is_full_refresh: bool = False) -> Iterator[Session]:
-    """Take the writer's place and open the file whose turn it is.
+    """Lock the warehouse for writing, and open the next file in turn.
 
     Args:
-        folder: What to read and to write.
-        is_full_refresh: Whether every table is to be built from landing again.
+        folder: The data folder to read and to write.
+        is_full_refresh: Whether to build every table from landing again.
 
     Raises:
         WarehouseBusyError: Another process is writing the warehouse.

@@ -1,7 +1,7 @@
 """The zones of landing as relations that models load from.
 
-What of a landed file is read, and how a file that can't be read is set aside, belongs here. What its rows
-mean does not.
+What is read from a landed file, and how an unreadable file is skipped, belongs here. The meaning of its rows
+does not: see `sql/staging/`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +18,14 @@ from pipelines.models.model import Model
 
 Refine = Callable[[pa.Table], pa.Table]
 
-# Files read at once: each keeps a core busy where they lie on a disk, and waits where they lie in a bucket.
+# Files read at the same time: on a disk each keeps a core busy, in a bucket each waits for the network.
 _READERS = 4
 
 
 def reread(table: pa.Table) -> pa.Table:
-    """Read once more the bodies of the rows that carry a problem, with the reader as it is today.
+    """Read the bodies of the rows with a problem again, with the reader of today.
 
-    So a rebuild replays the quarantine: once the reader learns to read a body, its row becomes an event.
+    So a rebuild replays the quarantine: once the reader can read a body, its row becomes an event.
 
     Args:
         table: Landed deliveries, of `EVENT_SCHEMA`.
@@ -45,7 +45,7 @@ def reread(table: pa.Table) -> pa.Table:
 
 def _events_only(rows: pa.Table) -> pa.Table:
     if rows["problem"].null_count == rows.num_rows:
-        return rows  # filtering copies, and mostly there is nothing to leave out
+        return rows  # filtering copies all rows, and most files have no problems to leave out
     rows = reread(rows)
     return rows.filter(pc.is_null(rows["problem"]))
 
@@ -57,10 +57,10 @@ def _problems_only(rows: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Source:
-    """Some of a zone's columns and rows, under the name that SQL knows them by.
+    """Some of a zone's columns and rows, with the name by which SQL refers to them.
 
-    `where` is what row groups are skipped by; `refine` says
-    exactly which rows it is, by the reader of today: a body that was no event yesterday may be one now.
+    `where` lets whole row groups be skipped. `refine` then selects the exact rows with the reader of today: a
+    body that was no event before may be one now.
     """
 
     relation: str
@@ -70,7 +70,7 @@ class Source:
     refine: Refine = field(default=lambda rows: rows)
 
 
-# Headers are most of a delivery's values and only of interest where something is wrong with it.
+# Headers are most of a delivery's values, and are only needed if something is wrong with it.
 _EVENT_COLUMNS = ("received_at", "trace_id", "event_name", "verified_by", "problem", "body")
 
 SOURCES = (
@@ -93,7 +93,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class FileCount:
-    """How many rows a landed file has, and how many of them the source takes."""
+    """The number of rows in a landed file, and the number of them that belong to the source."""
 
     path: str
     rows_read: int
@@ -102,7 +102,7 @@ class FileCount:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of some landed files, each file counted; `unreadable` says why any is left out."""
+    """The rows of some landed files, with counts for each. `unreadable` has the reasons for skipped files."""
 
     rows: pa.Table
     files: tuple[FileCount, ...]
@@ -110,12 +110,12 @@ class Chunk:
 
 
 def source_of(model: Model) -> Source | None:
-    """The source that `model` loads from; None if it reads tables."""
+    """Return the source that `model` loads from, or None if it reads tables."""
     return next((source for source in SOURCES if source.relation in model.upstream), None)
 
 
 def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) -> Chunk:
-    """Read files together; one that can't be read is set aside and spoils nothing."""
+    """Read files together. A file that can't be read is skipped, and the others are not affected."""
     tables: list[pa.Table] = []
     counts: list[FileCount] = []
     unreadable: dict[str, str] = {}
@@ -128,12 +128,13 @@ def read_chunk(source: Source, landing: Landing, files: Iterable[LandedFile]) ->
             tables.append(taken)
             counts.append(FileCount(file.path, table.num_rows, taken.num_rows))
     rows = pa.concat_tables(tables) if tables else source.schema.empty_table()
-    pa.default_memory_pool().release_unused()  # a third more than the rows take, which DuckDB needs now
+    # Arrow holds a third more memory than the rows need, and DuckDB needs it now.
+    pa.default_memory_pool().release_unused()
     return Chunk(rows, tuple(counts), unreadable)
 
 
 def chunks_of(files: Sequence[LandedFile], *, size_bytes: int, file_count: int) -> list[list[LandedFile]]:
-    """Files in groups of bounded size; a single empty group if there are none."""
+    """Split files into groups of limited size. Without files, return a single empty group."""
     groups: list[list[LandedFile]] = [[]]
     room_bytes = size_bytes
     for file in files:

@@ -1,6 +1,6 @@
 """The wide views of a warehouse file, made as its table `pca_views` describes them.
 
-Making them belongs here. Their names, columns and definitions do not: `sql/marts/pca_views.sql`.
+Making them belongs here. Their names, columns and definitions do not: see `sql/marts/pca_views.sql`.
 """
 
 import duckdb
@@ -11,10 +11,10 @@ SCHEMA = "pca_wide"
 
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the views that the file lacks, or has by another definition, and drop those described no more.
+    """Create the views that are missing or have changed, and drop those that are not described any more.
 
-    `ops.made_views` remembers what was made, so that a sync that changed no column only looks at two small
-    tables.
+    `ops.made_views` records the views that exist, so that a session that changed no column only reads two
+    small tables.
     """
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute("create table if not exists ops.made_views (view_name varchar, definition varchar)")

@@ -1,4 +1,4 @@
-"""What was given up is asked for again when somebody says so, from the command line and from Dagster."""
+"""Unavailable answers are asked for again on request, from the command line and from Dagster."""
 
 import asyncio
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ async def fetch(folder: DataFolder, api: ApiServer, *, again: Span | None = None
     await asyncio.to_thread(folder.sync)
 
 
-async def give_up(folder: DataFolder, api: ApiServer) -> None:
-    """Have Verbex know nothing of any call until the time to give up was long over."""
+async def make_unavailable(folder: DataFolder, api: ApiServer) -> None:
+    """Land calls, and let a fetch find nothing about them at Verbex, long after their time limit."""
     folder.land(bodies_of(WORLD))
     folder.sync()
     api.now_us = lambda: 0
@@ -61,7 +61,7 @@ async def give_up(folder: DataFolder, api: ApiServer) -> None:
     api.requests.clear()
 
 
-def given_up(folder: DataFolder) -> set[str]:
+def unavailable_in(folder: DataFolder) -> set[str]:
     rows = folder.rows("select call_id from pca_fetches where state = 'unavailable'")
     return {call_id for (call_id,) in rows}
 
@@ -70,23 +70,23 @@ def results_asked(api: ApiServer) -> set[str]:
     return {request.path.rpartition("/")[2] for request in api.requests if "/results/" in request.path}
 
 
-async def test_an_analysis_that_comes_after_it_was_given_up_is_there_once_it_is_asked_for_again(
+async def test_an_unavailable_analysis_that_verbex_made_later_is_loaded_after_ask_again(
     folder: DataFolder, run: Run
 ) -> None:
-    """`ask-again` brings analyses and details in; what Verbex still lacks stays given up, one try more."""
+    """`ask-again` gets analyses and details. What Verbex still lacks stays unavailable, with one more try."""
     async with ApiServer(WORLD) as api:
-        await give_up(folder, api)
-        unavailable = given_up(folder)
+        await make_unavailable(folder, api)
+        unavailable = unavailable_in(folder)
         assert unavailable >= ANALYSED
         settings = {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": api.api_key, "VERBEX_API_RPS": "10000"}
         done = await asyncio.to_thread(run, "ask-again", **settings)
         assert done.returncode == 0, done.stderr
-        told = f"Asked Verbex {len(unavailable) + len(ENDED)} times: {len(ANALYSED) + len(ENDED)} answered"
-        assert told in done.stdout
+        asked = f"Asked Verbex {len(unavailable) + len(ENDED)} times: {len(ANALYSED) + len(ENDED)} answered"
+        assert asked in done.stdout
         assert results_asked(api) == unavailable
     assert {call_id for (call_id,) in folder.rows("select distinct call_id from pca_items")} == ANALYSED
     assert {call_id for (call_id,) in folder.rows("select call_id from call_details")} == ENDED
-    assert given_up(folder) == unavailable - ANALYSED
+    assert unavailable_in(folder) == unavailable - ANALYSED
     tries = "select distinct attempts, next_attempt_at from pca_fetches where state = 'unavailable'"
     assert folder.rows(tries) == [(2, None)]
     assert count_due(folder, datetime.now(UTC)) == 0
@@ -98,43 +98,43 @@ async def test_an_analysis_that_comes_after_it_was_given_up_is_there_once_it_is_
 async def test_dagsters_launchpad_asks_again_for_the_agents_named(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """The job that fetches takes `is_asking_again`, and days and agents to choose among those given up."""
+    """The job that fetches takes `is_asking_again`, with days and agents that select unavailable calls."""
     agent_id = WORLD.agents[0].agent_id
     chosen = {call.call_id for call in WORLD.calls if call.agent.agent_id == agent_id}
     async with ApiServer(WORLD) as api:
-        await give_up(folder, api)
+        await make_unavailable(folder, api)
         config = {"is_asking_again": True, "agents": [agent_id]}
         result = await asyncio.to_thread(run_fetch_job, folder, api, instance, config)
         assert result.success
-        assert results_asked(api) == given_up(folder) & chosen
+        assert results_asked(api) == unavailable_in(folder) & chosen
     folder.sync()
     fetched = {call_id for (call_id,) in folder.rows("select call_id from pca")}
     assert fetched == chosen & ANALYSED
 
 
-async def test_what_was_given_up_is_left_alone_unless_somebody_asks(
+async def test_what_is_unavailable_is_not_asked_for_without_a_request(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """A run of the same job without a word asks for nothing."""
+    """A run of the same job without `is_asking_again` asks for nothing."""
     async with ApiServer(WORLD) as api:
-        await give_up(folder, api)
+        await make_unavailable(folder, api)
         assert (await asyncio.to_thread(run_fetch_job, folder, api, instance, {})).success
         assert api.request_count() == 0
 
 
-async def test_days_and_agents_without_the_word_fail_the_run(
+async def test_days_and_agents_without_is_asking_again_fail_the_run(
     folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer
 ) -> None:
-    """They would choose among nothing; the failure says what is missing."""
+    """They would select from nothing. The failure names what is missing."""
     result = await asyncio.to_thread(run_fetch_job, folder, api, instance, {"since": "2025-11-10"})
     assert "is_asking_again" in failure_of(result)
     assert api.request_count() == 0
 
 
-async def test_asking_again_waits_for_a_fetch_and_then_says_who_is_fetching(
+async def test_asking_again_waits_for_a_fetch_and_then_fails(
     folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other fetch asks only for what is due, so stepping back in silence would leave it unasked."""
+    """The other fetch asks only for what is due. Without an error, the user would not know that."""
     monkeypatch.setattr(fetching, "PATIENCE_S", 0.1)
     folder.sync()
     with hold_lock(folder.path / "fetch.lock"):
@@ -145,11 +145,11 @@ async def test_asking_again_waits_for_a_fetch_and_then_says_who_is_fetching(
 async def test_a_fault_is_no_answer_to_asking_again(
     folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call given up after one try, and asked again while the API is down, is asked on by itself."""
+    """If the API is down when an unavailable call is asked for again, later fetches ask by themselves."""
     monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
     async with ApiServer(WORLD) as api:
-        await give_up(folder, api)
-        unavailable = given_up(folder)
+        await make_unavailable(folder, api)
+        unavailable = unavailable_in(folder)
         api.faults = Faults(server_error=1)
         await fetch(folder, api, again=Span())
     assert set(folder.rows("select state, attempts, last_http_status from pca_fetches")) == {
@@ -158,8 +158,8 @@ async def test_a_fault_is_no_answer_to_asking_again(
     assert {call_id for (call_id,) in folder.rows("select call_id from pca_fetches")} == unavailable
 
 
-def test_days_choose_by_the_start_of_the_call(folder: DataFolder) -> None:
-    """Both ends are included; calls of which nobody told a day are of every day; agents need not be asked."""
+def test_days_select_calls_by_their_start(folder: DataFolder) -> None:
+    """Both ends are included. A call whose day is unknown belongs to every day. Agents are not included."""
     folder.land(bodies_of(WORLD))
     folder.land_answers(PCA, [unavailable(call_id) for call_id in (*ENDED, "unknown")])
     folder.land_answers(CALLS, [unavailable(call_id) for call_id in ENDED])
@@ -169,7 +169,7 @@ def test_days_choose_by_the_start_of_the_call(folder: DataFolder) -> None:
         for span in (Span(), Span(day, day), Span(since=day), Span(until=day)):
             assert ids(folder, zone, span) == ENDED | more
         assert ids(folder, zone, Span(since=date(2025, 11, 11))) == more
-        assert ids(folder, zone, Span(agent_ids=("nobody",))) == set()
+        assert ids(folder, zone, Span(agent_ids=("another",))) == set()
     assert ids(folder, AGENTS, Span()) == set()
 
 
@@ -181,21 +181,21 @@ def ids(folder: DataFolder, zone: Zone, span: Span) -> set[str]:
     return {due.call_id for due in list_unavailable(folder, zone, span)}
 
 
-async def test_a_landing_that_can_not_be_written_is_told_in_words(
+async def test_a_landing_that_can_not_be_written_fails_the_run_with_a_message(
     folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer
 ) -> None:
-    """As a full disk is: the run's failure says where, why and what then."""
+    """If the disk is full, for example, the failure names the folder, the cause and the next step."""
     folder.land(bodies_of(WORLD))
     folder.sync()
     (folder.path / "landing" / "pca").write_text("a file where the folder should be")
     result = await asyncio.to_thread(run_fetch_job, folder, api, instance, {})
-    assert "landing can't take what Verbex answers" in failure_of(result)
+    assert "landing can't store what Verbex answers" in failure_of(result)
 
 
 def run_fetch_job(
     folder: DataFolder, api: ApiServer, instance: dg.DagsterInstance, config: dict[str, Any]
 ) -> dg.ExecuteInProcessResult:
-    """A run as the launchpad starts one."""
+    """Run the job as the launchpad does."""
     job = build_definitions(settings_for(folder, api)).resolve_job_def(FETCH_JOB)
     run_config = {"ops": {ANSWERS: {"config": config}}} if config else None
     return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)

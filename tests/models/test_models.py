@@ -1,4 +1,4 @@
-"""SQL files as models: headers, what they read, and how mistakes in them are told."""
+"""SQL files as models: their headers, what they read, and the errors for mistakes in them."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def write_model(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_the_header_tells_grain_keys_and_columns(tmp_path: Path) -> None:
-    """A header is read into the fields that tables, checks and docs derive from."""
+def test_the_header_gives_grain_keys_and_columns(tmp_path: Path) -> None:
+    """A header is read into the fields that tables, checks and documents are made from."""
     model = read_model(
         write_model(
             tmp_path,
@@ -38,8 +38,8 @@ def test_the_header_tells_grain_keys_and_columns(tmp_path: Path) -> None:
     assert model.upstream == {"shops"}
 
 
-def test_what_a_select_reads_leaves_out_its_ctes() -> None:
-    """Tables are found in joins, unions and subqueries; names of CTEs are not tables."""
+def test_the_tables_that_a_select_reads_do_not_include_its_ctes() -> None:
+    """Tables are found in joins, unions and subqueries. The names of CTEs are not tables."""
     sql = (
         "with a as (select * from x), b as (select * from a join ops.y using (i)) "
         "select * from b union all select * from main.z where i in (select i from w)"
@@ -47,8 +47,8 @@ def test_what_a_select_reads_leaves_out_its_ctes() -> None:
     assert relations_in(sql, "m") == {"x", "ops.y", "z", "w"}
 
 
-def test_every_model_stands_after_what_it_reads() -> None:
-    """The order of the models is an order in which they can be refreshed."""
+def test_every_model_comes_after_what_it_reads() -> None:
+    """So models can be refreshed in their order."""
     seen: set[str] = set()
     models = load_models(sql_folder())
     names = {model.table for model in models}
@@ -59,7 +59,7 @@ def test_every_model_stands_after_what_it_reads() -> None:
 
 @pytest.mark.parametrize("model", load_models(sql_folder()), ids=lambda model: model.name)
 def test_every_model_of_ours_describes_itself(model: object) -> None:
-    """Each has a description, a grain and its columns."""
+    """Each model has a description, a grain and columns."""
     from pipelines.models.model import Model
 
     assert isinstance(model, Model)
@@ -78,8 +78,10 @@ def test_every_model_of_ours_describes_itself(model: object) -> None:
         ("-- ignores calls: day\nselect call_id, day from calls", "reads `day`, which its header ignores"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text: str, complaint: str) -> None:
-    """A mistake in a customer's own model is told by file and cause."""
+def test_a_file_that_cannot_be_used_is_named_with_its_cause(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    """The error for a mistake in a customer's own model names the file and the cause."""
     write_model(tmp_path, "mine", text)
     with pytest.raises(ModelError, match=complaint) as caught:
         load_models(tmp_path)
@@ -87,10 +89,10 @@ def test_a_file_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize("name", ["Calls", "my-mart", "2025", "order", "changed", "pipeline_status"])
-def test_a_file_whose_name_is_no_tables_is_told(tmp_path: Path, name: str) -> None:
-    """Names that SQL would read otherwise, or that we use ourselves, are refused before anything is built."""
+def test_a_file_whose_name_cannot_be_a_table_is_refused(tmp_path: Path, name: str) -> None:
+    """Names that SQL reads differently, or that we use ourselves, are refused before anything is built."""
     write_model(tmp_path, name, "select 1 as one")
-    with pytest.raises(ModelError, match=f"`{name}` can't be a table's name here; rename it"):
+    with pytest.raises(ModelError, match=f"`{name}` can't be the name of a table. Rename the file"):
         load_models(tmp_path)
 
 
@@ -103,16 +105,16 @@ def test_a_file_whose_name_is_no_tables_is_told(tmp_path: Path, name: str) -> No
         "select (with calls as (select 1) select count(*) from calls), count(*) from calls",
     ],
 )
-def test_a_table_is_found_however_a_select_writes_it(tmp_path: Path, sql: str) -> None:
-    """Or it would stand behind the tables it reads only by chance, and miss what changes in them."""
+def test_a_table_is_found_in_any_spelling(tmp_path: Path, sql: str) -> None:
+    """Otherwise a model could be built before the tables that it reads, and miss their changes."""
     write_model(tmp_path, "calls", "select 1 as call_id")
     write_model(tmp_path, "a", sql)
     (model,) = (model for model in load_models(tmp_path) if model.name == "a")
     assert model.upstream == {"calls"}
 
 
-def test_a_check_of_no_table_is_refused(tmp_path: Path) -> None:
-    """It would never be run."""
+def test_a_check_without_a_table_is_refused(tmp_path: Path) -> None:
+    """It would never run."""
     (tmp_path / "checks").mkdir()
     (tmp_path / "checks" / "mine.sql").write_text("select 1 as one")
     with pytest.raises(ModelError, match=r"mine.sql: its header has no `on:`"):
@@ -120,15 +122,15 @@ def test_a_check_of_no_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
-    """A circle is told with the names in it."""
+    """The error names the models in the circle."""
     write_model(tmp_path, "a", "select * from b")
     write_model(tmp_path, "b", "select * from a")
     with pytest.raises(ModelError, match="in a circle"):
         load_models(tmp_path)
 
 
-def test_a_model_is_built_anew_when_a_function_that_it_calls_changes(tmp_path: Path) -> None:
-    """What a function says is part of what its callers say, and of nobody else's."""
+def test_a_model_is_built_again_when_a_function_that_it_calls_changes(tmp_path: Path) -> None:
+    """A function belongs to the fingerprint of the models that call it, and of no other model."""
     function = tmp_path / "functions" / "doubled.sql"
     function.parent.mkdir()
     write_model(tmp_path, "caller", "select doubled(number) as number from numbers")

@@ -1,4 +1,4 @@
-"""`backfill`, `sync`, `ask-again` killed while they ask: nothing stored is asked for twice, all is there."""
+"""`backfill`, `sync` and `ask-again` are killed while they ask: nothing is asked for twice or missing."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ DAYS = 9
 FIRST, LAST = date(2025, 11, 10), date(2025, 11, 18)
 SPAN = ("--since", str(FIRST), "--until", str(LAST))
 LONGEST_DELAY_S = 3.0
-"""Past the last request too, so that the loads around the asking are hit as well."""
+"""Longer than the asking takes, so that the loads around it are killed too."""
 
 
 class Asking:
-    """A command as a user types it, over and over, against one API and in one folder."""
+    """A command as a user types it, repeatedly, against one API and in one folder."""
 
     def __init__(self, folder: Path, api: ApiServer, *words: str, rps: int) -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class Asking:
         self._environment = own | {f"VERBEX_{name}": value for name, value in given.items()}
 
     async def run(self, *, kill_at_request: int | None = None, delay_s: float = 0) -> list[LoggedRequest]:
-        """Run it to its end, or kill it so long after it sent so many requests; what it asked."""
+        """Run the command to its end, or kill it `delay_s` after a request. Return the requests it sent."""
         first, reached = len(self._api.requests), asyncio.Event()
 
         def note() -> None:
@@ -69,7 +69,7 @@ class Asking:
         return self._api.requests[first:]
 
     async def interrupt(self, *, at_request: int) -> tuple[int, str]:
-        """Type Ctrl-C once it sent so many requests; its exit code, and what it said on standard error."""
+        """Send Ctrl-C after a number of requests. Return the exit code and the text on standard error."""
         reached = asyncio.Event()
         self._api.on_request = lambda: reached.set() if len(self._api.requests) == at_request else None
         process = await asyncio.create_subprocess_exec(
@@ -77,12 +77,12 @@ class Asking:
         )
         await asyncio.wait_for(reached.wait(), 60)
         process.send_signal(signal.SIGINT)
-        _, said = await asyncio.wait_for(process.communicate(), 60)
-        return process.returncode or 0, said.decode()
+        _, text = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode or 0, text.decode()
 
 
 def landed(folder: DataFolder, zone: Zone, outcome: str) -> list[dict[str, Any]]:
-    """The landed rows of a zone with that outcome."""
+    """Return the landed rows of a zone with that outcome."""
     tables = [folder.landing.read(file, ANSWER_SCHEMA) for file in folder.landing.list_files(zone)]
     return [row for table in tables for row in table.to_pylist() if row["outcome"] == outcome]
 
@@ -96,7 +96,7 @@ async def run_killed(
     most_requests: int,
     rng: random.Random,
 ) -> None:
-    """Kill it as often at random moments, then let it end; no run may ask for what was stored before it."""
+    """Kill it at random moments, then let it end. No run may ask for what was stored before it started."""
     for kill in range(kills + 1):
         before = stored()
         moment = {
@@ -109,19 +109,19 @@ async def run_killed(
 
 
 def days_read(folder: DataFolder) -> Counter[date]:
-    """The days whose reading to the end is on record."""
+    """Return the days that are recorded as completely read."""
     windows = (json.loads(row["body"]) for row in landed(folder, LISTED, "swept"))
     return Counter(datetime.fromisoformat(window["since"]).date() for window in windows)
 
 
 def days_asked(requests: list[LoggedRequest]) -> set[date]:
-    """The days that were asked for; a request begins a second before its day."""
+    """Return the days that were asked for. A request begins a second before its day."""
     asked = [request.query["start_time_after"] for request in requests if request.path == "/v1/calls/"]
     return {(datetime.fromisoformat(text).astimezone(UTC) + timedelta(seconds=1)).date() for text in asked}
 
 
 def facts(folder: DataFolder) -> list[list[tuple[Any, ...]]]:
-    """What a backfill gives, less the times at which it was done."""
+    """Return the rows that a backfill gives, without the times at which it ran."""
     return [
         folder.rows(f"select * exclude ({when}) from {table} order by all")  # noqa: S608
         for table, when in {
@@ -134,7 +134,7 @@ def facts(folder: DataFolder) -> list[list[tuple[Any, ...]]]:
 
 
 async def backfill_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
-    """Kill a backfill as often and let it end; compare with one that nobody disturbed."""
+    """Kill backfills, let one end, and compare with a backfill that was never killed."""
     world = World.build(calls=60, span_s=DAYS * 86_400)
     bodies = [delivery.event.body for delivery in world.deliveries(losses=0.5)]
     folder, undisturbed = DataFolder(tmp_path / "data"), DataFolder(tmp_path / "undisturbed")
@@ -157,7 +157,7 @@ async def backfill_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
 
 
 async def sync_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
-    """Kill a sync as often and let it end; all that there is was stored, each answer once."""
+    """Kill syncs and let one end: everything that Verbex has is stored, each answer once."""
     world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
     folder.land([delivery.event.body for delivery in world.deliveries()])
     async with ApiServer(world) as api:
@@ -165,7 +165,7 @@ async def sync_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
 
 
 async def ask_again_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
-    """The same of `ask-again`, after everything was given up."""
+    """Do the same with `ask-again`, after everything was unavailable."""
     world, folder = World.build(calls=40), DataFolder(tmp_path / "data")
     folder.land([delivery.event.body for delivery in world.deliveries()])
     folder.sync()
@@ -178,7 +178,7 @@ async def ask_again_killed(tmp_path: Path, *, kills: int, seed: int) -> None:
 
 
 async def ask_killed(folder: DataFolder, asking: Asking, world: World, *, kills: int, seed: int) -> None:
-    """Kill what asks as often, and let it end."""
+    """Kill a command that asks, let it end, and check the stored answers."""
     await run_killed(
         asking,
         lambda: answered(folder),
@@ -196,7 +196,7 @@ async def ask_killed(folder: DataFolder, asking: Asking, world: World, *, kills:
 
 
 def answered(folder: DataFolder) -> Counter[tuple[bool, str]]:
-    """The landed answers: whether it is an analysis, and of which call."""
+    """Return the landed answers: whether each is an analysis, and its call."""
     zones = {PCA: True, CALLS: False}
     return Counter(
         (is_pca, row["call_id"]) for zone, is_pca in zones.items() for row in landed(folder, zone, "answered")
@@ -204,7 +204,7 @@ def answered(folder: DataFolder) -> Counter[tuple[bool, str]]:
 
 
 def answers_asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
-    """What was asked for, named as in `answered`."""
+    """Return what was asked for, in the form of `answered`."""
     return {
         ("/results/" in request.path, request.path.rpartition("/")[2])
         for request in requests
@@ -212,38 +212,38 @@ def answers_asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
     }
 
 
-async def test_a_backfill_that_is_killed_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    """After SIGKILLs at random moments: complete, no day read to its end is asked for again, equal tables."""
+async def test_a_backfill_that_is_killed_ends_like_one_that_is_not(tmp_path: Path) -> None:
+    """After SIGKILLs at random moments, no finished day is read again, and the tables are the same."""
     await backfill_killed(tmp_path, kills=1, seed=1)
 
 
-async def test_a_backfill_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
-    """Ctrl-C while it asks: exit code 1, a line, no trace; days read seconds before are landed."""
+async def test_a_backfill_that_is_interrupted_says_how_to_continue(tmp_path: Path) -> None:
+    """After Ctrl-C: exit code 1 and a line without a stack trace. Days that were read before are landed."""
     async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:
         asking = Asking(tmp_path, api, "backfill", *SPAN, rps=2)
-        code, said = await asking.interrupt(at_request=DAYS - 1)
+        code, text = await asking.interrupt(at_request=DAYS - 1)
     assert code == 1
-    assert said.splitlines()[-1] == "Stopped. The same command goes on where it was."
-    assert "Stack Trace" not in said
+    assert text.splitlines()[-1] == "Stopped. Run the same command again to continue."
+    assert "Stack Trace" not in text
     assert days_read(DataFolder(tmp_path / "data"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3, 8))
 async def test_many_kills_change_no_backfill(tmp_path: Path, seed: int) -> None:
-    """The same, forty times in all."""
+    """The same with forty kills in total."""
     await backfill_killed(tmp_path, kills=8, seed=seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8, 13))
 async def test_many_kills_of_a_sync_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
-    """The same, forty times in all."""
+    """The same with forty kills in total."""
     await sync_killed(tmp_path, kills=8, seed=seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(14, 17))
 async def test_many_kills_of_asking_again_ask_nothing_twice(tmp_path: Path, seed: int) -> None:
-    """The same, twenty-four times in all."""
+    """The same with twenty-four kills in total."""
     await ask_again_killed(tmp_path, kills=8, seed=seed)

@@ -1,4 +1,4 @@
-"""The warehouse files: readers never wait, never see half a sync, and never stop the writer."""
+"""The warehouse files: readers never wait, never see a partial sync, and never stop the writer."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ print(connection.execute("select count(*) from calls").fetchone()[0], flush=True
 
 @contextmanager
 def held_open(path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another process has the file open for reading, and has read from it."""
+    """Let another process open the file for reading and read from it, during the block."""
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -53,13 +53,13 @@ def call_count(folder: DataFolder) -> int:
 
 
 def test_reading_before_the_first_sync_says_what_to_do(tmp_path: Path) -> None:
-    """Nothing is published yet: the error names the next step."""
+    """If nothing is published yet, the error names the next step."""
     with pytest.raises(NothingPublishedError, match="verbex-sync sync"):
         DataFolder(tmp_path).warehouse.read()
 
 
-def test_syncs_go_on_while_another_process_holds_the_published_file(tmp_path: Path) -> None:
-    """A BI tool that never lets go costs nothing but disk: it keeps its rows, new readers see the new."""
+def test_syncs_continue_while_another_process_has_the_published_file_open(tmp_path: Path) -> None:
+    """A BI tool that never closes the file costs only disk space. It sees old rows, new readers new ones."""
     folder = DataFolder(tmp_path)
     land_call(folder, 0)
     folder.sync()
@@ -72,8 +72,8 @@ def test_syncs_go_on_while_another_process_holds_the_published_file(tmp_path: Pa
         assert out == "1\n"
 
 
-def test_readers_that_hold_every_file_cost_one_more_file_and_then_no_more(tmp_path: Path) -> None:
-    """Files that readers hold are left alone, and at rest there are never more than three."""
+def test_readers_that_have_every_file_open_cost_one_more_file_and_then_no_more(tmp_path: Path) -> None:
+    """Files that readers have open are not touched, and without readers there are at most three."""
     folder = DataFolder(tmp_path)
     land_call(folder, 0)
     folder.sync()
@@ -88,7 +88,7 @@ def test_readers_that_hold_every_file_cost_one_more_file_and_then_no_more(tmp_pa
 
 
 def test_files_take_turns_and_hold_the_same(tmp_path: Path) -> None:
-    """The file behind follows by its own ledger, so both hold the same tables in the end."""
+    """Each file has its own ledger and loads what it has missed, so both have the same tables in the end."""
     folder = DataFolder(tmp_path)
     bodies = bodies_of(World.build(calls=20))
     seen = {}
@@ -104,7 +104,7 @@ def test_files_take_turns_and_hold_the_same(tmp_path: Path) -> None:
 
 
 def test_a_sync_that_was_not_published_is_not_seen_and_not_lost(tmp_path: Path) -> None:
-    """A run that ends before the publish leaves readers with the old rows; the next one shows the new."""
+    """If a run ends before the publish, readers see the old rows. The next run shows the new ones."""
     folder = DataFolder(tmp_path)
     land_call(folder, 0)
     folder.sync()
@@ -118,7 +118,7 @@ def test_a_sync_that_was_not_published_is_not_seen_and_not_lost(tmp_path: Path) 
 
 
 def test_a_publish_never_goes_back_in_time(tmp_path: Path) -> None:
-    """The file whose turn it is takes in what the published one has, before anything is published."""
+    """Before it is published, the next file loads what the published one has."""
     folder = DataFolder(tmp_path)
     for number in range(3):
         land_call(folder, number)
@@ -130,7 +130,7 @@ def test_a_publish_never_goes_back_in_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wanted", [{"events"}, {"calls"}, {"pca"}, {"events", "calls"}, {"calls_enriched"}])
 def test_a_publish_of_some_tables_never_takes_another_back_in_time(tmp_path: Path, wanted: set[str]) -> None:
-    """The file whose turn it is lacks what the last sync loaded, and the run names only some tables."""
+    """The next file lacks what the last sync loaded, and the run has only some tables."""
     folder = DataFolder(tmp_path)
     bodies = bodies_of(World.build(calls=9))
     for part in (bodies[:6], bodies[6:12], bodies[12:]):
@@ -146,7 +146,7 @@ def test_a_publish_of_some_tables_never_takes_another_back_in_time(tmp_path: Pat
 
 
 def test_two_writers_at_once_are_one_after_the_other(tmp_path: Path) -> None:
-    """The second is told which process writes, and nothing is broken."""
+    """The second one gets the id of the process that writes, and nothing is damaged."""
     folder = DataFolder(tmp_path)
     land_call(folder, 0)
     with (
@@ -160,7 +160,7 @@ def test_two_writers_at_once_are_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_was_killed_leaves_the_published_tables_as_they_were(tmp_path: Path) -> None:
-    """SIGKILL with rows computed and not published: readers see the old rows, the next sync the new."""
+    """After SIGKILL with rows computed and not published, readers see the old rows until the next sync."""
     folder = DataFolder(tmp_path)
     land_call(folder, 0)
     folder.sync()
@@ -181,14 +181,14 @@ def test_a_writer_that_was_killed_leaves_the_published_tables_as_they_were(tmp_p
 
 
 def test_the_published_file_cannot_be_opened_for_writing_by_mistake(tmp_path: Path) -> None:
-    """Its mode takes the write permission from tools that open databases for writing by default."""
+    """Some tools open databases for writing by default, so the file has no write permission."""
     folder = DataFolder(tmp_path)
     folder.sync()
     assert folder.warehouse.published.stat().st_mode & 0o222 == 0
 
 
 def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
-    """A BI tool shows what the SQL headers say."""
+    """So a BI tool shows the texts of the SQL headers."""
     folder = DataFolder(tmp_path)
     folder.sync()
     assert folder.rows(
@@ -199,7 +199,7 @@ def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
 def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     tmp_path: Path, oldest_duckdb: Path
 ) -> None:
-    """DuckDB 1.1.3 opens the file and reads every kind of column in it."""
+    """DuckDB 1.1.3 opens the file and reads all of its columns."""
     folder = DataFolder(tmp_path)
     folder.land(bodies_of(World.build(calls=10)))
     folder.sync()
@@ -217,8 +217,8 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
 
 
 @pytest.mark.parametrize("is_published", [True, False])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, is_published: bool) -> None:
-    """Whichever file a crash or a full disk left in pieces, the next syncs go on and publish what landed."""
+def test_a_damaged_file_is_built_again(tmp_path: Path, is_published: bool) -> None:
+    """If a crash or a full disk damages any of the files, the next syncs still publish what landed."""
     folder = DataFolder(tmp_path)
     for number in range(2):
         land_call(folder, number)
@@ -229,7 +229,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, is_published: bool) -> None
     damaged.chmod(0o644)
     os.truncate(damaged, damaged.stat().st_size // 2)
     if is_published:
-        with pytest.raises(NothingPublishedError, match=r"is damaged .* `verbex-sync sync` makes it anew"):
+        with pytest.raises(NothingPublishedError, match=r"is damaged .* Run `verbex-sync sync` to rebuild"):
             folder.rows("from calls")
     for number in (2, 3):
         land_call(folder, number)
@@ -237,8 +237,8 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, is_published: bool) -> None
         assert folder.rows("select count(*) from calls") == [(number + 1,)]
 
 
-def test_tables_that_are_published_alone_stand_with_what_reads_them(tmp_path: Path) -> None:
-    """Materialised in any order, on nothing or on what is there, the published tables never disagree."""
+def test_tables_that_are_published_alone_agree_with_what_reads_them(tmp_path: Path) -> None:
+    """Materialised in any order, with or without earlier tables, the published tables never disagree."""
     folder = DataFolder(tmp_path)
     for number, table in enumerate(["quarantine", "events", "calls"]):
         land_call(folder, number)
@@ -251,7 +251,7 @@ def test_tables_that_are_published_alone_stand_with_what_reads_them(tmp_path: Pa
 
 
 def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
-    """As the home of somebody called O'Brien may."""
+    """The home folder of a user called O'Brien has one."""
     folder = DataFolder(tmp_path / "o'brien")
     for _ in range(2):
         folder.sync()
@@ -259,19 +259,19 @@ def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
 
 
 def test_sql_that_fails_is_named_and_what_was_published_stays(tmp_path: Path) -> None:
-    """A customer's model that can't be run says which file it is and why."""
+    """The error for a customer's model that can't be run names the file and the cause."""
     folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
     shutil.copytree(sql_folder(), folder.sql_dir)
     land_call(folder, 0)
     folder.sync()
     (folder.sql_dir / "marts" / "mine.sql").write_text("select no_such_column from calls")
-    with pytest.raises(ModelError, match=r"marts/mine.sql failed: .*no_such_column"):
+    with pytest.raises(ModelError, match=r"sql/marts/mine.sql failed. .*no_such_column"):
         folder.sync()
     assert folder.rows("select count(*) from calls") == [(1,)]
 
 
 def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path) -> None:
-    """A new column in a model migrates an existing warehouse with the next sync, also of another table."""
+    """After a new column in a model, the next sync of any table migrates an existing warehouse."""
     folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
     shutil.copytree(sql_folder(), folder.sql_dir)
     land_call(folder, 0)

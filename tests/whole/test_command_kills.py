@@ -1,6 +1,6 @@
-"""`verbex-sync sync`, once and following, as processes that are killed or meet each other, Dagster and all.
+"""`verbex-sync sync`, once and in follow mode, with Dagster, as processes that are killed or run together.
 
-Events keep landing and Verbex is asked meanwhile; afterwards every table is what a rebuild gives.
+Meanwhile events land and Verbex is asked. Afterwards every table equals a rebuild.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ LOAD_JOB = [sys.executable, "-m", "dagster", "job", "execute", "-m", "pipelines.
 
 
 class Field:
-    """A folder in which commands run, and a simulated account whose deliveries land in it bit by bit."""
+    """A folder in which commands run, and a simulated account whose deliveries land in it step by step."""
 
     def __init__(self, path: Path, api: ApiServer, rng: random.Random) -> None:
         self.folder = DataFolder(path / "data")
@@ -44,7 +44,7 @@ class Field:
         self._environment["DAGSTER_HOME"] = str(self.folder.path / "dagster")
 
     def land_some(self) -> None:
-        """Land the next few deliveries in one file, some of them for the second time."""
+        """Land the next few deliveries in one file, one of them twice."""
         some, self._bodies = self._bodies[:12], self._bodies[12:]
         if some:
             at_us = NOON_US + self._rng.randrange(3_600) * 1_000_000
@@ -52,7 +52,7 @@ class Field:
 
     @contextmanager
     def running(self, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
-        """A command in the folder; killed at the end of the block, if it has not ended."""
+        """Run a command in the folder. At the end of the block it is killed if it has not ended."""
         with (
             (self._path / "log").open("ab") as log,
             subprocess.Popen(
@@ -70,7 +70,7 @@ class Field:
                 process.kill()
 
     async def run_until_killed(self, command: list[str], longest_s: float) -> bool:
-        """Start a command, and kill it up to so long after it began to write; whether it was killed."""
+        """Kill a command at most `longest_s` after it began to write. Return whether it was killed."""
         with self.running(command) as process:
             self.land_some()
             await until(lambda: self.folder.warehouse.is_being_written() or process.poll() is not None, 60)
@@ -81,19 +81,19 @@ class Field:
             return await asyncio.to_thread(process.wait) == -signal.SIGKILL
 
     def unfinished_runs(self) -> int:
-        """How many runs Dagster shows as neither succeeded nor failed."""
+        """Return how many runs Dagster shows as neither succeeded nor failed."""
         with dg.DagsterInstance.from_config(str(self.folder.path / "dagster")) as instance:
             return sum(not run.is_finished for run in instance.get_runs())
 
     async def finish(self) -> None:
-        """Land the rest and sync once more, undisturbed."""
+        """Land the rest and sync once more, without a kill."""
         while self._bodies:
             self.land_some()
         with self.running(SYNC) as process:
             assert await asyncio.to_thread(process.wait, 240) == 0, (self._path / "log").read_text()
 
     def assert_right(self) -> None:
-        """The tables are those of an oracle, and those that a rebuild from landing gives."""
+        """Check that the tables equal those of the oracle, and those of a rebuild from landing."""
         assert_right(self.folder, landed_deliveries(self.folder.landing))
         tables = self.folder.tables()
         assert all(tables[name] for name in ("events", "calls", "pca_items", "call_messages", "agent_daily"))
@@ -103,7 +103,7 @@ class Field:
 
 
 async def survive(path: Path, command: list[str], *, kills: int, longest_s: float, seed: int) -> None:
-    """Kill the command as often at random moments; readers see whole tables, which never go back."""
+    """Kill the command at random moments, and check that readers see whole tables, which never go back."""
     async with ApiServer(World.build(calls=kills * 15)) as api:
         field = Field(path, api, random.Random(seed))
         published: set[str] = set()
@@ -122,7 +122,7 @@ async def survive(path: Path, command: list[str], *, kills: int, longest_s: floa
 async def test_a_few_kills_leave_tables_that_a_rebuild_gives(
     tmp_path: Path, command: list[str], longest_s: float
 ) -> None:
-    """SIGKILL while loading, asking or publishing: the next sync makes everything right."""
+    """After SIGKILL while loading, asking or publishing, the next sync completes everything."""
     await survive(tmp_path, command, kills=2, longest_s=longest_s, seed=1)
 
 
@@ -132,7 +132,7 @@ async def test_a_few_kills_leave_tables_that_a_rebuild_gives(
 async def test_many_kills_leave_tables_that_a_rebuild_gives(
     tmp_path: Path, command: list[str], longest_s: float, seed: int
 ) -> None:
-    """The same, eighty times in all."""
+    """The same with eighty kills in total."""
     await survive(tmp_path, command, kills=20, longest_s=longest_s, seed=seed)
 
 
@@ -142,7 +142,7 @@ async def test_many_kills_leave_tables_that_a_rebuild_gives(
 async def test_syncs_dagster_and_follow_mode_share_one_folder(
     tmp_path: Path, commands: list[list[str]]
 ) -> None:
-    """Started at once they write one after the other; each ends well, and follow mode goes on."""
+    """Started together, they write one after the other. Each succeeds, and follow mode continues."""
     async with ApiServer(World.build(calls=40)) as api:
         field = Field(tmp_path, api, random.Random(4))
         field.land_some()
@@ -164,8 +164,8 @@ async def test_syncs_dagster_and_follow_mode_share_one_folder(
 
 
 @pytest.mark.slow
-async def test_a_sync_that_waits_in_vain_says_who_writes(tmp_path: Path) -> None:
-    """After a minute: exit code 1, and the process to look at."""
+async def test_a_sync_that_can_not_write_names_the_process_that_does(tmp_path: Path) -> None:
+    """After a minute it ends with exit code 1, and the message names the process."""
     async with ApiServer(World.build(calls=10)) as api:
         field = Field(tmp_path, api, random.Random(5))
         field.land_some()
@@ -173,4 +173,4 @@ async def test_a_sync_that_waits_in_vain_says_who_writes(tmp_path: Path) -> None
         with hold_lock(field.folder.path / "warehouse" / "writer.lock"), field.running(SYNC) as process:
             assert await asyncio.to_thread(process.wait, 120) == 1
     (line,) = (tmp_path / "log").read_text().splitlines()
-    assert f"Process {os.getpid()} has been writing the warehouse for over 60 s; nothing was changed." in line
+    assert f"Process {os.getpid()} has been writing the warehouse for over 60 s. Nothing was changed." in line
