@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share."""
+"""The fixtures that several test modules share."""
 
 import os
 import subprocess
@@ -14,20 +14,20 @@ from connector.simulator.world import World
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, because many tests wait for processes that they have started."""
+    """Return one more than the number of cores, because many tests wait for processes they have started."""
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture
 async def api() -> AsyncIterator[ApiServer]:
-    """A simulated Verbex API with 30 calls, without faults; `api.world` and `api.faults` are at hand."""
+    """Serve a simulated Verbex API with 30 calls and no faults. Tests may set others in `api.faults`."""
     async with ApiServer(World.build(calls=30)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder to put on PYTHONPATH that holds the oldest DuckDB whose readers we promise to serve."""
+    """Return a folder for PYTHONPATH with the oldest DuckDB that must be able to read our files."""
     folder = tmp_path_factory.mktemp("oldest_duckdb")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
     subprocess.run([*command, "duckdb==1.1.3"], check=True)
@@ -36,7 +36,7 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Types a command in a folder of its own, with no settings but those given."""
+    """Return a function that runs a command in its own folder, with only the settings that it is given."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
     }

@@ -1,4 +1,4 @@
-"""Dagster's side: what the graph shows, what a run reports, and what a failed check does."""
+"""Dagster's side: what the graph shows, what a run reports, and the effect of a failed check."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ from pipelines.warehouse.lag import measure_lag
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
-    """A data folder whose tables are made by a copy of our SQL, to change."""
+    """Make a data folder whose tables are made by a copy of our SQL, which tests may change."""
     shutil.copytree(sql_folder(), tmp_path / "sql")
     return DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
 
 
 @pytest.fixture
 def own_sql(folder: DataFolder) -> Path:
-    """The SQL that the folder's tables are made by."""
+    """Return the folder of the SQL that makes the tables."""
     return folder.sql_dir
 
 
@@ -50,13 +50,13 @@ def load(folder: DataFolder, instance: dg.DagsterInstance) -> dg.ExecuteInProces
 
 
 def check_results(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    """By name; of one name that several tables have, the evaluation that failed, if any did."""
+    """Return evaluations by name. If several tables have a check of one name, a failed one is returned."""
     found = sorted(result.get_asset_check_evaluations(), key=lambda evaluation: not evaluation.passed)
     return {evaluation.check_name: evaluation for evaluation in found}
 
 
 def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder) -> None:
-    """Every table is reached from a zone of landing and reaches the published file."""
+    """Every table depends on a zone of landing, and the published file depends on every table."""
     graph = definitions_of(folder).resolve_asset_graph()
     published = dg.AssetKey("published_warehouse")
     roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed")}
@@ -76,7 +76,7 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
 
 
 def test_an_asset_shows_its_columns_with_descriptions(folder: DataFolder) -> None:
-    """The SQL header is what the UI shows."""
+    """The UI shows the SQL header."""
     graph = definitions_of(folder).resolve_asset_graph()
     schema = graph.get(dg.AssetKey("calls")).metadata["dagster/column_schema"]
     described = {column.name: (column.type, column.description) for column in schema.columns}
@@ -86,7 +86,7 @@ def test_an_asset_shows_its_columns_with_descriptions(folder: DataFolder) -> Non
 def test_materialising_everything_reports_rows_read_added_and_kept(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """A run without an API key is green and says what it did, asset by asset."""
+    """A run without an API key succeeds, and reports what it did for each asset."""
     bodies = bodies_of(World.build(calls=20))
     folder.land(bodies)
     definitions = definitions_of(folder)
@@ -100,8 +100,8 @@ def test_materialising_everything_reports_rows_read_added_and_kept(
     assert not check_results(result)["api_key_is_set"].passed
 
 
-def test_every_table_tells_how_far_it_is_behind(folder: DataFolder, instance: dg.DagsterInstance) -> None:
-    """Seconds from the newest receipt it was made from, whether it loads from landing or reads tables."""
+def test_every_table_shows_its_lag(folder: DataFolder, instance: dg.DagsterInstance) -> None:
+    """It is the time since the newest receipt, both for tables that load from landing and for all others."""
     folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US - 60_000_000)
     folder.land_answers(PCA, [{"call_id": "call", "attempted_at": NOON - timedelta(seconds=10)}])
     folder.sync()
@@ -114,10 +114,10 @@ def test_every_table_tells_how_far_it_is_behind(folder: DataFolder, instance: dg
     assert event.metadata["lag_s"].value == pytest.approx((datetime.now(UTC) - NOON).total_seconds(), abs=90)
 
 
-def test_a_file_that_cannot_be_read_is_named_and_everything_else_goes_on(
+def test_a_file_that_cannot_be_read_is_named_and_everything_else_continues(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """A truncated landed file fails a check that names it, and loads by itself once it is mended."""
+    """A truncated landed file fails a check that names it, and is loaded once it is repaired."""
     folder.land([body("a", STARTED, "call-a", 0)])
     folder.land([body("b", STARTED, "call-b", 0)])
     broken = max((folder.path / "landing").rglob("*.parquet"))
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_named_and_everything_else_goes_on(
 def test_a_failed_check_keeps_the_old_rows_published_and_shows_the_bad_ones(
     own_sql: Path, folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """Write, audit, publish: rows that break a blocking check are rolled back and named in the failure."""
+    """Rows that fail a blocking check are rolled back before the publish, and the failure shows them."""
     (own_sql / "checks" / "no_long_calls.sql").write_text(
         "-- Calls over an hour.\n--\n-- on: calls\n-- severity: error\n"
         "select call_id, duration_s from calls where duration_s > 3600\n"
@@ -156,10 +156,10 @@ def test_a_failed_check_keeps_the_old_rows_published_and_shows_the_bad_ones(
     assert folder.rows("select status from calls") == [("in_progress",)]
 
 
-def test_a_table_materialised_alone_is_caught_up_with_by_the_others(
+def test_rows_of_a_table_materialised_alone_reach_the_other_tables(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """What one table took in by itself reaches its readers with the next load."""
+    """What one table has loaded alone reaches the tables that read it with the next load."""
     folder.land([body("a", STARTED, "call", 0)])
     load(folder, instance)
     folder.land([body("b", ENDED, "call", 60)], received_at_us=NOON_US + 1)
@@ -174,7 +174,7 @@ def test_a_table_materialised_alone_is_caught_up_with_by_the_others(
 def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
     own_sql: Path, folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """One SELECT without a header is enough; it follows what it reads."""
+    """One SELECT without a header is enough, and it is updated with the tables that it reads."""
     (own_sql / "marts" / "busy_agents.sql").write_text(
         "select agent_id, count(*) as calls from calls group by agent_id\n"
     )
@@ -196,7 +196,7 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
 def test_compaction_merges_closed_days_and_changes_no_table(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """Every zone is in fewer files; what was loaded stays loaded, and a rebuild gives the same."""
+    """Every zone has fewer files, what was loaded stays loaded, and a rebuild gives the same tables."""
     zones = [zone for zone in ZONES if zone is not EVENTS]
     for number in range(4):
         folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])

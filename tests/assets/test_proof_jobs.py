@@ -1,4 +1,4 @@
-"""`verify` and `backfill` as Dagster's jobs: asked first, loaded then, and what was found is shown."""
+"""`verify` and `backfill` as Dagster's jobs: they ask first, then load, and show what they found."""
 
 import asyncio
 import subprocess
@@ -50,14 +50,14 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def run_job(
     name: str, settings: Settings, instance: dg.DagsterInstance, **config: object
 ) -> dg.ExecuteInProcessResult:
-    """A run as the UI starts one; with `config`, of the step that asks."""
+    """Run a job as the UI does. `config` is the configuration of the step that asks."""
     job = build_definitions(settings, WarehouseResource.from_settings(settings)).resolve_job_def(name)
     run_config = {"ops": {SWEEP: {"config": config}}} if config else None
     return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
 
 
 def agreement_of(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvaluation, dict[str, Any]]:
-    """The check of a verify run, and the metadata beside it."""
+    """Return the check of a verify run, and the metadata of its asset."""
     [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == AGREEMENT_CHECK]
     [shown] = result.asset_materializations_for_node(AGREEMENT)
     return check, {name: value.value for name, value in shown.metadata.items()}
@@ -66,7 +66,7 @@ def agreement_of(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvalua
 async def test_lost_webhooks_fail_the_check_until_a_backfill_and_a_fetch_repaired_them(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """The check shows the calls that differ; afterwards it passes, and everything is complete."""
+    """The check shows the calls that differ. After the repair it passes, and everything is complete."""
     world = World.build(seed=5, calls=40)
     folder.land([delivery.event.body for delivery in world.deliveries(losses=0.1)])
     days = {"since": str(DAY), "until": str(DAY)}
@@ -90,7 +90,7 @@ async def test_lost_webhooks_fail_the_check_until_a_backfill_and_a_fetch_repaire
 async def test_a_run_asks_before_it_loads(
     folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer
 ) -> None:
-    """No step holds the warehouse while Verbex is asked; without any word about days it asks for two."""
+    """So no step locks the warehouse while Verbex is asked. Without given days, the run asks for two."""
     result = await asyncio.to_thread(run_job, VERIFY_JOB, settings_for(folder, api), instance)
     assert result.success
     starts = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_START)
@@ -100,10 +100,10 @@ async def test_a_run_asks_before_it_loads(
 
 
 @pytest.mark.parametrize(("since", "until"), [("2025-13-01", ""), ("", "yesterday")])
-def test_a_day_that_is_none_fails_the_run_by_name(
+def test_a_text_that_is_not_a_day_fails_the_run(
     folder: DataFolder, instance: dg.DagsterInstance, since: str, until: str
 ) -> None:
-    """Nothing is asked, and the failure repeats what was given."""
+    """Nothing is asked, and the failure shows the text."""
     settings = Settings(_env_file=None, data_dir=folder.path, api_key=SecretStr("key"))
     result = run_job(VERIFY_JOB, settings, instance, since=since, until=until)
     assert not result.success
@@ -114,7 +114,7 @@ def test_a_day_that_is_none_fails_the_run_by_name(
 def test_without_a_key_nothing_is_asked_and_the_schedules_stay_off(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
-    """A run is green and a check says why; the nightly runs are skipped with the reason."""
+    """A run succeeds and a check gives the reason. The nightly runs are skipped with the reason."""
     settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
     result = run_job(VERIFY_JOB, settings, instance)
     assert result.success
@@ -128,23 +128,23 @@ def test_without_a_key_nothing_is_asked_and_the_schedules_stay_off(
 
 
 def tick(settings: Settings, name: str, instance: dg.DagsterInstance) -> Any:  # noqa: ANN401
-    """What a schedule decides."""
+    """Return what a schedule decides."""
     schedule = build_definitions(settings).resolve_schedule_def(name)
     with dg.build_schedule_context(instance) as context:
         return schedule.evaluate_tick(context)
 
 
-def test_a_backfill_run_repairs_unless_told_otherwise() -> None:
-    """The job's own configuration says so; days are those of any other sweep."""
+def test_a_backfill_run_repairs_by_default() -> None:
+    """The job's own configuration has `is_backfill`. Its days are those of any other sweep."""
     definitions = build_definitions(Settings(_env_file=None, api_key=None))
     preset = definitions.resolve_job_def(BACKFILL_JOB).run_config
     assert preset == {"ops": {SWEEP: {"config": {"is_backfill": True}}}}
 
 
-async def test_a_second_sweep_steps_back_and_names_who_is_asking(
+async def test_a_second_sweep_stops_and_names_the_process_that_is_asking(
     folder: DataFolder, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits first; nothing is asked twice at once, and a fetch is not held up by a sweep."""
+    """It waits first. Two sweeps never ask at the same time, and a fetch does not wait for a sweep."""
     monkeypatch.setattr(sweeping, "PATIENCE_S", 0.2)
     settings = settings_for(folder, api)
     with holding(folder.path / "sweep.lock") as holder:
@@ -157,7 +157,7 @@ async def test_a_second_sweep_steps_back_and_names_who_is_asking(
 
 
 async def test_days_to_come_are_not_asked_for(folder: DataFolder, api: ApiServer) -> None:
-    """`--until 9999-12-31` is a way to say that there is no end."""
+    """So `--until 9999-12-31` can be used for no end."""
     settings = settings_for(folder, api)
     span = Span(datetime.now(UTC).date(), date.max)
     swept = await asyncio.to_thread(sweep_span, settings, folder, span, is_backfill=True)
@@ -166,7 +166,7 @@ async def test_days_to_come_are_not_asked_for(folder: DataFolder, api: ApiServer
 
 @contextmanager
 def holding(path: Path) -> Iterator[int]:
-    """Another process that holds a lock; its id."""
+    """Let another process hold a lock during the block, and yield its id."""
     path.parent.mkdir(parents=True)
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

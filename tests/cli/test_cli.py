@@ -1,4 +1,4 @@
-"""The command line as people and programs use it: real commands, real output, meaningful exit codes."""
+"""The command line as people and programs use it: real commands, real output and exit codes."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def test_the_demo_shows_calls_pca_and_duplicates_and_leaves_them_to_query(run: Run) -> None:
-    """One command plays everything for real, and what it showed can be asked again."""
+    """One command runs everything, and its tables can be queried afterwards."""
     demo = run("demo", "--calls", "30")
     assert demo.returncode == 0, demo.stderr
     for title in (
@@ -44,15 +44,15 @@ def test_the_demo_shows_calls_pca_and_duplicates_and_leaves_them_to_query(run: R
 
 
 def test_the_demo_refuses_to_mix_with_real_data(run: Run, folder: DataFolder) -> None:
-    """A folder that holds somebody's events is left alone."""
+    """A folder with real events is not changed."""
     folder.land([body("a", STARTED, "call", 0)])
     demo = run("demo")
     assert demo.returncode == 2
     assert "VERBEX_DATA_DIR" in demo.stderr
 
 
-def test_sync_loads_what_landed_and_says_so(run: Run, folder: DataFolder) -> None:
-    """Counts of deliveries, events and calls are on one line."""
+def test_sync_loads_what_landed_and_prints_counts(run: Run, folder: DataFolder) -> None:
+    """The counts of deliveries, events and calls are on one line."""
     folder.land([body("a", STARTED, "call", 0), body("a", STARTED, "call", 0)])
     done = run("sync")
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def test_sync_loads_what_landed_and_says_so(run: Run, folder: DataFolder) -> Non
 
 
 def test_sync_records_its_run_where_the_ui_finds_it(run: Run, folder: DataFolder, tmp_path: Path) -> None:
-    """The Dagster home is under the data folder, and `.env` leads `dagster dev` to it."""
+    """Dagster's home is in the data folder, and `dagster dev` finds it through `.env`."""
     folder.land([body("a", STARTED, "call", 0)])
     run("sync")
     assert (tmp_path / ".env").read_text() == f"DAGSTER_HOME={tmp_path}/data/dagster\n"
@@ -70,10 +70,10 @@ def test_sync_records_its_run_where_the_ui_finds_it(run: Run, folder: DataFolder
 
 
 @pytest.mark.parametrize("lines", ["A=1", "A=1\n", "A=1\r\n", ""])
-def test_remembering_the_home_spoils_no_line_of_env(
+def test_remembering_the_home_changes_no_other_line_of_env(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str
 ) -> None:
-    """A file whose last line has no end, as some editors leave it, may end in a key."""
+    """Some editors leave no line end after the last line, which may be an API key."""
     monkeypatch.setenv("DAGSTER_HOME", "")
     env_file = tmp_path / ".env"
     env_file.write_text(lines, newline="")
@@ -82,7 +82,7 @@ def test_remembering_the_home_spoils_no_line_of_env(
     assert dotenv_values(env_file) == ended | {"DAGSTER_HOME": str(home)}
 
 
-def test_an_env_file_that_can_not_be_written_keeps_nobody_from_syncing(
+def test_an_env_file_that_can_not_be_written_stops_no_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be mounted into a container."""
@@ -91,7 +91,7 @@ def test_an_env_file_that_can_not_be_written_keeps_nobody_from_syncing(
 
 
 def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> None:
-    """`sync --full-refresh` builds every table anew from landing."""
+    """`sync --full-refresh` builds every table again from landing."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     before = folder.tables()
@@ -101,7 +101,7 @@ def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> Non
 
 
 def test_query_prints_json_for_programs(run: Run, folder: DataFolder) -> None:
-    """One JSON object a line; numbers stay numbers, and null stays null."""
+    """Each line is a JSON object. Numbers stay numbers, and null stays null."""
     folder.sync()
     done = run("query", "select 1 as n, null as nothing, 'あ' as text", "--format", "json")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
@@ -110,21 +110,21 @@ def test_query_prints_json_for_programs(run: Run, folder: DataFolder) -> None:
 
 
 def test_query_prints_csv_for_programs(run: Run, folder: DataFolder) -> None:
-    """A header and rows that a CSV reader takes back."""
+    """The output is a header and rows that a CSV reader can read."""
     folder.sync()
     done = run("query", "select 'a,\"b' as x, 2 as y", "--format", "csv")
     assert list(csv.reader(io.StringIO(done.stdout))) == [["x", "y"], ['a,"b', "2"]]
 
 
 def test_query_before_the_first_sync_says_what_to_type(run: Run) -> None:
-    """Exit code 1 and the next command."""
+    """The exit code is 1, and the message names the next command."""
     done = run("query", "select 1")
     assert done.returncode == 1
     assert "verbex-sync sync" in done.stderr
 
 
-def test_a_mistake_in_sql_is_told_without_a_traceback(run: Run, folder: DataFolder) -> None:
-    """Exit code 2, DuckDB's own message."""
+def test_a_mistake_in_sql_is_reported_without_a_traceback(run: Run, folder: DataFolder) -> None:
+    """The exit code is 2, and the message is DuckDB's own."""
     folder.sync()
     done = run("query", "select * from no_such_table")
     assert done.returncode == 2
@@ -132,8 +132,8 @@ def test_a_mistake_in_sql_is_told_without_a_traceback(run: Run, folder: DataFold
     assert "Traceback" not in done.stderr
 
 
-def test_a_mistake_in_a_model_is_told_without_a_traceback() -> None:
-    """Exit code 1 and the file's name, whichever command met it."""
+def test_a_mistake_in_a_model_is_reported_without_a_traceback() -> None:
+    """For any command, the exit code is 1 and the message names the file."""
 
     @click.group(cls=Commands)
     def commands() -> None:
@@ -148,7 +148,7 @@ def test_a_mistake_in_a_model_is_told_without_a_traceback() -> None:
 
 
 def test_help_lists_every_command_with_a_whole_sentence_and_each_can_be_typed() -> None:
-    """The list is written without importing a command; a text that is cut ends in dots."""
+    """The list is printed without importing a command. A text that is too long would end in dots."""
     listed = CliRunner().invoke(main, ["--help"], terminal_width=80).output
     context = click.Context(main)
     for name in main.list_commands(context):
@@ -162,15 +162,15 @@ def test_help_lists_every_command_with_a_whole_sentence_and_each_can_be_typed() 
 
 
 def test_query_cannot_change_what_is_published(run: Run, folder: DataFolder) -> None:
-    """Readers read."""
+    """The published tables are opened read-only."""
     folder.sync()
     done = run("query", "drop table calls")
     assert done.returncode == 2
     assert "read-only" in done.stderr
 
 
-def test_status_tells_what_is_published_and_what_waits(run: Run, folder: DataFolder) -> None:
-    """Facts for programs in one line, with what landed since."""
+def test_status_shows_what_is_published_and_what_is_not_loaded_yet(run: Run, folder: DataFolder) -> None:
+    """Programs get the facts in one line, with the number of files that landed since."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     folder.land([body("b", STARTED, "call", 1)])
@@ -178,23 +178,23 @@ def test_status_tells_what_is_published_and_what_waits(run: Run, folder: DataFol
     assert (facts["events"], facts["calls"], facts["landed_files_to_load"]) == (1, 1, 1)
 
 
-def test_wrong_settings_are_all_told_at_once(run: Run) -> None:
-    """Exit code 2 and a line for each."""
+def test_wrong_settings_are_all_reported_at_once(run: Run) -> None:
+    """The exit code is 2, and the message names each wrong setting."""
     done = run("status", VERBEX_PORT="99999", VERBEX_WORKERS="none")
     assert done.returncode == 2
     assert "VERBEX_PORT" in done.stderr
     assert "VERBEX_WORKERS" in done.stderr
 
 
-def test_serve_refuses_to_let_everybody_in_by_accident(run: Run) -> None:
-    """With no secret, no token and unsigned not allowed it says which setting to set."""
+def test_serve_refuses_to_start_without_authentication(run: Run) -> None:
+    """Without a secret, a token or permission for unsigned events, the message names the setting to set."""
     done = run("serve", "--port", "0")
     assert done.returncode == 2
     assert "VERBEX_WEBHOOK_SECRETS" in done.stderr
 
 
 def test_serve_loads_neither_dagster_nor_duckdb() -> None:
-    """The process that faces the internet carries only what it needs."""
+    """The process that is reachable from the internet loads only what it needs."""
     script = (
         "import sys; import pipelines.cli, pipelines.cli.serve, connector.serve; "
         "print([name for name in ('dagster', 'duckdb') if name in sys.modules])"
@@ -204,7 +204,7 @@ def test_serve_loads_neither_dagster_nor_duckdb() -> None:
 
 
 def test_verify_rebuild_proves_the_published_tables_from_landing(run: Run, folder: DataFolder) -> None:
-    """Equal tables: exit code 0, and no trace of the rebuild is left."""
+    """If the tables are equal, the exit code is 0. The files of the rebuild are removed."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     done = run("verify", "--rebuild", "--format", "json")
@@ -214,13 +214,13 @@ def test_verify_rebuild_proves_the_published_tables_from_landing(run: Run, folde
 
 
 def test_verify_rebuild_names_the_rows_that_differ(run: Run, folder: DataFolder) -> None:
-    """A row that somebody changed is told by table and key, with exit code 1."""
+    """If a row was changed by hand, its table and key are printed, and the exit code is 1."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     published = folder.warehouse.published.resolve()
     published.chmod(0o644)
     with duckdb.connect(str(published)) as connection:
-        connection.execute("update calls set agent_id = 'somebody else'")
+        connection.execute("update calls set agent_id = 'another agent'")
     done = run("verify", "--rebuild", "--format", "json")
     assert done.returncode == 1
     differing = [json.loads(line) for line in done.stdout.splitlines() if '"published_only": 0' not in line]

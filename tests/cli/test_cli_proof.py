@@ -1,4 +1,4 @@
-"""`verify` and `backfill` as typed, against a real server: from drift to agreement."""
+"""`verify` and `backfill` as typed, against a real server: first the tables differ, then they agree."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from connector.simulator.world import World
 DAY = ("--since", "2025-11-10", "--until", "2025-11-10")
 
 
-async def test_verify_finds_what_was_lost_and_backfill_brings_it_in(run: Run, tmp_path: Path) -> None:
-    """Exit code 1 and a line for each call that differs, until they agree."""
+async def test_verify_finds_what_was_lost_and_backfill_loads_it(run: Run, tmp_path: Path) -> None:
+    """While calls differ, the exit code is 1 and each of them has a line."""
     world, folder = World.build(seed=5, calls=40), DataFolder(tmp_path / "data")
     folder.land([delivery.event.body for delivery in world.deliveries(losses=0.1)])
     async with ApiServer(world) as api:
@@ -37,15 +37,15 @@ async def test_verify_finds_what_was_lost_and_backfill_brings_it_in(run: Run, tm
 
 
 def test_verify_without_a_key_says_which_setting_to_set(run: Run) -> None:
-    """Exit code 1, and no traceback."""
+    """The exit code is 1, and there is no traceback."""
     done = run("verify")
     assert done.returncode == 1
     assert "VERBEX_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-async def test_a_key_that_is_not_accepted_is_said_in_words(run: Run, api: ApiServer) -> None:
-    """Exit code 1, and what to set; where in our code it was noticed is nobody's concern."""
+async def test_a_key_that_is_not_accepted_ends_with_a_message(run: Run, api: ApiServer) -> None:
+    """The exit code is 1, and the message names the setting, without a stack trace or file names."""
     settings = {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
     done = await asyncio.to_thread(run, "verify", *DAY, **settings)
     assert done.returncode == 1
@@ -55,7 +55,7 @@ async def test_a_key_that_is_not_accepted_is_said_in_words(run: Run, api: ApiSer
 
 
 def test_days_in_the_wrong_order_are_refused(run: Run) -> None:
-    """Exit code 2 before anything is asked."""
+    """The exit code is 2, and nothing is asked."""
     done = run("backfill", "--since", "2025-11-10", "--until", "2025-11-09")
     assert done.returncode == 2
     assert "--since" in done.stderr

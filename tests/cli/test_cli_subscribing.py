@@ -1,4 +1,4 @@
-"""The commands about subscriptions, typed against a real server: no secret is lost, leaked or in vain."""
+"""The commands about subscriptions, typed against a real server: no secret is lost, leaked or useless."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ async def ask(run: Run, api: ApiServer, *words: str, **more: str) -> subprocess.
 
 
 def stored_in(folder: Path) -> list[str]:
-    """The secrets that a receiver started in `folder` would accept."""
+    """Return the secrets that a receiver started in `folder` would accept."""
     settings = Settings(_env_file=folder / ".env")
     return [secret.get_secret_value() for secret in settings.webhook_secrets]
 
@@ -28,7 +28,7 @@ def stored_in(folder: Path) -> list[str]:
 async def test_a_subscription_and_its_rotation_leave_both_secrets_where_the_receiver_reads_them(
     run: Run, api: ApiServer, tmp_path: Path
 ) -> None:
-    """The newest secret comes first, the file is its owner's alone, and nothing secret is printed."""
+    """The newest secret comes first, only the owner can read the file, and no secret is printed."""
     made = await ask(run, api, "subscribe", "--url", URL)
     assert made.returncode == 0, made.stderr
     [held] = api.subscriptions.by_id.values()
@@ -45,7 +45,7 @@ async def test_a_subscription_and_its_rotation_leave_both_secrets_where_the_rece
 async def test_a_secret_that_would_have_no_effect_is_not_asked_for(
     run: Run, api: ApiServer, tmp_path: Path
 ) -> None:
-    """Secrets set in the environment win over `.env`, so nothing is made, and the way out is told."""
+    """Secrets in the environment win over `.env`, so Verbex is not asked, and the message says what to do."""
     done = await ask(run, api, "subscribe", "--url", URL, VERBEX_WEBHOOK_SECRETS="mine")
     assert done.returncode == 2
     assert "--print-secret" in done.stderr
@@ -54,7 +54,7 @@ async def test_a_secret_that_would_have_no_effect_is_not_asked_for(
 
 
 async def test_a_secret_can_be_printed_once_instead(run: Run, api: ApiServer, tmp_path: Path) -> None:
-    """Standard output is the secret and nothing else, and no file has it."""
+    """Standard output has only the secret, and no file has it."""
     done = await ask(run, api, "subscribe", "--url", URL, "--print-secret", VERBEX_WEBHOOK_SECRETS="mine")
     [held] = api.subscriptions.by_id.values()
     assert done.stdout.split() == list(held.secrets)
@@ -62,7 +62,7 @@ async def test_a_secret_can_be_printed_once_instead(run: Run, api: ApiServer, tm
 
 
 async def test_subscriptions_are_listed_without_secrets(run: Run, api: ApiServer) -> None:
-    """Lines for programs hold the id that `rotate-secret` takes."""
+    """Lines for programs have the id that `rotate-secret` needs."""
     await ask(run, api, "subscribe", "--url", URL, "--name", "one")
     listed = await ask(run, api, "subscriptions", "--format", "json")
     [shown] = [json.loads(line) for line in listed.stdout.splitlines()]
@@ -71,8 +71,8 @@ async def test_subscriptions_are_listed_without_secrets(run: Run, api: ApiServer
     assert "whsec_" not in listed.stdout
 
 
-async def test_what_is_wrong_is_told_in_a_sentence(run: Run, api: ApiServer) -> None:
-    """A URL that Verbex can't deliver to, a taken name and a wrong key end without a traceback."""
+async def test_mistakes_are_reported_without_a_traceback(run: Run, api: ApiServer) -> None:
+    """Examples are a URL that Verbex can't deliver to, a name that is in use, and a wrong key."""
     plain = await ask(run, api, "subscribe", "--url", "http://hooks.example.com/")
     assert (plain.returncode, "https://" in plain.stderr) == (2, True)
     await ask(run, api, "subscribe", "--url", URL)

@@ -1,4 +1,4 @@
-"""A wait that Verbex asks for holds for every pass, every process and every kind of answer."""
+"""A wait that Verbex asks for applies to every fetch, every process and every kind of answer."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ async def fetch(folder: DataFolder, api: ApiServer) -> Fetched:
 
 
 async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_path: Path) -> None:
-    """Neither for what else is due in that pass, nor by the next pass, nor by a run that Dagster starts."""
+    """The same fetch stops, the next fetch asks for nothing, and Dagster starts no run."""
     folder = DataFolder(tmp_path / "data")
     folder.land(bodies_of(WORLD))
     folder.sync()
@@ -43,23 +43,21 @@ async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_pa
         with dagster_instance(tmp_path) as instance:
             resources = {"warehouse": WarehouseResource.of(folder)}
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
-                told = due_sensor(has_api_key=True)(context)
-        assert isinstance(told, dg.SkipReason)
+                decision = due_sensor(has_api_key=True)(context)
+        assert isinstance(decision, dg.SkipReason)
         (folder.path / "fetch.hold").write_text(str(time.time() - 1))
         assert (await fetch(folder, api)).stopped_by is None
         assert api.request_count() > len(WORLD.calls)
 
 
-async def test_a_wait_told_to_a_sweep_holds_for_all_and_one_told_to_a_fetch_for_a_sweep(
-    tmp_path: Path,
-) -> None:
-    """There is one account; the list of calls is asked of it too."""
+async def test_sweeps_and_fetches_respect_each_others_waits(tmp_path: Path) -> None:
+    """They ask with the same account."""
     folder = DataFolder(tmp_path / "data")
     folder.land(bodies_of(WORLD))
     folder.sync()
     async with ApiServer(WORLD, faults=Faults(too_many=1, retry_after_s=7200)) as api:
-        for told in ("got 429", "asked us to wait until"):
-            with pytest.raises(ApiUnavailableError, match=told):
+        for message in ("got 429", "asked us to wait until"):
+            with pytest.raises(ApiUnavailableError, match=message):
                 await asyncio.to_thread(
                     sweep_span, settings_for(folder, api), folder, SPAN, is_backfill=False
                 )
@@ -67,8 +65,8 @@ async def test_a_wait_told_to_a_sweep_holds_for_all_and_one_told_to_a_fetch_for_
             assert api.request_count() == 1
 
 
-def test_a_wait_ends_also_when_the_clock_is_put_back(tmp_path: Path) -> None:
-    """No wait is longer than a day, so one that seems to be was noted by another clock."""
+def test_a_wait_also_ends_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    """No wait is longer than a day, so a longer one was noted before the clock was set back."""
     folder, now = DataFolder(tmp_path / "data"), datetime.now(UTC)
     folder.path.mkdir(exist_ok=True)
     for noted, is_held in ((now + timedelta(hours=23), True), (now + timedelta(days=2), False), (now, False)):

@@ -1,4 +1,4 @@
-"""Runs left behind by a process that was killed, and those that are none of our business."""
+"""Runs whose process was killed, and runs that must not be touched."""
 
 import os
 import socket
@@ -17,13 +17,13 @@ EMPTY_JOB = dg.GraphDefinition("empty").to_job()
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance of its own."""
+    """Open an instance for one test."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
 def status_after(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
-    """What becomes of a started run with these tags."""
+    """Return the status of a started run with these tags, after abandoned runs were reported."""
     run = instance.create_run_for_job(EMPTY_JOB, status=dg.DagsterRunStatus.STARTED, tags=tags)
     fail_abandoned_runs(instance)
     (run,) = instance.get_runs(dg.RunsFilter(run_ids=[run.run_id]))
@@ -44,18 +44,18 @@ NOT_OURS = {
 
 
 def test_a_run_whose_process_is_gone_failed(instance: dg.DagsterInstance) -> None:
-    """As after SIGKILL."""
+    """SIGKILL, for example, leaves such a run."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert status_after(instance, tags_of(process.pid)) is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_of_a_former_process_with_our_number_failed(instance: dg.DagsterInstance) -> None:
-    """A container's main process has the same number each time."""
+def test_a_run_of_a_former_process_with_our_id_failed(instance: dg.DagsterInstance) -> None:
+    """The main process of a container has the same id each time."""
     assert status_after(instance, tag_process()) is dg.DagsterRunStatus.FAILURE
 
 
 @pytest.mark.parametrize("name", NOT_OURS)
-def test_any_other_run_is_left_alone(instance: dg.DagsterInstance, name: str) -> None:
-    """It may be running."""
+def test_any_other_run_is_not_changed(instance: dg.DagsterInstance, name: str) -> None:
+    """It may still be running."""
     assert status_after(instance, NOT_OURS[name]) is dg.DagsterRunStatus.STARTED

@@ -1,4 +1,4 @@
-"""Dagster's own records: old ones go, what is shown as an asset's last stays, and the files stop growing."""
+"""Dagster's own records: old ones are removed, each asset's last are kept, and the files stop growing."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -20,25 +20,25 @@ CHECK = dg.AssetCheckKey(TABLE, "rule")
 
 @dg.asset(name="table", check_specs=[dg.AssetCheckSpec("rule", asset="table")])
 def table() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """A table that says much about itself."""
+    """Materialise a table with much metadata."""
     yield dg.MaterializeResult(metadata={"text": "x" * 50_000})
     yield dg.AssetCheckResult(passed=True)
 
 
 @dg.asset
 def rarely() -> None:
-    """A table that hardly ever changes."""
+    """Materialise a table that almost never changes."""
 
 
 @dg.asset
 def broken() -> None:
-    """A table that always fails."""
+    """Fail to materialise a table."""
     raise dg.Failure("broken", allow_retries=False)
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """The instance of a home that we made for the data folder `tmp_path`."""
+    """Open the instance of a home that we made for the data folder `tmp_path`."""
     make_home(own_home(tmp_path))
     with dg.DagsterInstance.from_config(str(own_home(tmp_path))) as instance:
         yield instance
@@ -65,7 +65,7 @@ def event_log(data_dir: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def test_the_newest_runs_are_kept_by_how_they_ended(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    """Many runs that succeeded push out no run that failed."""
+    """Many runs that succeeded do not displace a run that failed."""
     run(instance, broken)
     failed = run(instance, broken)
     succeeded = [run(instance, table) for _ in range(4)]
@@ -74,7 +74,7 @@ def test_the_newest_runs_are_kept_by_how_they_ended(instance: dg.DagsterInstance
 
 
 def test_a_forgotten_run_leaves_nothing_behind(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    """Neither events nor tags nor results of checks."""
+    """No events, no tags and no results of checks are left."""
     kept = [run(instance, table) for _ in range(5)][3:]
     forget(instance, tmp_path)
     for owned in ("event_logs", "asset_check_executions"):
@@ -86,7 +86,7 @@ def test_a_forgotten_run_leaves_nothing_behind(instance: dg.DagsterInstance, tmp
 
 
 def test_the_run_that_an_asset_was_last_made_by_is_kept(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    """However old it is: an asset that seldom changes is not shown as never made."""
+    """Its age does not matter, so an asset that rarely changes is never shown as not materialised."""
     old = run(instance, rarely)
     for _ in range(4):
         run(instance, table)
@@ -96,7 +96,7 @@ def test_the_run_that_an_asset_was_last_made_by_is_kept(instance: dg.DagsterInst
 
 
 def test_reports_go_after_a_week_but_for_the_newest(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    """Of every asset and of every check, what was told last stays."""
+    """The last report of every asset and of every check is kept."""
     for number in range(3):
         instance.report_runless_asset_event(dg.AssetMaterialization(TABLE, metadata={"number": number}))
         instance.report_runless_asset_event(
@@ -123,7 +123,7 @@ def test_room_that_was_freed_is_used_again(instance: dg.DagsterInstance, tmp_pat
     assert sizes[-1] - sizes[5] < 50_000  # a run that left no room would have taken more than that
 
 
-def test_a_home_that_somebody_set_is_left_alone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_a_home_that_the_user_has_set_is_not_changed(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     """It may hold the runs of other projects."""
     for _ in range(5):
         run(instance, table)

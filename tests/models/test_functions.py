@@ -1,4 +1,4 @@
-"""The expressions that models share, asked one by one."""
+"""The expressions that models share, tested one by one."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ YEAR_10000_S = 253_402_300_800
 
 @pytest.fixture(scope="module", name="connection")
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that knows the functions, and no table."""
+    """Open a connection with the functions and without tables."""
     with duckdb.connect() as connection:
         for function in load_functions(sql_folder()):
             connection.execute(function.definition)
@@ -27,14 +27,14 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.parametrize("call_id", ["", "call-1", "0x12", "-1", "1_0", "通話", "ffffffffffffffffffffffff"])
 def test_every_call_id_has_a_number(connection: duckdb.DuckDBPyConnection, call_id: str) -> None:
-    """Ids of any shape have one, though only those of Verbex's shape are in order of time."""
+    """Ids of any form have a number. Only the numbers of Verbex's own ids are in order of time."""
     assert call_hashes(connection, call_id)[0] is not None
 
 
 def test_numbers_of_call_ids_follow_the_second_in_which_they_were_made(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    """The later id has the larger number; no id has none."""
+    """The later id has the larger number. A missing id has no number."""
     ids = ("6910366fffffffffffffffff", "691036700000000000000000", None)
     earlier, later, missing = call_hashes(connection, *ids)
     assert earlier is not None
@@ -50,35 +50,35 @@ def test_numbers_of_call_ids_follow_the_second_in_which_they_were_made(
 def test_a_moment_is_cut_to_the_microsecond_and_never_rounded(
     connection: duckdb.DuckDBPyConnection, seconds: Decimal, digits: int
 ) -> None:
-    """As far as the nanosecond, and to the last year that is let in."""
+    """This holds down to the nanosecond, and up to the last year that is accepted."""
     microseconds = int((seconds * 1_000_000).to_integral_value(ROUND_FLOOR))
-    told = seconds.scaleb(9 - digits)
-    assert moment(connection, f"{told:f}", digits) == EPOCH + timedelta(microseconds=microseconds)
+    number = seconds.scaleb(9 - digits)
+    assert moment(connection, f"{number:f}", digits) == EPOCH + timedelta(microseconds=microseconds)
 
 
 @given(milliseconds=st.decimals(0, YEAR_10000_S, places=9))
-def test_milliseconds_are_cut_however_many_digits_they_have(
+def test_milliseconds_are_cut_with_any_number_of_digits(
     connection: duckdb.DuckDBPyConnection, milliseconds: Decimal
 ) -> None:
-    """Nor is the nanosecond rounded, which could carry into the microsecond."""
+    """The nanosecond is not rounded either, because that could change the microsecond."""
     microseconds = int((milliseconds * 1000).to_integral_value(ROUND_FLOOR))
     assert moment(connection, f"{milliseconds:f}", 6) == EPOCH + timedelta(microseconds=microseconds)
 
 
 @pytest.mark.parametrize(
-    ("told", "microseconds"),
+    ("text", "microseconds"),
     [("1e-7", 0), ("1.5e0", 1_500_000), ("1700000000.0", 1_700_000_000_000_000), ("abc", None), ("", None)],
 )
-def test_a_moment_is_read_however_the_number_is_written(
-    connection: duckdb.DuckDBPyConnection, told: str, microseconds: int | None
+def test_a_moment_is_read_from_any_form_of_number(
+    connection: duckdb.DuckDBPyConnection, text: str, microseconds: int | None
 ) -> None:
-    """Numbers with an exponent are numbers; what is none has no moment."""
+    """Numbers with an exponent are numbers. A text that is no number has no moment."""
     expected = None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
-    assert moment(connection, told, 9) == expected
+    assert moment(connection, text, 9) == expected
 
 
-def moment(connection: duckdb.DuckDBPyConnection, told: str, digits: int) -> object:
-    ((value,),) = connection.execute(f"select moment(?, {digits})", [told]).fetchall()
+def moment(connection: duckdb.DuckDBPyConnection, text: str, digits: int) -> object:
+    ((value,),) = connection.execute(f"select moment(?, {digits})", [text]).fetchall()
     return value
 
 

@@ -1,4 +1,4 @@
-"""Our tables against Verbex's own list: what was lost is named, exactly, and a backfill brings it in."""
+"""Our tables against Verbex's own list: lost events are named exactly, and a backfill repairs them."""
 
 import asyncio
 import json
@@ -46,25 +46,25 @@ async def sweep(folder: DataFolder, api: ApiServer, *, is_backfill: bool = False
 
 
 def lose_some(folder: DataFolder, world: World) -> dict[str, set[str]]:
-    """Land nine of ten events, and each analysis that was announced; returns the names told of each call."""
-    told: dict[str, set[str]] = {call.call_id: set() for call in world.calls}
+    """Land nine of ten events, and each announced analysis. Return the names of the landed events by call."""
+    reported: dict[str, set[str]] = {call.call_id: set() for call in world.calls}
     delivered = [delivery.event for delivery in world.deliveries(losses=0.1)]
     for event in delivered:
         if event.call_id is not None:
-            told[event.call_id].add(event.name)
+            reported[event.call_id].add(event.name)
     folder.land([event.body for event in delivered])
-    announced = [call_id for call_id, names in told.items() if "callAnalysis.pcaCompleted" in names]
+    announced = [call_id for call_id, names in reported.items() if "callAnalysis.pcaCompleted" in names]
     answer = {"attempted_at": SWEPT_AT + timedelta(hours=1), "body": b'{"items":[]}'}
     folder.land_answers(PCA, [{**answer, "call_id": call_id} for call_id in announced])
     folder.sync()
-    return told
+    return reported
 
 
-def expected_drift(world: World, told: dict[str, set[str]]) -> dict[str, str]:
-    """The calls of which something was never told, by what is told first of them."""
+def expected_drift(world: World, reported: dict[str, set[str]]) -> dict[str, str]:
+    """Return the calls with lost events, and the kind of difference that is shown first for each."""
     drift = {}
     for call in world.calls:
-        names = told[call.call_id]
+        names = reported[call.call_id]
         if not names:
             drift[call.call_id] = "missing_here"
         elif STARTED not in names:
@@ -79,12 +79,12 @@ def expected_drift(world: World, told: dict[str, set[str]]) -> dict[str, str]:
 async def test_a_comparison_names_exactly_the_calls_with_lost_events(
     folder: DataFolder, world: World
 ) -> None:
-    """Of one webhook in ten lost, each start, end and announcement is found, and nothing else."""
-    told = lose_some(folder, world)
+    """If one webhook in ten is lost, each lost start, end and announcement is found, and nothing else."""
+    reported = lose_some(folder, world)
     before = folder.rows("from calls order by all")
     async with ApiServer(world) as api:
         await sweep(folder, api)
-    expected = expected_drift(world, told)
+    expected = expected_drift(world, reported)
     assert dict(folder.rows("select call_id, kind from call_drift")) == expected
     assert set(expected.values()) == {"missing_here", "different_start", "different_end", "pca_missing"}
     assert folder.rows("from calls order by all") == before
@@ -93,11 +93,11 @@ async def test_a_comparison_names_exactly_the_calls_with_lost_events(
 async def test_completeness_counts_both_sides_of_every_agent_and_day(
     folder: DataFolder, world: World
 ) -> None:
-    """The counts add up to the calls there are, here and there."""
-    told = lose_some(folder, world)
+    """The counts add up to the calls in our tables and to those at Verbex."""
+    reported = lose_some(folder, world)
     async with ApiServer(world) as api:
         await sweep(folder, api)
-    here = sum(bool(names) for names in told.values())
+    here = sum(bool(names) for names in reported.values())
     assert folder.rows(
         "select sum(calls_there)::int, sum(calls_here)::int, sum(calls_both)::int from completeness_daily"
     ) == [(len(world.calls), here, here)]
@@ -107,12 +107,12 @@ async def test_completeness_counts_both_sides_of_every_agent_and_day(
 
 
 async def test_a_backfill_repairs_what_was_lost_and_then_both_agree(folder: DataFolder, world: World) -> None:
-    """Every start and end is there, from where it was told, and analyses become due by themselves."""
-    told = lose_some(folder, world)
+    """Every start and end is there, with its source, and analyses become due by themselves."""
+    reported = lose_some(folder, world)
     async with ApiServer(world) as api:
         await sweep(folder, api, is_backfill=True)
         assert {row[0]: row[1:] for row in calls_of(folder)} == {
-            call.call_id: expected_life(call, told[call.call_id]) for call in world.calls
+            call.call_id: expected_life(call, reported[call.call_id]) for call in world.calls
         }
         settings = settings_for(folder, api)
         await asyncio.to_thread(fetch_all, settings, folder)
@@ -125,14 +125,14 @@ async def test_a_backfill_repairs_what_was_lost_and_then_both_agree(folder: Data
 async def test_calls_that_a_backfill_listed_in_full_are_not_asked_for_one_by_one(
     folder: DataFolder, world: World
 ) -> None:
-    """Their details are those that the API tells of one call; only analyses are asked for."""
+    """Their details equal the API's answer about a single call, and only analyses are asked for."""
     async with ApiServer(world) as api:
         await sweep(folder, api, is_backfill=True)
         settings = settings_for(folder, api)
         await asyncio.to_thread(fetch_all, settings, folder)
         assert {request.path for request in api.requests if request.path.startswith("/v1/")} == {"/v1/calls/"}
     details = {
-        call_id: json.loads(told) for call_id, told in folder.rows("select call_id, body from call_details")
+        call_id: json.loads(text) for call_id, text in folder.rows("select call_id, body from call_details")
     }
     assert details == {
         call.call_id: {name: value for name, value in world.details(call).items() if name != "access_token"}
@@ -145,7 +145,7 @@ async def test_calls_that_a_backfill_listed_in_full_are_not_asked_for_one_by_one
 
 
 def test_calls_listed_in_part_or_too_early_are_asked_for(folder: DataFolder) -> None:
-    """A list without transcripts, a call that ended just before, and mere comparing leave details due."""
+    """Details stay due if the list lacks a transcript, if the call ended just before, or after comparing."""
     at_s = (SWEPT_AT - EPOCH).total_seconds()
     whole: dict[str, Any] = {"messages": []}
     in_part, early = listed("in part", 0, 60), listed("early", at_s - 90, at_s - 60) | whole
@@ -159,7 +159,7 @@ def test_calls_listed_in_part_or_too_early_are_asked_for(folder: DataFolder) -> 
 
 
 async def test_with_backfilled_calls_a_full_refresh_changes_nothing(folder: DataFolder, world: World) -> None:
-    """Comparing, backfilling and then hearing from late webhooks gives what one build gives."""
+    """A comparison, a backfill and then late webhooks give the same tables as one build."""
     bodies = [delivery.event.body for delivery in world.deliveries()]
     folder.land(bodies[::2])
     folder.sync()
@@ -173,8 +173,8 @@ async def test_with_backfilled_calls_a_full_refresh_changes_nothing(folder: Data
     assert folder.tables() == before
 
 
-def test_a_late_webhook_takes_the_place_of_what_a_backfill_told(folder: DataFolder) -> None:
-    """Its value and `webhook` beside it."""
+def test_a_late_webhook_replaces_what_a_backfill_reported(folder: DataFolder) -> None:
+    """The row has its value, and `webhook` as the source."""
     land_sweep(folder, [listed("c", 0, 60)], outcome="backfilled")
     folder.sync()
     sources = "select started_source, ended_source, duration_s from calls"
@@ -185,7 +185,7 @@ def test_a_late_webhook_takes_the_place_of_what_a_backfill_told(folder: DataFold
 
 
 def test_a_call_that_verbex_no_longer_lists_is_missing_there(folder: DataFolder) -> None:
-    """The newest sweep that covers it decides; one of another agent's calls does not."""
+    """The newest sweep that covers the call decides. A sweep of another agent's calls does not."""
     folder.land([body("start", STARTED, "c", 0), body("end", ENDED, "c", 60)])
     land_sweep(folder, [listed("c", 0, 60)])
     land_sweep(folder, [], later_s=600, agent_ids=["another"])
@@ -197,7 +197,7 @@ def test_a_call_that_verbex_no_longer_lists_is_missing_there(folder: DataFolder)
 
 
 def test_what_ended_minutes_before_may_still_be_on_its_way(folder: DataFolder) -> None:
-    """Such a call differs, and is marked; one that ended earlier is not."""
+    """Such a call differs and is marked as in flight. A call that ended earlier is not marked."""
     at_s = (SWEPT_AT - EPOCH).total_seconds()
     land_sweep(folder, [listed("new", at_s - 400, at_s - 200), listed("old", at_s - 900, at_s - 400)])
     folder.sync()
@@ -205,7 +205,7 @@ def test_what_ended_minutes_before_may_still_be_on_its_way(folder: DataFolder) -
 
 
 def test_an_analysis_that_verbex_has_not_made_yet_is_on_its_way(folder: DataFolder) -> None:
-    """Once Verbex was asked and had none; where asking failed, or nobody asked, it counts as missing."""
+    """This holds if Verbex was asked and had none. If a fetch failed or never asked, it counts as missing."""
     land_sweep(folder, [listed(name, 0, 60) for name in ("none yet", "failed", "never asked")])
     for name in ("none yet", "failed", "never asked"):
         folder.land([body(f"start {name}", STARTED, name, 0), body(f"end {name}", ENDED, name, 60)])
@@ -225,7 +225,7 @@ EPOCH = datetime.fromtimestamp(1_762_600_000, UTC)
 
 
 def listed(call_id: str, started_s: float, ended_s: float) -> dict[str, Any]:
-    """One call as Verbex lists it; times are seconds after `EPOCH`."""
+    """Build one call as Verbex lists it. Times are seconds after `EPOCH`."""
     start, end = (EPOCH + timedelta(seconds=seconds) for seconds in (started_s, ended_s))
     return {"_id": call_id, "call_start_time": start.isoformat(), "call_end_time": end.isoformat()}
 
@@ -238,7 +238,7 @@ def land_sweep(
     later_s: float = 0,
     agent_ids: Iterable[str] = (),
 ) -> None:
-    """Land what a sweep of the days around `EPOCH` gives."""
+    """Land the result of a sweep of the days around `EPOCH`."""
     at = SWEPT_AT + timedelta(seconds=later_s)
     window = {
         "since": "2025-11-08T00:00:00Z",
@@ -262,7 +262,7 @@ def calls_of(folder: DataFolder) -> list[tuple[Any, ...]]:
 
 
 def expected_life(call: Any, names: set[str]) -> tuple[Any, ...]:  # noqa: ANN401
-    """All that is known once a backfill was done: webhooks first, else the API."""
+    """Return what is known about a call after a backfill: from webhooks first, or else from the API."""
     ended_source = "webhook" if ENDED in names else "api"
     return (
         call.started_us,

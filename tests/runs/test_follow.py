@@ -1,4 +1,4 @@
-"""Follow mode and the sensors: rows appear by themselves, and Dagster is told without a run each time."""
+"""Follow mode and the sensors: rows appear by themselves, and Dagster gets reports instead of runs."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 @pytest.fixture
 def following(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """`verbex-sync sync --follow` in a process of its own."""
+    """Run `verbex-sync sync --follow` in its own process."""
     command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
     with subprocess.Popen(
@@ -55,10 +55,10 @@ def call_ids(folder: DataFolder) -> set[str]:
         return set()
 
 
-async def test_what_lands_while_following_is_published_and_told_to_dagster(
+async def test_what_lands_while_following_is_published_and_reported_to_dagster(
     folder: DataFolder, following: "subprocess.Popen[str]"
 ) -> None:
-    """Rows appear without a command; at the end Dagster has the materialisations, with counts."""
+    """Rows appear without a command. At the end Dagster has the materialisations, with counts."""
     folder.land([body("a", STARTED, "call-a", 0)])
     await until(lambda: call_ids(folder) == {"call-a"}, timeout_s=40)
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
@@ -75,7 +75,7 @@ async def test_what_lands_while_following_is_published_and_told_to_dagster(
 def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
     folder: DataFolder, tmp_path: Path
 ) -> None:
-    """A check that says the same as before is not told again, or it would fill Dagster's storage."""
+    """A check with the same result is not reported again, because that would fill Dagster's storage."""
     settings = Settings(data_dir=folder.path, api_key=None)
     with dagster_instance(tmp_path) as instance:
         follower = Follower(settings, folder, instance, print)
@@ -90,16 +90,16 @@ def test_follow_mode_reports_every_change_and_the_results_of_checks_once(
         assert not instance.fetch_materializations(dg.AssetKey("pca"), limit=10).records
 
 
-def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
+def test_a_model_that_fails_is_reported_and_loads_continue_once_it_is_fixed(
     folder: DataFolder, tmp_path: Path
 ) -> None:
-    """Somebody's mistake in a mart costs fresh rows, not the process."""
+    """A mistake in a mart stops new rows, but not the process."""
     shutil.copytree(sql_folder(), tmp_path / "sql")
     mine = tmp_path / "sql" / "marts" / "mine.sql"
-    settings, said = Settings(data_dir=folder.path, api_key=None), list[str]()
+    settings, lines = Settings(data_dir=folder.path, api_key=None), list[str]()
     with dagster_instance(tmp_path) as instance:
         follower = Follower(
-            settings, DataFolder(folder.path, sql_dir=tmp_path / "sql"), instance, said.append
+            settings, DataFolder(folder.path, sql_dir=tmp_path / "sql"), instance, lines.append
         )
         folder.land([body("a", STARTED, "call-a", 0)])
         follower.load_once()
@@ -108,7 +108,7 @@ def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
             folder.land([body(mistake, STARTED, "call-b", 0)])
             follower.load_once()
             follower.report()
-            assert "mine.sql" in said[-1]
+            assert "mine.sql" in lines[-1]
             assert call_ids(folder) == {"call-a"}
         mine.write_text("select count(*) as calls from calls")
         folder.land([body("c", STARTED, "call-c", 0)])
@@ -118,7 +118,7 @@ def test_a_model_that_fails_is_told_and_following_goes_on_once_it_is_mended(
 
 
 class Tick(NamedTuple):
-    """What a sensor said: the runs it asks for, and what it remembers."""
+    """The result of a sensor: the runs that it requests, and its cursor."""
 
     runs: list[dg.RunRequest]
     cursor: str | None
@@ -131,12 +131,12 @@ def tick(folder: DataFolder, instance: dg.DagsterInstance, cursor: str | None = 
     with dg.build_sensor_context(
         instance=instance, definitions=definitions, resources=resources, cursor=cursor
     ) as context:
-        told = definitions.resolve_sensor_def("new_landed_files").evaluate_tick(context)
-    return Tick(list(told.run_requests or ()), told.cursor)
+        result = definitions.resolve_sensor_def("new_landed_files").evaluate_tick(context)
+    return Tick(list(result.run_requests or ()), result.cursor)
 
 
-def test_the_sensor_asks_for_a_run_of_what_new_files_reach(folder: DataFolder, tmp_path: Path) -> None:
-    """Webhook files reach events and all that reads them, and leave the fetched transcripts alone."""
+def test_the_sensor_requests_a_run_of_what_new_files_reach(folder: DataFolder, tmp_path: Path) -> None:
+    """Webhook files reach events and all tables that read them, but not the fetched transcripts."""
     folder.land([body("a", STARTED, "call", 0)])
     with dagster_instance(tmp_path) as instance:
         (request,) = tick(folder, instance).runs
@@ -146,7 +146,7 @@ def test_the_sensor_asks_for_a_run_of_what_new_files_reach(folder: DataFolder, t
 
 
 def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder, tmp_path: Path) -> None:
-    """Also the first one: tables that the run does not name are built before they are read or shown."""
+    """This includes the first run: tables that it does not name are built before they are read or shown."""
     folder.land([body("a", STARTED, "call", 0)])
     definitions = build_definitions(Settings(data_dir=folder.path, api_key=None))
     with dagster_instance(tmp_path) as instance:
@@ -157,8 +157,8 @@ def test_a_run_of_what_new_files_reach_publishes_every_table(folder: DataFolder,
     assert call_ids(folder) == {"call"}
 
 
-def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_path: Path) -> None:
-    """No run without a reason."""
+def test_the_sensor_requests_no_run_when_everything_is_published(folder: DataFolder, tmp_path: Path) -> None:
+    """A run needs a reason."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     with dagster_instance(tmp_path) as instance:
@@ -168,7 +168,7 @@ def test_the_sensor_rests_when_everything_is_published(folder: DataFolder, tmp_p
 def test_the_sensor_waits_for_a_run_that_starts_and_not_for_one_that_was_killed(
     folder: DataFolder, tmp_path: Path
 ) -> None:
-    """What was killed stays unfinished in Dagster's records; only a lock says that a process still works."""
+    """A killed run stays unfinished in Dagster's records. Only a lock shows that a process still works."""
     folder.land([body("a", STARTED, "call", 0)])
     with dagster_instance(tmp_path) as instance:
         instance.add_run(dg.DagsterRun(LOAD_JOB, status=dg.DagsterRunStatus.STARTED))
@@ -181,7 +181,7 @@ def test_the_sensor_waits_for_a_run_that_starts_and_not_for_one_that_was_killed(
         assert len(tick(folder, instance).runs) == 1
 
 
-def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
+def test_the_sensor_does_not_repeat_a_load_that_skipped_the_same_files(
     folder: DataFolder, tmp_path: Path
 ) -> None:
     """A file that can't be read starts one run, not one at every tick."""
@@ -195,7 +195,7 @@ def test_the_sensor_does_not_repeat_a_load_that_left_the_same_files_out(
 
 
 def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
-    """What a BI tool shows on top of a dashboard."""
+    """A BI tool can show it at the top of a dashboard."""
     folder.land([body("a", STARTED, "call", 0), b"not an event"])
     folder.sync()
     (row,) = folder.records("from pipeline_status")
@@ -203,8 +203,8 @@ def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
     assert json.dumps(row, default=str)
 
 
-async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_path: Path) -> None:
-    """401 stops the asking and names the setting; what lands is published all the same."""
+async def test_a_wrong_key_is_reported_and_loads_continue(folder: DataFolder, tmp_path: Path) -> None:
+    """A 401 stops the fetch and the message names the setting. What lands is still published."""
     folder.land([body("end", ENDED, "call-a", 0), body("pca", ANALYSED, "call-a", 1)])
     async with ApiServer(World.build(calls=7)) as api:
         command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
@@ -225,17 +225,17 @@ async def test_a_wrong_key_is_told_and_rows_keep_coming(folder: DataFolder, tmp_
 
 
 class StoppedError(Exception):
-    """In place of Ctrl-C, which only a main thread hears."""
+    """A replacement for Ctrl-C, which only reaches a main thread."""
 
 
-async def test_following_ends_at_once_also_while_it_asks(folder: DataFolder, tmp_path: Path) -> None:
-    """It does not ask for all that is due first; what was answered is landed, and the rest stays due."""
+async def test_following_ends_at_once_even_while_it_asks(folder: DataFolder, tmp_path: Path) -> None:
+    """It does not finish the fetch. What was answered is landed, and the rest stays due."""
     world = World.build(seed=4, calls=40)
     folder.land(bodies_of(world))
     folder.sync()
 
-    def stop_at_load(said: str) -> None:
-        if said.startswith("Loaded"):
+    def stop_at_load(line: str) -> None:
+        if line.startswith("Loaded"):
             raise StoppedError
 
     def follow() -> None:

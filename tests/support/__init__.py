@@ -1,1 +1,1 @@
-"""What several test files share: real receivers, data folders and processes, and an independent oracle."""
+"""Helpers that several test files share: receivers, data folders, processes, and an independent oracle."""

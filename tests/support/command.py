@@ -1,7 +1,7 @@
-"""What the tests of commands share."""
+"""The type of the fixture that runs commands."""
 
 import subprocess
 from collections.abc import Callable
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-"""Types words after `verbex-sync`, with settings by keyword, and waits for the end."""
+"""A function that runs `verbex-sync` with the given words and settings, and waits for its end."""

@@ -1,4 +1,4 @@
-"""What the warehouse's tests share: rows landed without a socket, a sync without Dagster, their tables."""
+"""Data folders for tests: they land rows without a socket, sync without Dagster, and read the tables."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,23 +30,23 @@ _numbers = count(1)
 
 
 def dagster_instance(folder: Path) -> dg.DagsterInstance:
-    """A Dagster instance set up like a user's, in a home of its own."""
+    """Open a Dagster instance that is set up like a user's, in its own home."""
     make_home(folder / "dagster_home")
     return dg.DagsterInstance.from_config(str(folder / "dagster_home"))
 
 
 class DataFolder(data_folder.DataFolder):
-    """A data folder that tests land rows in, sync without Dagster, and look into."""
+    """A data folder in which tests land rows, sync without Dagster, and read tables."""
 
     @property
     def models(self) -> list[Model]:
-        """The models, in their order."""
+        """The models, in the order in which they are built."""
         return list(load_models(self.sql_dir))
 
     def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
-        """Land one file of deliveries, as a receiver that read their envelopes would.
+        """Land one file of deliveries, as a receiver does that has read their envelopes.
 
-        A single `received_at_us` is that of the first delivery, and a second passes between two.
+        A single `received_at_us` is the time of the first delivery. The others follow one second apart.
         """
         listed = list(bodies)
         if isinstance(received_at_us, int):
@@ -68,7 +68,7 @@ class DataFolder(data_folder.DataFolder):
         self.landing.write(table, zone=EVENTS, name=name)
 
     def land_answers(self, zone: Zone, rows: Iterable[dict[str, Any]]) -> None:
-        """Land one file of fetch attempts; fields that are left out get defaults."""
+        """Land one file of fetch attempts. Missing fields get default values."""
         name = f"fetcher-{next(_numbers):06}"
         defaults = {"fetcher_id": name, "attempted_at": NOON, "agent_id": "agent", "outcome": "answered"}
         listed = [{**defaults, "sequence": number, **row} for number, row in enumerate(rows)]
@@ -83,25 +83,25 @@ class DataFolder(data_folder.DataFolder):
         return updates
 
     def inspect(self, table: str) -> dict[str, Finding]:
-        """What the checks find in a published table, by name; blocking ones aside."""
+        """Run the non-blocking checks of a published table, and return their findings by name."""
         (model,) = [model for model in self.models if model.table == table]
         with self.warehouse.read() as connection:
             return {found.name: found for found in inspect(connection, model, load_checks(self.sql_dir))}
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of the published tables."""
+        """Return the rows that a statement selects from the published tables."""
         with self.warehouse.read() as connection:
             return connection.execute(sql).fetchall()
 
     def records(self, sql: str) -> list[dict[str, Any]]:
-        """Rows of the published tables, by column name."""
+        """Return the rows that a statement selects from the published tables, by column name."""
         with self.warehouse.read() as connection:
             result = connection.execute(sql)
             names = [name for name, *_ in result.description or ()]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
-        """The rows of every published table that follows from landing alone, sorted."""
+        """Return the sorted rows of every published table that is made from landing alone."""
         with self.warehouse.read() as connection:
             return {
                 model.table: connection.execute(f"from {model.table} order by all").fetchall()
@@ -110,25 +110,25 @@ class DataFolder(data_folder.DataFolder):
 
 
 def bodies_of(world: World) -> list[bytes]:
-    """What a simulated account sends, in the order it arrives."""
+    """Return the bodies that a simulated account sends, in order of arrival."""
     return [delivery.event.body for delivery in world.deliveries()]
 
 
 def body(trace_id: str, name: str, call_id: str | None, timestamp_s: float, **payload: Any) -> bytes:  # noqa: ANN401
-    """An event's body; times are seconds after a fixed moment."""
-    told = {"call_id": call_id, "agent_id": "agent", "status": "success", **payload}
+    """Build an event's body. Times are seconds after a fixed moment."""
+    fields = {"call_id": call_id, "agent_id": "agent", "status": "success", **payload}
     return json.dumps(
         {
             "organizationId": "organization",
             "traceId": trace_id,
             "eventName": name,
             "timestamp": 1_762_600_000 + timestamp_s,
-            "payload": {key: value for key, value in told.items() if value is not None},
+            "payload": {key: value for key, value in fields.items() if value is not None},
         }
     ).encode()
 
 
 def settings_for(folder: data_folder.DataFolder, api: ApiServer, **changes: Any) -> Settings:  # noqa: ANN401
-    """Asks `api` without any limit worth a wait, for this folder, unless `changes` say otherwise."""
+    """Return settings of this folder that ask `api` almost without a limit, with `changes`."""
     chosen = {"api_rps": 10_000, "api_url": api.url, "api_key": SecretStr(api.api_key), **changes}
     return Settings(_env_file=None, data_dir=folder.path, **chosen)

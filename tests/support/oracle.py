@@ -1,6 +1,6 @@
-"""What the tables must hold, worked out anew in plain Python from the deliveries alone.
+"""The content that tables must have, computed in plain Python from the deliveries alone.
 
-Written from the data contract and not from the SQL, so that the two can disagree.
+It is written from the data contract and not from the SQL, so that the two can disagree.
 """
 
 import json
@@ -19,19 +19,19 @@ TRANSFERRED, ANALYSED = "CallHandler.CallTransferred", "callAnalysis.pcaComplete
 
 @dataclass(frozen=True)
 class Received:
-    """One delivery: when it was received, UNIX microseconds, and its bytes."""
+    """One delivery: its time of receipt, in UNIX microseconds, and its bytes."""
 
     at_us: int
     body: bytes
 
 
 def from_us(at_us: int) -> datetime:
-    """UTC without a zone, as the warehouse keeps times."""
+    """Return a UTC time without a zone, as the warehouse keeps times."""
     return EPOCH + timedelta(microseconds=at_us)
 
 
 def expected_events(deliveries: Iterable[Received]) -> dict[str, dict[str, Any]]:
-    """One event for each traceId, as first received; equal receipt times are settled by the bytes."""
+    """Return one event for each traceId, as first received. If times are equal, the bytes decide."""
     by_trace: dict[str, list[Received]] = {}
     for delivery in deliveries:
         envelope = read_envelope(delivery.body)
@@ -41,12 +41,12 @@ def expected_events(deliveries: Iterable[Received]) -> dict[str, dict[str, Any]]
 
 
 def expected_calls(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """One call for each call_id that an event names; nothing was fetched."""
+    """Return one call for each call_id that an event names, if nothing was fetched."""
     by_call: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if event["call_id"] is not None:
             by_call.setdefault(event["call_id"], []).append(event)
-    return {call_id: _call(call_id, told) for call_id, told in by_call.items()}
+    return {call_id: _call(call_id, grouped) for call_id, grouped in by_call.items()}
 
 
 def _event(trace_id: str, copies: Sequence[Received]) -> dict[str, Any]:
@@ -72,9 +72,9 @@ def _event(trace_id: str, copies: Sequence[Received]) -> dict[str, Any]:
 
 
 def _call(call_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    told = sorted(events, key=lambda event: (event["occurred_at"], event["trace_id"]))
+    ordered = sorted(events, key=lambda event: (event["occurred_at"], event["trace_id"]))
     starts, ends, transfers, analyses = (
-        [event for event in told if event["event_name"] == name]
+        [event for event in ordered if event["event_name"] == name]
         for name in (STARTED, ENDED, TRANSFERRED, ANALYSED)
     )
     started_at = starts[0]["occurred_at"] if starts else None
@@ -82,11 +82,11 @@ def _call(call_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     analysed_at = analyses[-1]["occurred_at"] if analyses else None
     return {
         "call_id": call_id,
-        "organization_id": _first(told, "organization_id"),
-        "agent_id": _first(told, "agent_id"),
+        "organization_id": _first(ordered, "organization_id"),
+        "agent_id": _first(ordered, "agent_id"),
         "status": "completed" if ends or analyses else "in_progress",
         "pca_status": _pca_status(bool(ends), analyses),
-        "day": (started_at or told[0]["occurred_at"]).date(),
+        "day": (started_at or ordered[0]["occurred_at"]).date(),
         "started_at": started_at,
         "started_source": "webhook" if starts else None,
         "ended_at": ended_at,
@@ -96,10 +96,10 @@ def _call(call_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "transfer_to": _newest_destination(transfers),
         "pca_completed_at": analysed_at,
         "pca_lag_s": _seconds_between(ended_at, analysed_at),
-        "first_event_at": told[0]["occurred_at"],
-        "last_event_at": told[-1]["occurred_at"],
-        "event_count": len(told),
-        "updated_at": max(event["received_at"] for event in told),
+        "first_event_at": ordered[0]["occurred_at"],
+        "last_event_at": ordered[-1]["occurred_at"],
+        "event_count": len(ordered),
+        "updated_at": max(event["received_at"] for event in ordered),
     }
 
 

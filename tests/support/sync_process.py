@@ -1,8 +1,8 @@
-"""A process that syncs a data folder, as a script for tests: once, or on and on until it kills itself.
+"""A script for tests that syncs a data folder: once, or repeatedly until it kills itself.
 
 `sync_process.py FOLDER` syncs once. `sync_process.py FOLDER STEP DELAY_S` syncs until line STEP of the code
-that writes the warehouse, and dies by SIGKILL that much later, wherever it is then: random moments that can
-be had again. With `refresh` as one more argument, every sync builds all tables anew.
+that writes the warehouse, and ends by SIGKILL DELAY_S seconds later, anywhere in the code. The moment is
+random but can be repeated. With `refresh` as one more argument, every sync builds all tables from scratch.
 """
 
 import os
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def die_at(step: int, delay_s: float) -> None:
-    """Arrange for this process to end by SIGKILL, `delay_s` seconds after its `step`-th line."""
+    """Let this process end by SIGKILL, `delay_s` seconds after line number `step` that it runs."""
     steps = count(1)
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401

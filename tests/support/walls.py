@@ -1,6 +1,6 @@
-"""The plan of the house: which room may import what, and the files that break it.
+"""The plan of the house: what each room may import, and the files that do not follow it.
 
-Imports are read from the source, those inside functions and under `TYPE_CHECKING` included; nothing is run.
+Imports are read from the source, also those inside functions and under `TYPE_CHECKING`. Nothing is run.
 """
 
 import ast
@@ -22,7 +22,7 @@ ROOMS = {
 }
 """By package, the floors from the ground up.
 
-A room imports only rooms of floors below it, of its own package or of `connector`; rooms of one floor do not
+A room imports only rooms on lower floors, of its own package or of `connector`. Rooms on one floor do not
 import each other.
 """
 
@@ -36,7 +36,7 @@ LIBRARIES = {
     "duckdb": ("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.cli.query"),
     "http": ("connector",),
     "httpx": (),
-    "importlib": ("pipelines.cli",),  # what is imported by a text is seen by no wall
+    "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
     "os.fdatasync": ("connector.system.files",),
     "os.fsync": ("connector.system.files",),
     "pyarrow": (
@@ -49,26 +49,26 @@ LIBRARIES = {
     "tests": (),
     "urllib": ("connector",),
 }
-"""Where a library, or one function of it, may be used.
+"""The places where a library, or one function of it, may be used.
 
-`dagster` and `duckdb` share no place, which keeps each file to one of them.
+`dagster` and `duckdb` have no place in common, so a file uses at most one of them.
 """
 
 FACES = ("pipelines.cli",)
-"""The packages whose `__init__.py` holds code; that of every other room is its docstring alone."""
+"""The packages whose `__init__.py` has code. In every other room it is only a docstring."""
 
 Sources = Mapping[str, str]
-"""Python files by path relative to the root, as `connector/serve.py`."""
+"""The text of Python files by path relative to the root, such as `connector/serve.py`."""
 
 
 def read_sources(root: Path) -> dict[str, str]:
-    """Every Python file of both packages."""
+    """Read every Python file of both packages."""
     paths = (path for package in ROOMS for path in (root / package).rglob("*.py"))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def find_breaches(sources: Sources) -> list[str]:
-    """Say which file breaks which wall; nothing if all stand."""
+    """Return which file breaks which wall, empty if no file does."""
     modules = {_module_of(path): path for path in sources}
     trees = {path: ast.parse(source) for path, source in sources.items()}
     imports = {path: sorted(set(_imports(tree))) for path, tree in trees.items()}
@@ -145,5 +145,5 @@ def _find_circle(modules: Mapping[str, str], imports: Mapping[str, list[str]]) -
 
 
 def _file_of(name: str, modules: Mapping[str, str]) -> str | None:
-    """The module that an import names: itself, or what it takes a name from."""
+    """Return the module that an import names: the name itself, or the module that has it."""
     return name if name in modules else next((m for m in (name.rpartition(".")[0],) if m in modules), None)

@@ -1,4 +1,4 @@
-"""Which landed files are still to be taken in, found without looking at days that are done."""
+"""Finding the landed files that are not loaded yet, without comparing days that are done."""
 
 from datetime import date
 from pathlib import Path
@@ -15,13 +15,13 @@ DAY_US = 86_400_000_000
 
 
 def intake(folder: DataFolder) -> NewFiles:
-    """What the published events lack."""
+    """Return what the published events lack."""
     with folder.warehouse.read() as connection:
         return find_new_files(connection, folder.landing, EVENTS, ["events", "quarantine"])
 
 
 def landed(tmp_path: Path) -> DataFolder:
-    """A folder with files on three days, all taken in."""
+    """Make a folder with files on three days, all of them loaded."""
     folder = DataFolder(tmp_path)
     for number, body in enumerate(bodies_of(World.build(calls=3))):
         folder.land([body], received_at_us=NOON_US + number % 3 * DAY_US)
@@ -29,13 +29,13 @@ def landed(tmp_path: Path) -> DataFolder:
     return folder
 
 
-def test_days_that_are_taken_in_are_not_looked_at_again(tmp_path: Path) -> None:
-    """Neither their files nor their names are asked for."""
+def test_days_that_are_loaded_are_skipped(tmp_path: Path) -> None:
+    """They have neither new files nor new marks."""
     assert intake(landed(tmp_path)) == NewFiles((), {})
 
 
 def test_a_late_file_of_an_old_day_is_found_alone(tmp_path: Path) -> None:
-    """A receiver that was down for days lands into the days on which it received."""
+    """A receiver that was down lands its events into the days of their receipt."""
     folder = landed(tmp_path)
     folder.land(bodies_of(World.build(calls=1)), received_at_us=NOON_US)
     found = intake(folder)
@@ -44,8 +44,8 @@ def test_a_late_file_of_an_old_day_is_found_alone(tmp_path: Path) -> None:
     assert intake(folder) == NewFiles((), {})
 
 
-def test_a_file_that_one_of_two_tables_took_in_is_still_to_be_taken_in(tmp_path: Path) -> None:
-    """As when somebody materialised a single table: the sensor must see what the other lacks."""
+def test_a_file_that_only_one_of_two_tables_has_loaded_is_still_new(tmp_path: Path) -> None:
+    """If a user materialises a single table, the sensor must find what the other one lacks."""
     folder = landed(tmp_path)
     folder.land(bodies_of(World.build(calls=1)), received_at_us=NOON_US)
     with open_session(folder) as session:
@@ -55,7 +55,7 @@ def test_a_file_that_one_of_two_tables_took_in_is_still_to_be_taken_in(tmp_path:
 
 
 def test_a_day_with_a_file_that_cannot_be_read_stays_open(tmp_path: Path) -> None:
-    """So that the file is taken in once it is mended."""
+    """So the file is loaded once it is repaired."""
     folder = landed(tmp_path)
     (tmp_path / "landing" / "date=2025-11-09" / "broken.parquet").write_bytes(b"no Parquet")
     folder.sync()
@@ -63,7 +63,7 @@ def test_a_day_with_a_file_that_cannot_be_read_stays_open(tmp_path: Path) -> Non
 
 
 def test_merging_a_days_files_brings_nothing_new(tmp_path: Path) -> None:
-    """The folder looks otherwise, and holds what was taken in before."""
+    """The folder has other files, with the rows that were loaded before."""
     folder = landed(tmp_path)
     compact(folder.landing, EVENTS, before=date(2030, 1, 1))
     assert intake(folder).files == ()

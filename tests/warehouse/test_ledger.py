@@ -1,4 +1,4 @@
-"""The bookkeeping of a warehouse file: it says what is there, also after something failed."""
+"""The bookkeeping of a warehouse file, which stays correct after a failure."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from pipelines.warehouse.files import connect
 from pipelines.warehouse.ledger import Ledger
 
 
-def test_a_table_whose_transaction_is_gone_does_not_stand(tmp_path: Path) -> None:
-    """As after a commit that failed, which leaves no transaction to undo."""
+def test_a_table_whose_transaction_is_gone_does_not_exist(tmp_path: Path) -> None:
+    """A commit that failed leaves no transaction to undo."""
     (model,) = [model for model in load_models(sql_folder()) if model.table == "calls"]
     with connect(tmp_path / "warehouse.duckdb") as connection:
         ledger = Ledger(connection)

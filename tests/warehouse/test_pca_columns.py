@@ -1,6 +1,6 @@
-"""The columns of wide views: any names in any order, and what comes later changes nothing that was there.
+"""The columns of wide views: item names can be anything, and later answers never change earlier columns.
 
-The SQL is run as it stands in `sql/`, on answers as they land, in a database of its own.
+The SQL of `sql/` runs on answers as they land, in a separate database.
 """
 
 import json
@@ -48,7 +48,7 @@ class Seen(NamedTuple):
 
 
 class Tables:
-    """The tables that answers of one agent lead to; call number n is analysed n minutes after noon."""
+    """The tables made from the answers of one agent. Call number n is analysed n minutes after noon."""
 
     def __init__(self, *, agent_id: str = "agent") -> None:
         self.sql = duckdb.connect()
@@ -60,7 +60,7 @@ class Tables:
             create_empty(self.sql, f"table {table}", columns)
 
     def land(self, answers: Sequence[Answer]) -> None:
-        """Take in analyses, one of each of the next calls."""
+        """Load analyses, one for each of the next calls."""
         numbers = range(self._landed, self._landed + len(answers))
         self._landed += len(answers)
         rows = [self._row(number, answer) for number, answer in zip(numbers, answers, strict=True)]
@@ -76,12 +76,12 @@ class Tables:
         make_views(self.sql)
 
     def columns(self) -> list[Seen]:
-        """The columns in their order."""
+        """Return the columns in their order."""
         rows = self.sql.execute("select column_name, type, key from pca_columns order by position").fetchall()
         return [Seen(*row) for row in rows]
 
     def view(self) -> list[dict[str, object]]:
-        """The rows of the agent's view, by column name."""
+        """Return the rows of the agent's view, by column name."""
         self.sql.execute("delete from calls_enriched")
         self.sql.execute(
             "insert into calls_enriched by name select call_id, agent_id, "
@@ -114,7 +114,7 @@ class Tables:
         }
 
 
-# Names that are like each other, like the view's own columns, or like what makes names unique.
+# Names that are similar to each other, to the view's own columns, or to the numbers that make names unique.
 _HARD = [
     "Note",
     "note",
@@ -156,9 +156,9 @@ answers = st.lists(items, max_size=7)
 def test_any_names_give_unique_columns_that_later_answers_never_change(
     early: list[Answer], late: list[Answer]
 ) -> None:
-    """Names are unique in whatever case and can be selected; more answers only add columns at the end.
+    """Names differ in more than case and can be selected, and more answers only add columns at the end.
 
-    What is taken in step by step is what is taken in at once, and every result is in a column.
+    Loading step by step gives the same as loading at once, and every result is in a column.
     """
     growing, at_once = Tables(), Tables()
     growing.land(early)
@@ -178,7 +178,7 @@ def test_any_names_give_unique_columns_that_later_answers_never_change(
 
 
 def assert_every_result_shows(tables: Tables, rows: list[dict[str, object]]) -> None:
-    """Every item's result, "1" throughout, is in the columns of its key, and nothing else is in the row."""
+    """Check that a row has every item's result, always "1", in the columns of its key, and nothing else."""
     keys: dict[object, set[str]] = {}
     for call_id, key in tables.sql.execute("select call_id, key from pca_items").fetchall():
         keys.setdefault(call_id, set()).add(key)
@@ -189,8 +189,8 @@ def assert_every_result_shows(tables: Tables, rows: list[dict[str, object]]) -> 
             assert row[column.column_name] == expected
 
 
-def test_a_name_is_kept_but_for_what_nobody_sees() -> None:
-    """Outer spaces, double ones and line breaks go; Japanese, quotes and inner spaces stay."""
+def test_a_name_is_kept_without_what_can_not_be_seen() -> None:
+    """Outer and repeated spaces and line breaks are removed. Japanese, quotes and inner spaces stay."""
     tables = Tables()
     written = [" お客様の 感情\u3000", 'Said "yes"; or\nnot', "it's  so", "", "", " ", "(2)"]
     tables.land([[Item(name, "string") for name in written]])
@@ -200,14 +200,14 @@ def test_a_name_is_kept_but_for_what_nobody_sees() -> None:
 
 
 def test_the_views_own_columns_keep_their_names() -> None:
-    """An item that is called like one of them is numbered."""
+    """An item with the same name gets a number."""
     tables = Tables()
     tables.land([[Item("Call_ID", "string"), Item("pca_status", "string")]])
     assert [column.column_name for column in tables.columns()] == ["Call_ID (2)", "pca_status (2)"]
 
 
 def test_an_item_that_changes_its_type_gets_a_second_column() -> None:
-    """The first column keeps name and type and goes on reading what it can; the new one has everything."""
+    """The first column keeps its name and type and still reads what it can. The new one has everything."""
     tables = Tables()
     tables.land([[Item("Size", "number", "4")]])
     tables.land([[Item("Size", "string", "5")], [Item("Size", "enum", "large")]])
@@ -220,26 +220,26 @@ def test_an_item_that_changes_its_type_gets_a_second_column() -> None:
 
 
 def test_booleans_and_numbers_are_read_as_such() -> None:
-    """Where the text allows; where it does not, null."""
+    """A text that is neither reads as null."""
     tables = Tables()
-    told = ["TRUE", " false ", "unclear", "3.5", "not stated"]
-    tables.land([[Item("Is it", "boolean", text), Item("How much", "number", text)] for text in told])
+    texts = ["TRUE", " false ", "unclear", "3.5", "not stated"]
+    tables.land([[Item("Is it", "boolean", text), Item("How much", "number", text)] for text in texts])
     rows = [(row["Is it"], row["How much"]) for row in tables.view()]
     assert rows == [(True, None), (False, None), (None, None), (None, 3.5), (None, None)]
 
 
-@pytest.mark.parametrize("told", ["NaN", "-inf", "Infinity", "1e999"])
-def test_what_would_spoil_every_sum_is_no_number(told: str) -> None:
-    """A double can be no number at all; the sum and the average of a dashboard would be none either."""
+@pytest.mark.parametrize("text", ["NaN", "-inf", "Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_null(text: str) -> None:
+    """Otherwise the sums and averages of a dashboard would not be finite either."""
     tables = Tables()
-    tables.land([[Item("How much", "number", told)], [Item("How much", "number", "2")]])
+    tables.land([[Item("How much", "number", text)], [Item("How much", "number", "2")]])
     assert {row["How much"] for row in tables.view()} == {None, 2.0}
     numbers = tables.sql.execute("select result, result_number from pca_items").fetchall()
-    assert dict(numbers) == {told: None, "2": 2.0}
+    assert dict(numbers) == {text: None, "2": 2.0}
 
 
-def test_a_view_is_named_and_filtered_by_whatever_the_agents_id_is() -> None:
-    """Ids in lower case are the view's name; others are made safe, and none can end the statement."""
+def test_a_view_is_named_and_filtered_by_any_agent_id() -> None:
+    """A simple id is the view's name. Any other is made safe, and no id can end the statement."""
     for agent_id in ("c1b1-04", "Agent 'x'\";\x00--", "エージェント"):
         tables = Tables(agent_id=agent_id)
         tables.land([[Item("Note", "string", "yes")]])
@@ -248,8 +248,8 @@ def test_a_view_is_named_and_filtered_by_whatever_the_agents_id_is() -> None:
         assert (name == agent_id) == (agent_id == "c1b1-04")
 
 
-def test_views_are_made_anew_only_when_their_columns_change() -> None:
-    """A publish that brought no new column leaves every view as it is."""
+def test_views_are_made_again_only_when_their_columns_change() -> None:
+    """A publish without a new column does not touch any view."""
     tables = Tables()
     which = "select view_oid from duckdb_views() where schema_name = 'pca_wide'"
     tables.land([[Item("Note", "string")]])

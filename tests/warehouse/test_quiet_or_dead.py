@@ -1,4 +1,4 @@
-"""Silence told apart: nobody calls (quiet), or somebody does and the webhooks do not reach us (dead)."""
+"""The two causes of silence: there are no calls (quiet), or webhooks do not reach us (dead)."""
 
 import json
 from datetime import datetime, timedelta
@@ -19,44 +19,44 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
-    """A folder whose last delivery came at noon."""
+    """Make a folder whose last delivery came at noon."""
     folder = DataFolder(tmp_path / "data")
     folder.land([body("a", STARTED, "known", 0)], received_at_us=NOON_US)
     return folder
 
 
 def listed(call_id: str, started_at: datetime, ended_at: datetime | None = None) -> dict[str, Any]:
-    """A call as Verbex lists it."""
+    """Build a call as Verbex lists it."""
     call = {"call_start_time": started_at.isoformat(), "call_end_time": ended_at and ended_at.isoformat()}
     return {"call_id": call_id, "outcome": "listed", "body": json.dumps(call).encode()}
 
 
 def land_list(folder: DataFolder, *calls: dict[str, Any], at: datetime) -> None:
-    """Land what Verbex lists at a moment, read to its end."""
+    """Land the whole list of calls as Verbex has it at a moment."""
     window = {"since": (at - DAY).isoformat(), "until": at.isoformat(), "agent_ids": [], "calls": len(calls)}
     swept = {"call_id": "", "agent_id": None, "outcome": "swept", "body": json.dumps(window).encode()}
     folder.land_answers(LISTED, [{**row, "attempted_at": at} for row in (*calls, swept)])
 
 
 def findings(folder: DataFolder) -> dict[str, Finding]:
-    """What the checks find after a sync, by name."""
+    """Sync, and return what the checks find, by name."""
     folder.sync()
     return folder.inspect("call_drift")
 
 
 def unheard(folder: DataFolder) -> list[object]:
-    """The calls that show the webhooks to be dead."""
+    """Return the calls that show that webhooks do not reach us."""
     return [row[0] for row in findings(folder)["calls_after_last_event"].rows]
 
 
 def test_it_is_quiet_when_verbex_lists_nothing_newer(folder: DataFolder) -> None:
-    """Hours of silence are no failure if nobody called."""
+    """Hours of silence are no failure if there were no calls."""
     land_list(folder, listed("known", NOON - HOUR, NOON), at=NOON + 6 * HOUR)
     assert unheard(folder) == []
 
 
-def test_the_webhooks_are_dead_when_verbex_lists_calls_that_no_event_told(folder: DataFolder) -> None:
-    """The calls are shown, the newest first, with the time of the last delivery."""
+def test_the_webhooks_are_dead_when_verbex_lists_calls_that_no_event_reported(folder: DataFolder) -> None:
+    """The calls are shown, newest first, with the time of the last delivery."""
     land_list(
         folder,
         listed("first", NOON + HOUR, NOON + 2 * HOUR),
@@ -70,14 +70,14 @@ def test_the_webhooks_are_dead_when_verbex_lists_calls_that_no_event_told(folder
     assert {row["last_received_at"] for row in rows} == {NOON.replace(tzinfo=None)}
 
 
-def test_a_call_whose_end_alone_was_not_told_is_a_sign_too(folder: DataFolder) -> None:
-    """It began before the silence and ended in it."""
+def test_a_call_of_which_only_the_end_is_missing_is_a_sign_too(folder: DataFolder) -> None:
+    """It started before the silence and ended during it."""
     land_list(folder, listed("known", NOON - HOUR, NOON + HOUR), at=NOON + 6 * HOUR)
     assert unheard(folder) == ["known"]
 
 
 def test_what_happened_just_before_the_list_was_read_may_still_be_on_its_way(folder: DataFolder) -> None:
-    """No alarm within five minutes of either side."""
+    """Within five minutes of either side, the check does not fail."""
     at = NOON + 6 * HOUR
     land_list(
         folder,
@@ -89,8 +89,8 @@ def test_what_happened_just_before_the_list_was_read_may_still_be_on_its_way(fol
     assert unheard(folder) == []
 
 
-def test_they_live_again_with_the_next_delivery(folder: DataFolder) -> None:
-    """What was lost meanwhile is in call_drift; whether events come is another question."""
+def test_the_check_passes_again_with_the_next_delivery(folder: DataFolder) -> None:
+    """What was lost in between is in call_drift. This check only shows whether events arrive."""
     land_list(folder, listed("lost", NOON + HOUR), at=NOON + 2 * HOUR)
     assert unheard(folder) == ["lost"]
     folder.land([b"no event"], received_at_us=NOON_US + 7_200_000_000)
@@ -99,8 +99,8 @@ def test_they_live_again_with_the_next_delivery(folder: DataFolder) -> None:
     assert folder.rows("select call_id, kind from call_drift") == [("lost", "missing_here")]
 
 
-def test_an_old_list_says_that_it_can_tell_nothing(folder: DataFolder) -> None:
-    """Once events two days newer have come, the list is too old to judge a silence by."""
+def test_an_old_list_fails_a_check_of_its_own(folder: DataFolder) -> None:
+    """Once events are two days newer than the list, it is too old to explain a silence."""
     land_list(folder, at=NOON)
     assert findings(folder)["list_older_than_events"].rows == ()
     folder.land([body("b", STARTED, "later", 0)], received_at_us=NOON_US + 3 * 86_400_000_000)
@@ -108,6 +108,6 @@ def test_an_old_list_says_that_it_can_tell_nothing(folder: DataFolder) -> None:
     assert row == (NOON.replace(tzinfo=None), (NOON + 3 * DAY).replace(tzinfo=None))
 
 
-def test_without_any_list_nothing_is_said(folder: DataFolder) -> None:
-    """Who never asked Verbex is not nagged."""
+def test_without_any_list_no_check_fails(folder: DataFolder) -> None:
+    """A user who never ran a comparison gets no warning."""
     assert all(not finding.rows for finding in findings(folder).values())

@@ -1,4 +1,4 @@
-"""A sync that is killed at any moment, or meets another: readers see whole tables, and none end up wrong."""
+"""A sync that is killed at any moment, or runs at the same time as another: tables stay whole and correct."""
 
 import json
 import random
@@ -20,13 +20,13 @@ from connector.landing.zones import EVENT_SCHEMA, EVENTS, PCA
 from connector.simulator.world import World
 
 SCRIPT = Path(__file__).parents[1] / "support" / "sync_process.py"
-# A sync takes 1,700 to 3,000 steps, of which the last are the closing of the file and its publishing.
+# A sync takes 1,700 to 3,000 steps. The last ones close the file and publish it.
 MOST_STEPS = 4_000
 LONGEST_DELAY_S = 0.03
 
 
 class LandingWorld:
-    """Deliveries of simulated calls that land file by file, with an analysis at every third."""
+    """The deliveries of simulated calls, which land file by file, with an analysis after every third file."""
 
     def __init__(self, folder: DataFolder, rng: random.Random, calls: int) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class LandingWorld:
         self._landed = 0
 
     def land_next(self) -> bool:
-        """Land a file; False if there are no more."""
+        """Land the next file. Return whether there was one."""
         bodies = next(self._files, None)
         if bodies is None:
             return False
@@ -50,13 +50,13 @@ class LandingWorld:
         return True
 
     def _deal(self, bodies: list[bytes]) -> Iterator[list[bytes]]:
-        """Files of a few bodies; one body comes again, one is no event."""
+        """Yield files of a few bodies each. One body is a duplicate, and one is no event."""
         for start in range(0, len(bodies), 6):
             yield [*bodies[start : start + 6], self._rng.choice(bodies[: start + 1]), b"no event"]
 
 
 def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
-    """What lies in landing, or in some files of it."""
+    """Return the deliveries in landing, or in some of its files."""
     files = [file for file in landing.list_files(EVENTS) if paths is None or file.path in paths]
     rows: list[dict[str, Any]] = [
         row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
@@ -65,24 +65,24 @@ def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[R
 
 
 def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
-    """Events and calls are those that the oracle expects; it knows nothing of analyses."""
+    """Check that events and calls are those that the oracle expects. It does not know analyses."""
     events = expected_events(deliveries)
     assert {
         event["trace_id"]: event
         for event in folder.records("select * exclude (trace_hash, call_hash) from events")
     } == events
-    told = folder.records(
+    shown = folder.records(
         "select * exclude (call_hash) from calls anti join ops.pca_attempts using (call_id)"
     )
     expected = expected_calls(events.values())
-    assert {call["call_id"] for call in told} <= expected.keys()
+    assert {call["call_id"] for call in shown} <= expected.keys()
     assert folder.rows("select count(*) from calls") == [(len(expected),)]
-    for call in told:
+    for call in shown:
         assert call == expected[call["call_id"]]
 
 
 def assert_published_whole(folder: DataFolder) -> set[str]:
-    """What readers see is exactly what the files say that it was made of; returns those files."""
+    """Check that the published tables match the files recorded as loaded, and return these files."""
     if not folder.warehouse.published.exists():
         return set()
     paths = {path for (path,) in folder.rows("select path from ops.loads where model = 'events'")}
@@ -91,7 +91,7 @@ def assert_published_whole(folder: DataFolder) -> set[str]:
 
 
 def sync_until_killed(folder: DataFolder, landing_world: LandingWorld, rng: random.Random) -> None:
-    """Let a process sync, and die at a step and delay that are drawn, while files land."""
+    """Let a process sync and kill itself at a random step, after a random delay, while files land."""
     delay_s = rng.choice([0.0, rng.uniform(0, LONGEST_DELAY_S)])
     refresh = rng.choices(["", "refresh"], weights=[3, 1])[0]
     arguments = [str(folder.path), str(rng.randint(1, MOST_STEPS)), str(delay_s), refresh]
@@ -110,7 +110,7 @@ def sync_until_killed(folder: DataFolder, landing_world: LandingWorld, rng: rand
 
 
 def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
-    """Kill as often; then one sync, and compare its tables with the oracle's and with a rebuild's."""
+    """Kill syncs, then sync once, and compare the tables with the oracle's and with those of a rebuild."""
     folder, rng = DataFolder(tmp_path), random.Random(seed)
     landing_world = LandingWorld(folder, rng, calls=kills * 8)
     published: set[str] = set()
@@ -128,19 +128,19 @@ def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
 
 
 def test_a_few_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path) -> None:
-    """SIGKILL at random steps while files land: readers see whole tables, the next sync mends the rest."""
+    """SIGKILL at random steps while files land: readers see whole tables, and the next sync does the rest."""
     survive(tmp_path, kills=4, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_many_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path, seed: int) -> None:
-    """The same, 48 times in all, each one a different moment."""
+    """The same with 48 kills in total, each at another moment."""
     survive(tmp_path, kills=12, seed=seed)
 
 
 def test_two_syncs_started_at_once_follow_each_other(tmp_path: Path) -> None:
-    """Both processes end well, and the tables are those of one sync."""
+    """Both processes succeed, and the tables are those of one sync."""
     folder = DataFolder(tmp_path)
     folder.land(bodies_of(World.build(calls=40)))
     processes = [subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)]) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The tables against the truth: what deliveries say must be in them, whatever the order they came in."""
+"""The tables against the truth: they must have what was delivered, for any order of deliveries."""
 
 import random
 from pathlib import Path
@@ -25,16 +25,16 @@ def keyed(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
 
 
 def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
-    """Events and calls are those that the oracle expects."""
+    """Check that events and calls are those that the oracle expects."""
     events = expected_events(deliveries)
     shown = folder.records("select * exclude (trace_hash, call_hash) from events")
     assert keyed(shown, "trace_id") == events
-    told = folder.records("select * exclude (call_hash) from calls")
-    assert keyed(told, "call_id") == expected_calls(events.values())
+    calls = folder.records("select * exclude (call_hash) from calls")
+    assert keyed(calls, "call_id") == expected_calls(events.values())
 
 
-def test_the_seeds_own_events_are_told_right(tmp_path: Path) -> None:
-    """Verbex's published examples come out with their times to the microsecond and their bodies verbatim."""
+def test_verbexs_own_examples_of_events_are_shown_correctly(tmp_path: Path) -> None:
+    """Their times are exact to the microsecond, and their bodies are unchanged."""
     folder = DataFolder(tmp_path)
     bodies = {path.stem: path.read_bytes() for path in sorted(SEED_FOLDER.glob("*.json"))}
     folder.land(bodies.values())
@@ -48,8 +48,8 @@ def test_the_seeds_own_events_are_told_right(tmp_path: Path) -> None:
     ) == [("2025-11-03 06:58:12.42", "success")]
 
 
-def test_every_event_is_there_exactly_once_with_its_very_bytes(tmp_path: Path) -> None:
-    """Duplicates, disorder and unknown events leave each traceId once, body byte for byte."""
+def test_every_event_is_there_exactly_once_byte_for_byte(tmp_path: Path) -> None:
+    """With duplicates, disorder and unknown events, each traceId has one row with its exact body."""
     folder, world = DataFolder(tmp_path), World.build(calls=60)
     folder.land(bodies_of(world))
     folder.sync()
@@ -57,8 +57,8 @@ def test_every_event_is_there_exactly_once_with_its_very_bytes(tmp_path: Path) -
     assert stored == Truth.of(world).bodies
 
 
-def test_every_call_is_told_as_it_was(tmp_path: Path) -> None:
-    """Times, status and PCA status of each call are those of the simulated account."""
+def test_every_call_is_shown_as_it_was(tmp_path: Path) -> None:
+    """The times, status and PCA status of each call are those of the simulated account."""
     folder, world = DataFolder(tmp_path), World.build(calls=60)
     folder.land(bodies_of(world))
     folder.sync()
@@ -82,7 +82,7 @@ def test_every_call_is_told_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_sync_after_every_tenth_delivery_gives_the_same_tables_as_one(tmp_path: Path) -> None:
-    """Increments add up to what a single sync makes."""
+    """Many small syncs give the same as a single one."""
     often, once = DataFolder(tmp_path / "often"), DataFolder(tmp_path / "once")
     bodies = bodies_of(World.build(calls=40))
     times_us = [NOON_US + number * 1_000_000 for number in range(len(bodies))]
@@ -95,7 +95,7 @@ def test_a_sync_after_every_tenth_delivery_gives_the_same_tables_as_one(tmp_path
 
 
 def test_a_full_refresh_changes_nothing(tmp_path: Path) -> None:
-    """Rebuilding from landing gives the tables that increments gave."""
+    """A rebuild from landing gives the same tables as many small syncs."""
     folder = DataFolder(tmp_path)
     bodies = bodies_of(World.build(calls=40))
     for start in range(0, len(bodies), 40):
@@ -107,7 +107,7 @@ def test_a_full_refresh_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_no_event_is_in_quarantine_with_the_reason(tmp_path: Path) -> None:
-    """What can't be read is kept where it is seen, and takes nothing else with it."""
+    """A body that can't be read is kept where users see it, and other bodies are not affected."""
     folder = DataFolder(tmp_path)
     folder.land([b"\xff\xfe", b'{"traceId":"t"}', *bodies_of(World.build(calls=7))])
     folder.sync()
@@ -128,7 +128,7 @@ def test_a_late_start_does_not_reopen_a_completed_call(tmp_path: Path) -> None:
 
 
 def test_a_late_end_finds_its_call_behind_everything_that_came_since(tmp_path: Path) -> None:
-    """The oldest of so many calls that DuckDB skips most of them is completed beside the newest one."""
+    """There are so many calls that DuckDB skips most of them. Still the oldest one gets its end."""
     folder = DataFolder(tmp_path)
     ids = [f"{0x6910366F + number:08x}2dc3a75642b5a4c0" for number in range(130_000)]
     folder.land(
@@ -139,14 +139,14 @@ def test_a_late_end_finds_its_call_behind_everything_that_came_since(tmp_path: P
     late = [body("late", ENDED, ids[0], 60), body("new", STARTED, "6a0000002dc3a75642b5a4c0", 200_000)]
     folder.land(late, received_at_us=NOON_US + 200_000_000_000)
     folder.sync()
-    told = folder.rows("select call_id, duration_s from calls where status = 'completed'")
-    assert told == [(ids[0], 60.0)]
+    completed = folder.rows("select call_id, duration_s from calls where status = 'completed'")
+    assert completed == [(ids[0], 60.0)]
     assert folder.rows("select count(*), count(distinct call_id) from calls") == [(130_001, 130_001)]
     assert folder.rows("select count(*), count(distinct trace_id) from events") == [(130_002, 130_002)]
 
 
 def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> None:
-    """That an event came once more is no change to its call, which is not computed again."""
+    """A duplicate of an event changes nothing in its call, so the call is not computed again."""
     folder = DataFolder(tmp_path)
     folder.land([body("start", STARTED, "c", 40)])
     folder.sync()
@@ -160,11 +160,11 @@ def test_a_redelivery_is_counted_and_leaves_its_call_alone(tmp_path: Path) -> No
     assert folder.rows("select count(*) from ops.pending_calls") == [(0,)]
 
 
-def test_more_rows_than_duckdb_keeps_together_come_in_beside_some_that_come_again(tmp_path: Path) -> None:
-    """However much one load brings, the tables are those of a rebuild."""
+def test_a_load_may_have_more_rows_than_duckdb_keeps_together_and_duplicates_too(tmp_path: Path) -> None:
+    """For a load of any size, the tables are those of a rebuild."""
     folder = DataFolder(tmp_path)
-    told = [body(f"event-{number}", STARTED, f"call-{number // 2}", number) for number in range(126_000)]
-    for some in (told[:2_000], told[1_000:]):
+    events = [body(f"event-{number}", STARTED, f"call-{number // 2}", number) for number in range(126_000)]
+    for some in (events[:2_000], events[1_000:]):
         folder.land(some, received_at_us=range(NOON_US, NOON_US + len(some)))
         folder.sync()
     counts = folder.rows("select count(*), count(distinct trace_id), sum(deliveries) from events")
@@ -196,10 +196,10 @@ def test_order_duplication_and_splitting_of_deliveries_never_matter(
     groups: list[list[Received]],
     seed: random.Random,
 ) -> None:
-    """Any split into syncs and any shuffle gives the same tables, and they are those of the oracle.
+    """Any split into syncs and any order give the same tables, and they are those of the oracle.
 
-    Same traceId with other bytes, equal and regressing times, second ends, missing starts and calls of
-    which only unknown events tell are all among what is drawn.
+    The examples include one traceId with different bytes, equal and decreasing times, second ends, missing
+    starts, and calls that only unknown events name.
     """
     deliveries = [delivery for group in groups for delivery in group]
     increments = DataFolder(tmp_path_factory.mktemp("increments"))

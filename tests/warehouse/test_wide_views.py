@@ -1,4 +1,4 @@
-"""PCA as data over time: configurations asked for and changed, answers revised, views that only grow."""
+"""PCA over time: configurations are asked for and change, answers are revised, and views only grow."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def answer(*items: tuple[str, str, str], **more: object) -> bytes:
-    """An analysis or a configuration; items as name, type and result."""
+    """Build an analysis or a configuration. Items are given as name, type and result."""
     listed = [{"name": name, "type": kind, "result": result} for name, kind, result in items]
     return json.dumps({"status": 200, "data": {"items": listed, **more}}).encode()
 
@@ -48,7 +48,7 @@ def land_answer(folder: DataFolder, minute: int, content: bytes, *, zone: Zone =
 
 
 def columns_of(folder: DataFolder, view: str = "agent") -> list[tuple[str, str]]:
-    """Names and types of a published view's columns, in order."""
+    """Return the names and types of a published view's columns, in order."""
     return [row[:2] for row in folder.rows(f'describe pca_wide."{view}"')]
 
 
@@ -61,7 +61,7 @@ def due_of(folder: DataFolder, as_of: datetime) -> list[Due]:
 
 
 def test_an_agent_has_its_columns_before_any_of_its_calls_is_analysed(folder: DataFolder) -> None:
-    """They follow from the configuration; a call without an analysis is a row without results."""
+    """They come from the configuration. A call without an analysis is a row without results."""
     folder.land([body("a", STARTED, "call", 0)])
     land_answer(folder, 0, answer(("Mood", "enum", ""), ("Size", "number", "")), zone=AGENTS)
     folder.sync()
@@ -70,17 +70,17 @@ def test_an_agent_has_its_columns_before_any_of_its_calls_is_analysed(folder: Da
 
 
 def test_the_order_and_splitting_of_answers_never_change_a_view(tmp_path: Path) -> None:
-    """Answers landed in any order, in one sync or many, and a rebuild, give the same views."""
-    told = [
+    """Answers that land in any order, in one sync or many, and a rebuild give the same views."""
+    landed = [
         (0, PCA, answer(("Note", "string", "a"), ("note", "string", "b"))),
         (1, AGENTS, answer(("NOTE", "string", ""), ("Size", "number", ""))),
         (2, PCA, answer(("Size", "string", "4"), ("Note", "string", "c"), ("Note", "string", "d"))),
     ]
     often, backwards = DataFolder(tmp_path / "often"), DataFolder(tmp_path / "backwards")
-    for minute, zone, content in told:
+    for minute, zone, content in landed:
         land_answer(often, minute, content, zone=zone)
         often.sync()
-    for minute, zone, content in reversed(told):
+    for minute, zone, content in reversed(landed):
         land_answer(backwards, minute, content, zone=zone)
     backwards.sync()
     names = [name for name, _ in columns_of(often)][6:]
@@ -90,8 +90,8 @@ def test_the_order_and_splitting_of_answers_never_change_a_view(tmp_path: Path) 
     assert columns_of(backwards) == columns_of(often)
 
 
-def test_analyses_that_hold_nothing_new_touch_no_column(folder: DataFolder) -> None:
-    """What an answer costs does not depend on how many columns or calls there are already."""
+def test_analyses_without_new_items_touch_no_column(folder: DataFolder) -> None:
+    """So the cost of an answer does not depend on the number of columns and calls."""
     land_answer(folder, 0, answer(("Mood", "enum", "good")))
     folder.sync()
     land_answer(folder, 1, answer(("Mood", "enum", "bad")))
@@ -102,7 +102,7 @@ def test_analyses_that_hold_nothing_new_touch_no_column(folder: DataFolder) -> N
 
 
 def test_a_call_is_shown_with_the_agent_whose_analysis_it_has(folder: DataFolder) -> None:
-    """Where the announcement names another agent than the start, the results are in that one's view."""
+    """If the announcement names another agent than the start, the results are in that agent's view."""
     folder.land([body("a", STARTED, "call", 0, agent_id="first")])
     folder.land([body("b", ANALYSED, "call", 9, agent_id="second")], received_at_us=NOON_US - 1)
     content = answer(("Mood", "string", "good"))
@@ -113,7 +113,7 @@ def test_a_call_is_shown_with_the_agent_whose_analysis_it_has(folder: DataFolder
 
 
 def test_no_item_of_the_map_is_lost_to_another_of_its_name(folder: DataFolder) -> None:
-    """The number that tells repeated names apart is never one that an item is called by itself."""
+    """A number added to a repeated name never gives a name that another item has itself."""
     folder.land([body("a", ENDED, "call", 0)])
     items = [(name, "string", str(n)) for n, name in enumerate(["Note", "Note", "Note (2)", "Note", ""])]
     land_answer(folder, 0, answer(*items))
@@ -123,24 +123,24 @@ def test_no_item_of_the_map_is_lost_to_another_of_its_name(folder: DataFolder) -
 
 
 def test_an_answer_that_says_the_same_again_is_no_revision(folder: DataFolder) -> None:
-    """One row for each change, going back included; pca has the newest, earlier bodies are kept."""
+    """Each change has a row, also a return to earlier items. pca has the newest body; the others are kept."""
     folder.land([body("a", ANALYSED, "call", 0)])
     good, bad = ("Mood", "string", "good"), ("Mood", "string", "bad")
-    told = [answer(good), answer(good, more="new"), answer(bad), answer(good)]
-    for minute, content in enumerate(told):
+    answers = [answer(good), answer(good, more="new"), answer(bad), answer(good)]
+    for minute, content in enumerate(answers):
         land_answer(folder, minute, content)
         folder.sync()
     revisions = "select revision, is_newest, minute(fetched_at), body from pca_revisions order by revision"
     assert folder.rows(revisions) == [
-        (1, False, 0, told[0].decode()),
-        (2, False, 2, told[2].decode()),
+        (1, False, 0, answers[0].decode()),
+        (2, False, 2, answers[2].decode()),
         (3, True, 3, None),
     ]
-    assert folder.rows("select body from pca") == [(told[3].decode(),)]
+    assert folder.rows("select body from pca") == [(answers[3].decode(),)]
 
 
 def test_the_configuration_of_an_agent_is_due_once_a_day(folder: DataFolder) -> None:
-    """At once for an agent that was never asked for, and a day after each answer."""
+    """An agent is due at once if it was never asked for, and a day after each answer."""
     folder.land([body("a", STARTED, "call", 0)])
     folder.sync()
     assert due_agents(folder, NOON) == ["agent"]
@@ -151,7 +151,7 @@ def test_the_configuration_of_an_agent_is_due_once_a_day(folder: DataFolder) -> 
 
 
 def test_an_item_that_the_configuration_lacks_makes_it_due_at_once(folder: DataFolder) -> None:
-    """Somebody changed it; once asked for again it rests, whatever the answer."""
+    """The configuration has changed. After one more answer it rests, even if the item is still missing."""
     folder.land([body("a", STARTED, "call", 0)])
     land_answer(folder, 0, answer(("Mood", "enum", "")), zone=AGENTS)
     land_answer(folder, 1, answer(("Mood", "enum", "good")))
@@ -165,8 +165,8 @@ def test_an_item_that_the_configuration_lacks_makes_it_due_at_once(folder: DataF
     assert due_agents(folder, NOON + A_DAY / 2) == []
 
 
-def test_a_configuration_that_could_not_be_had_is_asked_for_when_its_time_comes(folder: DataFolder) -> None:
-    """A failed try says when, and tries are counted; after giving up it all begins anew a day later."""
+def test_a_configuration_that_could_not_be_fetched_is_asked_for_again_later(folder: DataFolder) -> None:
+    """A failed try gives the time of the next one, and is counted. If unavailable, it is due a day later."""
     folder.land([body("a", STARTED, "call", 0)])
     hour = timedelta(hours=1)
     for outcome, minute, tries in (("failed", 0, 1), ("failed", 1, 2), ("unavailable", 2, 0)):
@@ -181,7 +181,7 @@ def test_a_configuration_that_could_not_be_had_is_asked_for_when_its_time_comes(
 
 
 def test_the_oldest_duckdb_that_bi_tools_bundle_reads_a_view(folder: DataFolder, oldest_duckdb: Path) -> None:
-    """DuckDB 1.1.3 sees the same names and values as we do, also where the file is attached and in use."""
+    """DuckDB 1.1.3 reads the same names and values, also from an attached file with `use`."""
     folder.land([body("a", ENDED, "call", 0)])
     items = [("感情 ", "string", "よい"), ('"Size"', "number", "4"), ("It's", "boolean", "true")]
     land_answer(folder, 0, answer(*items))
@@ -204,20 +204,20 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_a_view(folder: DataFolder,
 
 
 def configured(world: World, agent: Agent, items: Sequence[PcaItem]) -> World:
-    """The same account with an agent of it configured anew, and all its calls analysed accordingly."""
+    """Return the account with another configuration of an agent, and all its calls analysed with it."""
     changed = replace(agent, items=tuple(items))
     calls = tuple(replace(call, agent=changed) if call.agent is agent else call for call in world.calls)
     return replace(world, agents=tuple(changed if a is agent else a for a in world.agents), calls=calls)
 
 
 def announce(folder: DataFolder, call: Call, trace_id: str) -> None:
-    """Land the end of a call's analysis, as received just now."""
+    """Land the announcement of a call's analysis, as received just now."""
     event = body(trace_id, ANALYSED, call.call_id, 0, agent_id=call.agent.agent_id)
     folder.land([event], received_at_us=int(datetime.now(UTC).timestamp() * 1_000_000))
 
 
 async def fetch(folder: DataFolder, api: ApiServer) -> None:
-    """Ask the simulated Verbex for all that is due, and load what it says."""
+    """Ask the simulated Verbex for everything that is due, and load the answers."""
     settings = Settings(
         _env_file=None, data_dir=folder.path, api_url=api.url, api_key=SecretStr(api.api_key), api_rps=10_000
     )
@@ -226,10 +226,10 @@ async def fetch(folder: DataFolder, api: ApiServer) -> None:
 
 
 async def test_a_changed_configuration_only_adds_columns(folder: DataFolder) -> None:
-    """Items retyped, dropped, put elsewhere and added: what a dashboard reads stays as it was.
+    """Items get another type, disappear, move and are added, and what a dashboard reads stays the same.
 
-    The second announcement brings the new items, these bring the new configuration, and the analysis before
-    is kept as a revision.
+    After the second announcement, the new items are fetched, and because of them the new configuration. The
+    analysis before is kept as a revision.
     """
     world = World.build(calls=40)
     agent = next(agent for agent in world.agents if len(agent.items) == 60)
@@ -261,7 +261,7 @@ async def test_a_changed_configuration_only_adds_columns(folder: DataFolder) -> 
 
 
 def assert_shows(folder: DataFolder, agent: Agent, items: Sequence[dict[str, Any]]) -> None:
-    """The agent's only call shows these results, as text, and null for items that it has no more."""
+    """Check that the agent's only call shows these results as text, and null for items that are gone."""
     (row,) = folder.records(f'from pca_wide."{agent.agent_id}"')
     keys = folder.rows(
         f"select column_name, key, type from pca_columns where agent_id = '{agent.agent_id}'"  # noqa: S608

@@ -1,4 +1,4 @@
-"""The whole way over real sockets: simulated Verbex, receiver process, Dagster jobs, published tables."""
+"""The whole pipeline over real sockets: simulated Verbex, receiver process, Dagster jobs, and tables."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def run_jobs(settings: Settings) -> None:
         run_load(definitions, instance)
 
 
-# The way is walked once and looked at by all tests of this module, so they stay in one process.
+# The pipeline runs once for all tests of this module, so they stay in one process.
 pytestmark = pytest.mark.xdist_group("pipeline")
 
 
@@ -51,22 +51,22 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def folder(world: World, tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    """What is left after everything was sent, loaded and fetched once."""
+    """Return the data folder after everything was sent, loaded and fetched once."""
     folder = DataFolder(tmp_path_factory.mktemp("pipeline") / "data")
     asyncio.run(play(world, folder.path))
     return folder
 
 
 def test_every_acknowledged_event_is_in_events_once_byte_for_byte(folder: DataFolder, world: World) -> None:
-    """From the simulator's socket to a row in SQL, nothing is lost, doubled or altered."""
+    """From the simulator's socket to a row in SQL, nothing is lost, repeated or changed."""
     stored = {trace_id: text.encode() for trace_id, text in folder.rows("select trace_id, body from events")}
     assert stored == Truth.of(world).bodies
     assert folder.rows("select sum(deliveries)::bigint from events") == [(len(world.deliveries()),)]
     assert folder.rows("select distinct verified_by from events") == [("signature",)]
 
 
-def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder, world: World) -> None:
-    """Announced ones are fetched; calls never announced were asked for too, and given up after a day."""
+def test_every_calls_pca_status_is_that_of_its_analysis(folder: DataFolder, world: World) -> None:
+    """Announced analyses are fetched. Others were asked for too, and are unavailable after a day."""
     ends = {
         "none": {"none"},
         "failed": {"failed"},
@@ -84,7 +84,7 @@ def test_every_calls_pca_status_says_how_far_its_analysis_is(folder: DataFolder,
 
 
 def test_every_pca_item_is_there_as_verbex_gave_it(folder: DataFolder, world: World) -> None:
-    """Names, order, types and results are kept, also Japanese ones, trailing spaces and repeated names."""
+    """Names, order, types and results are kept, with Japanese texts, trailing spaces and repeated names."""
     rows = folder.rows("select call_id, name, type, result from pca_items order by call_id, position")
     items: dict[str, list[tuple[Any, ...]]] = {}
     for call_id, *item in rows:
@@ -100,7 +100,7 @@ def test_every_pca_item_is_there_as_verbex_gave_it(folder: DataFolder, world: Wo
 
 
 def test_pca_results_are_typed_where_their_type_and_text_allow(folder: DataFolder) -> None:
-    """A number item whose text is a number has it as a number, a boolean item likewise."""
+    """A number item whose text is a number also has it as a number, and so do boolean items."""
     assert folder.rows(
         "select count(*) from pca_items where type = 'number' and (result_number is null) <> "
         "(try_cast(trim(result) as double) is null)"
@@ -111,7 +111,7 @@ def test_pca_results_are_typed_where_their_type_and_text_allow(folder: DataFolde
 
 
 def test_an_enriched_call_holds_its_analysis_as_a_map(folder: DataFolder) -> None:
-    """Each name leads to its first result; further ones of that name are numbered."""
+    """Each name has its first result. Further results of that name have numbered names."""
     wrong = folder.rows(
         "select count(*) from calls_enriched join pca_items using (call_id) "
         "where pca[name] is distinct from (select first.result from pca_items first "
@@ -125,36 +125,36 @@ def test_an_enriched_call_holds_its_analysis_as_a_map(folder: DataFolder) -> Non
 
 
 def test_every_agent_has_a_view_with_a_column_for_each_of_its_items(folder: DataFolder, world: World) -> None:
-    """Four agents, one of them with 60 items in Japanese; each call of the agent is a row."""
+    """There are four agents, one of them with 60 items in Japanese. Each call of an agent is a row."""
     for agent in world.agents:
         calls = [call.call_id for call in world.calls if call.agent is agent]
         rows = folder.records(f'from pca_wide."{agent.agent_id}"')
         assert sorted(row["call_id"] for row in rows) == sorted(calls)
         names = [item.name.strip() for item in agent.items]
-        if agent.name == "Order desk":  # where one name is used twice, and once more in lower case
+        if agent.name == "Order desk":  # it uses one name twice, and once more in lower case
             names[2:4] = ["Note (2)", "note (3)"]
         assert list(rows[0])[6:] == names
     assert max(len(agent.items) for agent in world.agents) == 60
 
 
 def test_a_view_shows_every_result_as_its_item_has_it(folder: DataFolder, world: World) -> None:
-    """Text as given, numbers and booleans as pca_items reads them, and nothing where nothing was fetched."""
-    told: dict[str, list[Any]] = {}
+    """Texts are unchanged, numbers and booleans are as in pca_items, and without a fetch all are null."""
+    results: dict[str, list[Any]] = {}
     columns = "call_id, type, result, result_number, result_boolean"
     for call_id, kind, text, number, boolean in folder.rows(
         f"from pca_items select {columns} order by call_id, position"
     ):
         result = {"number": number, "boolean": boolean}.get(kind, text)
-        told.setdefault(call_id, []).append(result)
-    assert told
+        results.setdefault(call_id, []).append(result)
+    assert results
     for agent in world.agents:
         for row in folder.records(f'from pca_wide."{agent.agent_id}"'):
             nothing = [None] * len(agent.items)
-            assert list(row.values())[6:] == told.get(row["call_id"], nothing)
+            assert list(row.values())[6:] == results.get(row["call_id"], nothing)
 
 
 def test_every_agents_configuration_was_asked_for_and_landed_raw(folder: DataFolder, world: World) -> None:
-    """Once for each agent with calls, and its items are known before the next analysis."""
+    """This happened once for each agent with calls, so its items are known before the next analysis."""
     rows = folder.rows("select agent_id, outcome from ops.agent_attempts order by agent_id")
     assert rows == sorted((agent.agent_id, "answered") for agent in world.agents)
     assert folder.rows("select count(*) from ops.pca_configured_items") == [
@@ -163,15 +163,15 @@ def test_every_agents_configuration_was_asked_for_and_landed_raw(folder: DataFol
 
 
 def test_transcripts_and_details_of_completed_calls_are_there(folder: DataFolder, world: World) -> None:
-    """Messages come in order, with the seconds they were spoken at and the text without them."""
-    told = folder.rows("select call_id, role, content from call_messages order by call_id, position")
+    """Messages are in order, with the seconds at which they were spoken, and the text without them."""
+    messages = folder.rows("select call_id, role, content from call_messages order by call_id, position")
     expected = [
         (call_id, message["role"], message["content"])
         for call_id, call in sorted(Truth.of(world).calls.items())
         if call.status == "completed"
         for message in call.details["messages"]
     ]
-    assert told == expected
+    assert messages == expected
     assert folder.rows(
         "select count(*) from call_messages where starts_s is not null and (text like '(%' or content = text)"
     ) == [(0,)]
@@ -193,15 +193,15 @@ def test_no_credential_of_an_answer_is_in_any_stored_file(folder: DataFolder) ->
     ]
 
 
-def test_asking_again_asks_for_nothing(folder: DataFolder, world: World) -> None:
-    """What was stored is not asked for twice; only what was not there yet waits for its time."""
+def test_a_second_fetch_asks_for_nothing(folder: DataFolder, world: World) -> None:
+    """What is stored is not asked for twice, and what was missing is not due yet."""
     before = folder.rows("select count(*) from ops.pca_attempts")
     asyncio.run(ask_again(folder, world))
     assert folder.rows("select count(*) from ops.pca_attempts") == before
 
 
 def as_text(result: object) -> str:
-    """Results are mostly text already; a JSON number or boolean keeps its JSON form."""
+    """Return a result as text. Most are texts already; a JSON number or boolean keeps its JSON form."""
     return result if isinstance(result, str) else json.dumps(result)
 
 
