@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.command import Run
 
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
+
+# How long an example takes says nothing about what is tested, and much about what else the machine does.
+settings.register_profile("at_any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("at_any_speed")
 
 
 def pytest_xdist_auto_num_workers() -> int:

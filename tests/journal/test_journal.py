@@ -58,7 +58,7 @@ def test_any_bytes_appended_read_back_byte_for_byte(tmp_path_factory: pytest.Tem
     )
 
     @given(groups=st.lists(st.lists(deliveries, min_size=1, max_size=5), max_size=4))
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def check(groups: list[list[Delivery]]) -> None:
         segment = Segment(tmp_path_factory.mktemp("journal") / "r.segment", "r")
         sequence = 0

@@ -21,7 +21,7 @@ def events(*bodies: bytes) -> pa.Table:
 
 
 @given(bodies=st.lists(st.binary(), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_body_reads_back_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes]
 ) -> None:

@@ -31,7 +31,7 @@ def test_another_seed_gives_another_world() -> None:
 
 
 @given(seed=st.integers(0, 10_000), calls=st.integers(7, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_course_appears(seed: int, calls: int) -> None:
     """Even a small world has a transferred call, a call in progress, a call never announced, and so on."""
     assert {call.course for call in World.build(seed=seed, calls=calls).calls} == set(Course)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.landing.zones import ANSWER_SCHEMA
@@ -150,7 +150,7 @@ items = st.builds(
 answers = st.lists(items, max_size=7)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(early=st.lists(answers, max_size=3), late=st.lists(answers, min_size=1, max_size=3))
 @example(early=[[Item("Note", "string")] * 3], late=[[Item("Note (2)", "string"), Item("note", "number")]])
 def test_any_names_give_unique_columns_that_later_answers_never_change(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
 from support.oracle import ANALYSED, ENDED, STARTED, TRANSFERRED, Received, expected_calls, expected_events
@@ -189,7 +189,7 @@ received = st.builds(Received, st.integers(0, 4).map(lambda number: NOON_US + nu
 groups = st.lists(st.lists(received, min_size=1, max_size=8), min_size=1, max_size=3)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(groups=groups, seed=st.randoms(use_true_random=False))
 def test_order_duplication_and_splitting_of_deliveries_never_matter(
     tmp_path_factory: pytest.TempPathFactory,
