@@ -106,7 +106,7 @@ async def measure(
             return process.poll() is not None or watch.seen_at_s.keys() >= acked_at_s.keys()
 
         await send(deliveries, SendOptions(url=receiver.url, rate_per_s=rate, concurrency=1), note)
-        await until(is_seen, timeout_s=60)
+        await until(is_seen)
         task.cancel()
     if process.poll() is not None:
         raise EndedError

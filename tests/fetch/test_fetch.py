@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.deadline import HANG_S
 
 from connector.fetch import attempts as answer_log_module
 from connector.fetch.calls import Due, Fetched, fetch_due
@@ -257,7 +258,7 @@ async def test_a_cancelled_pass_lands_what_it_has(api: ApiServer, landing: Landi
         yield due[8]
 
     going_on = asyncio.create_task(fetch(api, landing, then_hang(), api_concurrency=1))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), HANG_S)
     going_on.cancel()
     await asyncio.gather(going_on, return_exceptions=True)
     assert [row["call_id"] for row in rows_of(landing)] == [one.call_id for one in due[:8]]

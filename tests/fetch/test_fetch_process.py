@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.deadline import HANG_S
 from support.fetch_process import landed_rows
 
 from connector.landing.files import Landing
@@ -35,7 +36,7 @@ async def run_until_killed(api: ApiServer, arguments: list[str], requests: int) 
     api.on_request = count_down(requests, reached)
     process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), *arguments)
     ended, killing = asyncio.create_task(process.wait()), asyncio.create_task(reached.wait())
-    await asyncio.wait((ended, killing), return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    await asyncio.wait((ended, killing), return_when=asyncio.FIRST_COMPLETED, timeout=HANG_S)
     killing.cancel()
     if not ended.done():
         process.kill()

@@ -119,9 +119,9 @@ async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:
             await asyncio.sleep(0.05)
         store.come_back()
         assert (await post(receiver.url, make_body("after")))[0] == 200
-        assert await asyncio.to_thread(receiver.stop, 60) == 0
+        assert await asyncio.to_thread(receiver.stop) == 0
     with ReceiverProcess(tmp_path / "data", LANDING_URL=url) as receiver:  # what was left, if anything
-        assert await asyncio.to_thread(receiver.stop, 60) == 0
+        assert await asyncio.to_thread(receiver.stop) == 0
     landed = sorted(row["trace_id"] for row in landed_rows(Landing(url)))
     assert landed == sorted(["before", "after", *(f"away-{number}" for number in range(count))])
 
@@ -149,7 +149,7 @@ async def test_a_store_that_hangs_does_not_keep_the_receiver_from_stopping(
     with ReceiverProcess(tmp_path / "data", LANDING_URL=f"s3://{BUCKET}/landing") as receiver:
         store.go_away()
         assert (await post(receiver.url, make_body()))[0] == 200
-        assert await asyncio.to_thread(receiver.stop, 40) == 0
+        assert await asyncio.to_thread(receiver.stop) == 0
     assert len(list((tmp_path / "data" / "journal").rglob("*.segment"))) == 1
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from support.deadline import HANG_S
 from support.receiver import SECRET, ReceiverProcess, connected, landed_rows, make_body, until
 
 from connector.landing.files import Landing
@@ -151,7 +152,9 @@ def run_to_its_end(data_dir: Path, **settings: str) -> subprocess.CompletedProce
     """Run a receiver that is expected to end by itself."""
     environment = os.environ | {"VERBEX_DATA_DIR": str(data_dir), "VERBEX_PORT": "0"} | settings
     command = [sys.executable, "-m", "connector.serve"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
+    )
 
 
 def test_a_receiver_that_would_accept_no_sender_exits_with_2(tmp_path: Path) -> None:

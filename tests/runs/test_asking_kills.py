@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.data_folder import DataFolder, settings_for
+from support.deadline import HANG_S
 
 from connector.landing.zones import ANSWER_SCHEMA, CALLS, LISTED, PCA, Zone
 from connector.simulator.api import ApiServer, LoggedRequest
@@ -58,13 +59,13 @@ class Asking:
         ended = asyncio.create_task(process.wait())
         if kill_at_request is not None:
             reaching = asyncio.create_task(reached.wait())
-            await asyncio.wait((ended, reaching), return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            await asyncio.wait((ended, reaching), return_when=asyncio.FIRST_COMPLETED, timeout=HANG_S)
             reaching.cancel()
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(ended), delay_s)
             with suppress(ProcessLookupError):
                 process.kill()
-        code = await asyncio.wait_for(ended, 120)
+        code = await asyncio.wait_for(ended, HANG_S)
         assert code == 0 or kill_at_request is not None
         return self._api.requests[first:]
 
@@ -75,10 +76,10 @@ class Asking:
         process = await asyncio.create_subprocess_exec(
             *self._command, cwd=self._folder, env=self._environment, stderr=asyncio.subprocess.PIPE
         )
-        await asyncio.wait_for(reached.wait(), 60)
+        await asyncio.wait_for(reached.wait(), HANG_S)
         process.send_signal(signal.SIGINT)
-        _, text = await asyncio.wait_for(process.communicate(), 60)
-        return process.returncode or 0, text.decode()
+        _, said = await asyncio.wait_for(process.communicate(), HANG_S)
+        return process.returncode or 0, said.decode()
 
 
 def landed(folder: DataFolder, zone: Zone, outcome: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import dagster as dg
 import pytest
 from support.data_folder import NOON_US, DataFolder, bodies_of, body, dagster_instance, settings_for
+from support.deadline import HANG_S
 from support.oracle import ANALYSED, ENDED, STARTED
 from support.receiver import until
 
@@ -60,11 +61,11 @@ async def test_what_lands_while_following_is_published_and_reported_to_dagster(
 ) -> None:
     """Rows appear without a command. At the end Dagster has the materialisations, with counts."""
     folder.land([body("a", STARTED, "call-a", 0)])
-    await until(lambda: call_ids(folder) == {"call-a"}, timeout_s=40)
+    await until(lambda: call_ids(folder) == {"call-a"})
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
-    await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+    await until(lambda: call_ids(folder) == {"call-a", "call-b"})
     following.send_signal(signal.SIGTERM)
-    assert following.wait(30) == 0
+    assert following.wait(HANG_S) == 0
     with dg.DagsterInstance.from_config(str(folder.path / "dagster")) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("calls"))
     assert event is not None
@@ -216,9 +217,9 @@ async def test_a_wrong_key_is_reported_and_loads_continue(folder: DataFolder, tm
                 *command, cwd=tmp_path, env=environment, stdout=out, stderr=out
             )
         try:
-            await until(lambda: "VERBEX_API_KEY" in log.read_text(), timeout_s=60)
+            await until(lambda: "VERBEX_API_KEY" in log.read_text())
             folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
-            await until(lambda: call_ids(folder) == {"call-a", "call-b"}, timeout_s=40)
+            await until(lambda: call_ids(folder) == {"call-a", "call-b"})
         finally:
             process.kill()
             await process.wait()
@@ -245,9 +246,9 @@ async def test_following_ends_at_once_even_while_it_asks(folder: DataFolder, tmp
 
     async with ApiServer(world) as api:
         following = asyncio.create_task(asyncio.to_thread(follow))
-        await until(lambda: api.request_count() >= 2, timeout_s=20)
+        await until(lambda: api.request_count() >= 2)
         folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
         with pytest.raises(StoppedError):
-            await asyncio.wait_for(following, 20)
+            await asyncio.wait_for(following, HANG_S)
         assert api.request_count() < 20
     assert folder.landing.list_files(PCA)

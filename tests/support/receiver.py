@@ -28,6 +28,7 @@ from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
 from connector.receiver.peers import PeerPolicy
 from connector.receiver.server import Server
+from support.deadline import HANG_S
 
 SECRET = "a signing secret"
 SEED_FOLDER = Path(__file__).parents[1] / "data" / "seed"
@@ -67,9 +68,9 @@ def landed_rows(landing: Landing) -> list[dict[str, Any]]:
     return rows
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Wait until `condition` is true."""
-    async with asyncio.timeout(timeout_s):
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that announces itself to nobody."""
+    async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
@@ -84,8 +85,9 @@ async def post(url: str, body: bytes, **headers: str) -> tuple[int, dict[str, An
 class Serving:
     """A receiver in this process, on a free port, and the rows that it stored."""
 
-    def __init__(self, journal: Journal, url: str, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, receiver: Receiver, url: str, metrics: Metrics) -> None:
         self.journal = journal
+        self.receiver = receiver
         self.url = url
         self.metrics = metrics
 
@@ -118,7 +120,8 @@ async def serving(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
     scheme = "https" if ssl_context else "http"
-    running = Serving(journal, f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}", metrics)
+    url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}"
+    running = Serving(journal, receiver, url, metrics)
     try:
         yield running
     finally:
@@ -189,7 +192,7 @@ class ReceiverProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout_s: float = 20) -> int:
-        """Send SIGTERM, and return the exit code."""
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        return self.process.wait(HANG_S)

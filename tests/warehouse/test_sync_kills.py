@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.data_folder import NOON_US, DataFolder, bodies_of
+from support.deadline import HANG_S
 from support.oracle import Received, expected_calls, expected_events
 from test_warehouse import held_open
 
@@ -106,7 +107,7 @@ def sync_until_killed(folder: DataFolder, landing_world: LandingWorld, rng: rand
                 process.wait(timeout=rng.uniform(0, 0.5))
             except subprocess.TimeoutExpired:
                 continue
-        assert process.wait(timeout=120) == -signal.SIGKILL, f"killed with {arguments}"
+        assert process.wait(HANG_S) == -signal.SIGKILL, f"killed with {arguments}"
 
 
 def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
@@ -144,7 +145,7 @@ def test_two_syncs_started_at_once_follow_each_other(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.land(bodies_of(World.build(calls=40)))
     processes = [subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)]) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(HANG_S) for process in processes] == [0, 0]
     assert_right(folder, landed_deliveries(folder.landing))
     tables = folder.tables()
     folder.sync(is_full_refresh=True)

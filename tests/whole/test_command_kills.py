@@ -16,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.data_folder import NOON_US, DataFolder, bodies_of
+from support.deadline import HANG_S
 from support.receiver import until
 from test_sync_kills import assert_published_whole, assert_right, landed_deliveries
 
@@ -73,7 +74,7 @@ class Field:
         """Kill a command at most `longest_s` after it began to write. Return whether it was killed."""
         with self.running(command) as process:
             self.land_some()
-            await until(lambda: self.folder.warehouse.is_being_written() or process.poll() is not None, 60)
+            await until(lambda: self.folder.warehouse.is_being_written() or process.poll() is not None)
             self.land_some()
             await asyncio.sleep(self._rng.uniform(0, longest_s))
             self.land_some()
@@ -90,7 +91,7 @@ class Field:
         while self._bodies:
             self.land_some()
         with self.running(SYNC) as process:
-            assert await asyncio.to_thread(process.wait, 240) == 0, (self._path / "log").read_text()
+            assert await asyncio.to_thread(process.wait, HANG_S) == 0, (self._path / "log").read_text()
 
     def assert_right(self) -> None:
         """Check that the tables equal those of the oracle, and those of a rebuild from landing."""
@@ -147,16 +148,16 @@ async def test_syncs_dagster_and_follow_mode_share_one_folder(
         field = Field(tmp_path, api, random.Random(4))
         field.land_some()
         with field.running(FOLLOW) as following:
-            await until(field.folder.warehouse.published.exists, timeout_s=60)
+            await until(field.folder.warehouse.published.exists)
             field.land_some()
             with ExitStack() as stack:
                 processes = [stack.enter_context(field.running(command)) for command in commands]
                 field.land_some()
-                ends = [await asyncio.to_thread(process.wait, 240) for process in processes]
+                ends = [await asyncio.to_thread(process.wait, HANG_S) for process in processes]
             assert set(ends) == {0}, (tmp_path / "log").read_text()
             assert following.poll() is None
             following.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(following.wait, 120) == 0
+            assert await asyncio.to_thread(following.wait, HANG_S) == 0
         await field.finish()
         field.assert_right()
         with dg.DagsterInstance.from_config(str(field.folder.path / "dagster")) as instance:
@@ -171,6 +172,6 @@ async def test_a_sync_that_can_not_write_names_the_process_that_does(tmp_path: P
         field.land_some()
         (field.folder.path / "warehouse").mkdir()
         with hold_lock(field.folder.path / "warehouse" / "writer.lock"), field.running(SYNC) as process:
-            assert await asyncio.to_thread(process.wait, 120) == 1
+            assert await asyncio.to_thread(process.wait, HANG_S) == 1
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert f"Process {os.getpid()} has been writing the warehouse for over 60 s. Nothing was changed." in line
