@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.receiver import ReceiverProcess, connected, landed_rows, make_body, post, serving
+from support.deadline import HANG_S
+from support.receiver import ReceiverProcess, connected, landed_rows, make_body, post, serving, until
 
 from connector.landing.files import Landing
 from connector.receiver import handler as receiver_module
@@ -23,7 +24,7 @@ HEAD = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/
 
 
 async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
-    """Send some bytes, and return the answer that comes before the end or within two seconds."""
+    """What the receiver says to some bytes before it closes."""
     async with connected(url) as (reader, writer):
         for piece in pieces:
             writer.write(piece)
@@ -31,7 +32,7 @@ async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
         if is_cut:
             writer.write_eof()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(HANG_S):
                 return await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:
             return error.partial
@@ -66,7 +67,7 @@ async def test_a_connection_above_the_limit_gets_503_and_is_closed(tmp_path: Pat
             refused = await answer_to(running.url, b"")
             assert b" 503 " in refused
             assert b"Retry-After" in refused
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while (await post(running.url, make_body()))[0] != 200:  # until both are seen to be gone
                 pass
 
@@ -80,10 +81,9 @@ async def test_unfinished_bodies_are_bounded_over_all_connections(
     async with serving(tmp_path) as running:
         async with connected(running.url) as (_, writer):
             writer.write(half)
-            await writer.drain()
-            await asyncio.sleep(0.1)
+            await until(lambda: running.receiver._arriving_bytes == 3000)
             assert b" 503 " in await answer_to(running.url, half)
-        await asyncio.sleep(0.1)
+        await until(lambda: running.receiver._arriving_bytes == 0)
         assert b" 200 " in await answer_to(
             running.url, HEAD + b"Content-Length: 3000\r\n\r\n", make_body().ljust(3000)
         )
