@@ -183,8 +183,7 @@ async def test_a_client_does_not_end_before_a_wait_that_the_api_asked_for(api: A
     async with client_of(api) as client:
         with pytest.raises(ApiUnavailableError):
             await client.send("POST", "/v1/public/webhook/subscription")
-        answered_s = time.monotonic()
-    assert time.monotonic() - answered_s > 0.9
+    assert time.monotonic() - api.requests[0].at_s >= 1
 
 
 async def test_a_long_retry_after_is_reported_and_not_waited_for(
@@ -199,18 +198,18 @@ async def test_a_long_retry_after_is_reported_and_not_waited_for(
 
 
 async def test_the_rate_is_never_exceeded(api: ApiServer) -> None:
-    """With any number of callers, 100 intervals at 100 requests a second take a second."""
+    """100 intervals at 100 requests a second take a second, however many callers there are."""
+    began_s = time.monotonic()  # the first request may be late to arrive, so its arrival is no beginning
     async with client_of(api, rate_per_s=100) as client:
         await asyncio.gather(*(client.get_call(f"{number:024x}") for number in range(101)))
-    times = [request.at_s for request in api.requests]
-    assert times[-1] - times[0] > 0.95
+    assert api.requests[-1].at_s - began_s >= 1
 
 
 async def test_no_more_is_in_flight_than_allowed(api: ApiServer) -> None:
-    """With any number of callers, the server sees three requests at once."""
-    api.faults = Faults(slow=1, slow_s=0.02)
+    """However many callers there are, the server sees three requests at once."""
+    api.faults = Faults(slow=1, slow_s=0.1)
     async with client_of(api, concurrency=3) as client:
-        await asyncio.gather(*(client.get_call(call.call_id) for call in api.world.calls))
+        await asyncio.gather(*(client.get_call(call.call_id) for call in api.world.calls[:15]))
     assert api.max_in_flight == 3
 
 
