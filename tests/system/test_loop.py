@@ -7,6 +7,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from support.deadline import HANG_S
 
 from connector.system.loop import run
 
@@ -31,11 +32,11 @@ def handle() -> Iterator[Callable[[Any], None]]:
     signal.signal(signal.SIGTERM, before)
 
 
-async def work(log: list[str]) -> str:
-    """Send a signal to this process, wait in two tasks as a client does, and clean up."""
+async def work(said: list[str], rest_s: float = HANG_S) -> str:
+    """Sends itself a signal, waits in two tasks as a client does, and tidies up."""
     asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGTERM)
     try:
-        await asyncio.gather(asyncio.sleep(0.3), asyncio.sleep(0.3))
+        await asyncio.gather(asyncio.sleep(rest_s), asyncio.sleep(rest_s))
     finally:
         await asyncio.sleep(0)
         log.append("cleaned up")
@@ -66,7 +67,7 @@ def test_a_handler_that_raises_nothing_does_not_keep_the_work_running(handle: Ca
 def test_a_signal_that_is_ignored_changes_nothing(handle: Callable[[Any], None]) -> None:
     """The work runs to its end, as under nohup."""
     handle(signal.SIG_IGN)
-    assert run(work([])) == "done"
+    assert run(work([], rest_s=0.1)) == "done"
 
 
 def test_work_in_a_thread_does_not_handle_signals() -> None:
@@ -90,7 +91,7 @@ def test_another_thread_can_end_the_work_in_order() -> None:
     async def wait() -> None:
         is_stopped.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(HANG_S)
         finally:
             log.append("cleaned up")
 
