@@ -1,6 +1,7 @@
 """Compaction: fewer files, and the same files and rows for every reader."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.deadline import HANG_S
 from support.receiver import NOON_US, landed_rows, make_delivery
 
 from connector.journal.delivery import Group, to_batch
@@ -141,10 +143,11 @@ def test_rows_in_many_row_groups_are_found(tmp_path: Path, monkeypatch: pytest.M
 COMPACT = """
 import sys
 from datetime import date
-from connector.landing.compaction import compact
-from connector.landing.files import Landing
+from connector.landing import compaction, files, merged
 from connector.landing.zones import EVENTS
-compact(Landing(sys.argv[1]), EVENTS, before=date(2025, 11, 10))
+from support.death import die_at
+die_at(int(sys.argv[2]), 0, {module.__file__ for module in (compaction, files, merged)})
+compaction.compact(files.Landing(sys.argv[1]), EVENTS, before=date(2025, 11, 10))
 """
 
 
@@ -163,8 +166,8 @@ def test_threads_that_read_parts_of_one_file_at_once_get_the_right_rows(tmp_path
 
 
 def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
-    """While a compaction is killed again and again, a reader always sees every row once."""
-    landing, looks, is_over = Landing(str(tmp_path)), [], threading.Event()
+    """A compaction killed again and again, read all the while: every look shows every row once."""
+    landing, looks, ends, is_over = Landing(str(tmp_path)), [], [], threading.Event()
     land(landing, *(f"file-{number:03d}" for number in range(60)))
     expected = sorted(row["body"] for row in landed_rows(landing))
 
@@ -175,15 +178,14 @@ def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    for patience_s in (0.35, 0.4, 0.45, 0.5, 20):
-        process = subprocess.Popen([sys.executable, "-c", COMPACT, str(tmp_path)], env=os.environ)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # While the merged file is written, just after it appeared, while small ones are removed, and not at all.
+    for step in (3_000, 7_000, 3_500, 1_000_000):
+        command = [sys.executable, "-c", COMPACT, str(tmp_path), str(step)]
+        ends.append(subprocess.run(command, env=environment, timeout=HANG_S, check=False).returncode)
+        looks.append(sorted(row["body"] for row in landed_rows(landing)))
     is_over.set()
     watcher.join()
     assert all(seen == expected for seen in looks)
-    assert len(looks) > 3
+    assert ends == [*[-signal.SIGKILL] * 3, 0]
     assert len([name for name in stored(tmp_path) if not name.startswith(".")]) == 1

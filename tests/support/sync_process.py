@@ -5,20 +5,15 @@ that writes the warehouse, and ends by SIGKILL DELAY_S seconds later, anywhere i
 random but can be repeated. With `refresh` as one more argument, every sync builds all tables from scratch.
 """
 
-import os
-import signal
 import sys
-import threading
-from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from pipelines.warehouse import files, ledger, refresh, session
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it runs by itself, without pytest's path
 
 from support.data_folder import DataFolder
+from support.death import die_at
 
 _WRITERS = frozenset(module.__file__ for module in (files, ledger, refresh, session))
 
@@ -30,24 +25,9 @@ def main() -> None:
         folder.sync()
         return
     step, delay_s, is_full_refresh = int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:] == ["refresh"]
-    die_at(step, delay_s)
+    die_at(step, delay_s, _WRITERS)
     while True:
         folder.sync(is_full_refresh=is_full_refresh)
-
-
-def die_at(step: int, delay_s: float) -> None:
-    """Let this process end by SIGKILL, `delay_s` seconds after line number `step` that it runs."""
-    steps = count(1)
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401
-        if frame.f_code.co_filename not in _WRITERS:
-            return None
-        if event == "line" and next(steps) == step:
-            sys.settrace(None)
-            threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        return trace
-
-    sys.settrace(trace)
 
 
 if __name__ == "__main__":
