@@ -78,7 +78,7 @@ class DataFolder(data_folder.DataFolder):
     def sync(self, *, is_full_refresh: bool = False) -> dict[str, TableUpdate]:
         """Bring every table up to date and publish."""
         with open_session(self, is_full_refresh=is_full_refresh) as session:
-            updates = {model.table: session.update(model) for model in self.models}
+            updates = {model.table: session.update(model) for model in session.models}
             session.publish(NOON)
         return updates
 
