@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body, dagster_instance
+from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
 from support.oracle import ENDED, STARTED
 
 from connector.landing.zones import EVENTS, PCA, ZONES
@@ -34,8 +34,8 @@ def own_sql(folder: DataFolder) -> Path:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dagster_instance(tmp_path) as instance:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_named_and_everything_else_continues(
     assert broken.name in str(evaluation.metadata["files"].value)
     assert folder.rows("select call_id from calls") == [("call-a",)]
     broken.write_bytes(whole)
-    load(folder, instance)
+    folder.sync()
     assert folder.rows("select call_id from calls order by call_id") == [("call-a",), ("call-b",)]
 
 
@@ -146,7 +146,7 @@ def test_a_failed_check_keeps_the_old_rows_published_and_shows_the_bad_ones(
         "select call_id, duration_s from calls where duration_s > 3600\n"
     )
     folder.land([body("a", STARTED, "call", 0)])
-    assert load(folder, instance).success
+    folder.sync()
     folder.land([body("b", ENDED, "call", 7200)], received_at_us=NOON_US + 1)
     result = load(folder, instance)
     assert not result.success
@@ -164,13 +164,13 @@ def test_rows_of_a_table_materialised_alone_reach_the_other_tables(
 ) -> None:
     """What one table has loaded alone reaches the tables that read it with the next load."""
     folder.land([body("a", STARTED, "call", 0)])
-    load(folder, instance)
+    folder.sync()
     folder.land([body("b", ENDED, "call", 60)], received_at_us=NOON_US + 1)
     definitions = definitions_of(folder)
     job = definitions.resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("events")]).success
     assert folder.rows("select status from calls") == [("in_progress",)]
-    load(folder, instance)
+    folder.sync()
     assert folder.rows("select status from calls") == [("completed",)]
 
 
@@ -182,7 +182,7 @@ def test_a_select_dropped_into_marts_becomes_an_asset_with_its_lineage(
         "select agent_id, count(*) as calls from calls group by agent_id\n"
     )
     folder.land([body("a", STARTED, "call-a", 0)])
-    load(folder, instance)
+    folder.sync()
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
     load(folder, instance)
     assert folder.rows("from busy_agents") == [("agent", 2)]

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from pydantic import SecretStr
-from support.data_folder import DataFolder, dagster_instance, settings_for
+from support.data_folder import DataFolder, settings_for
 
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
@@ -42,8 +42,8 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dagster_instance(tmp_path) as instance:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from support.command import Run
-from support.data_folder import NOON, DataFolder, bodies_of, dagster_instance, settings_for
+from support.data_folder import NOON, DataFolder, bodies_of, settings_for
 
 from connector.landing.zones import AGENTS, CALLS, PCA, Zone
 from connector.simulator.api import ApiServer
@@ -35,8 +35,8 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dagster_instance(tmp_path) as instance:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
