@@ -8,16 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.comparison import assert_published_whole, assert_right, landed_deliveries
 from support.data_folder import NOON_US, DataFolder, bodies_of
 from support.deadline import HANG_S
-from support.oracle import Received, expected_calls, expected_events
 from test_warehouse import held_open
 
-from connector.landing.files import Landing
-from connector.landing.zones import EVENT_SCHEMA, EVENTS, PCA
+from connector.landing.zones import PCA
 from connector.simulator.world import World
 
 SCRIPT = Path(__file__).parents[1] / "support" / "sync_process.py"
@@ -54,41 +52,6 @@ class LandingWorld:
         """Yield files of a few bodies each. One body is a duplicate, and one is no event."""
         for start in range(0, len(bodies), 6):
             yield [*bodies[start : start + 6], self._rng.choice(bodies[: start + 1]), b"no event"]
-
-
-def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
-    """Return the deliveries in landing, or in some of its files."""
-    files = [file for file in landing.list_files(EVENTS) if paths is None or file.path in paths]
-    rows: list[dict[str, Any]] = [
-        row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
-    ]
-    return [Received(round(row["received_at"].timestamp() * 1_000_000), row["body"]) for row in rows]
-
-
-def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
-    """Check that events and calls are those that the oracle expects. It does not know analyses."""
-    events = expected_events(deliveries)
-    assert {
-        event["trace_id"]: event
-        for event in folder.records("select * exclude (trace_hash, call_hash) from events")
-    } == events
-    shown = folder.records(
-        "select * exclude (call_hash) from calls anti join ops.pca_attempts using (call_id)"
-    )
-    expected = expected_calls(events.values())
-    assert {call["call_id"] for call in shown} <= expected.keys()
-    assert folder.rows("select count(*) from calls") == [(len(expected),)]
-    for call in shown:
-        assert call == expected[call["call_id"]]
-
-
-def assert_published_whole(folder: DataFolder) -> set[str]:
-    """Check that the published tables match the files recorded as loaded, and return these files."""
-    if not folder.warehouse.published.exists():
-        return set()
-    paths = {path for (path,) in folder.rows("select path from ops.loads where model = 'events'")}
-    assert_right(folder, landed_deliveries(folder.landing, paths))
-    return paths
 
 
 def sync_until_killed(folder: DataFolder, landing_world: LandingWorld, rng: random.Random) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from support.comparison import assert_published_whole, assert_right, landed_deliveries
 from support.data_folder import NOON_US, DataFolder, bodies_of
 from support.deadline import HANG_S
 from support.receiver import until
-from test_sync_kills import assert_published_whole, assert_right, landed_deliveries
 
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World

@@ -1,0 +1,43 @@
+"""The published tables against what is landed, with the oracle between them."""
+
+from typing import Any
+
+from connector.landing.files import Landing
+from connector.landing.zones import EVENT_SCHEMA, EVENTS
+from support.data_folder import DataFolder
+from support.oracle import Received, expected_calls, expected_events
+
+
+def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
+    """What lies in landing, or in some files of it."""
+    files = [file for file in landing.list_files(EVENTS) if paths is None or file.path in paths]
+    rows: list[dict[str, Any]] = [
+        row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
+    ]
+    return [Received(round(row["received_at"].timestamp() * 1_000_000), row["body"]) for row in rows]
+
+
+def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
+    """Events and calls are those that the oracle expects; it knows nothing of analyses."""
+    events = expected_events(deliveries)
+    assert {
+        event["trace_id"]: event
+        for event in folder.records("select * exclude (trace_hash, call_hash) from events")
+    } == events
+    told = folder.records(
+        "select * exclude (call_hash) from calls anti join ops.pca_attempts using (call_id)"
+    )
+    expected = expected_calls(events.values())
+    assert {call["call_id"] for call in told} <= expected.keys()
+    assert folder.rows("select count(*) from calls") == [(len(expected),)]
+    for call in told:
+        assert call == expected[call["call_id"]]
+
+
+def assert_published_whole(folder: DataFolder) -> set[str]:
+    """What readers see is exactly what the files say that it was made of; returns those files."""
+    if not folder.warehouse.published.exists():
+        return set()
+    paths = {path for (path,) in folder.rows("select path from ops.loads where model = 'events'")}
+    assert_right(folder, landed_deliveries(folder.landing, paths))
+    return paths
