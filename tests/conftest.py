@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.command import Run
+from support.command import Run, typing_in
 
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
@@ -41,15 +41,5 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return a function that runs a command in its own folder, with only the settings that it is given."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
-    }
-
-    def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipelines.cli", *words]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment | settings, capture_output=True, text=True, check=False
-        )
-
-    return run
+    """Types a command in a folder of its own, with no settings but those given."""
+    return typing_in(tmp_path)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import dagster as dg
@@ -13,7 +14,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from dotenv import dotenv_values
-from support.command import Run
+from support.command import Run, typing_in
 from support.data_folder import DataFolder, body
 from support.oracle import STARTED
 
@@ -25,6 +26,26 @@ from pipelines.models.sql_file import ModelError
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path / "data")
+
+
+class Synced(NamedTuple):
+    """A folder in which `verbex-sync sync` was typed, and what came of it."""
+
+    path: Path
+    run: Run
+    done: subprocess.CompletedProcess[str]
+
+
+# It is typed once, and looked at by all tests that change nothing, so they stay in one process.
+looks_at_synced = pytest.mark.xdist_group("synced")
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Synced:
+    path = tmp_path_factory.mktemp("synced")
+    DataFolder(path / "data").land([body("a", STARTED, "call", 0), body("a", STARTED, "call", 0)])
+    run = typing_in(path)
+    return Synced(path, run, run("sync"))
 
 
 def test_the_demo_shows_calls_pca_and_duplicates_and_leaves_them_to_query(run: Run) -> None:
@@ -51,20 +72,18 @@ def test_the_demo_refuses_to_mix_with_real_data(run: Run, folder: DataFolder) ->
     assert "VERBEX_DATA_DIR" in demo.stderr
 
 
-def test_sync_loads_what_landed_and_prints_counts(run: Run, folder: DataFolder) -> None:
-    """The counts of deliveries, events and calls are on one line."""
-    folder.land([body("a", STARTED, "call", 0), body("a", STARTED, "call", 0)])
-    done = run("sync")
-    assert done.returncode == 0, done.stderr
-    assert "Loaded 2 deliveries from 1 files into 1 events and 1 calls" in done.stdout
+@looks_at_synced
+def test_sync_loads_what_landed_and_says_so(synced: Synced) -> None:
+    """Counts of deliveries, events and calls are on one line."""
+    assert synced.done.returncode == 0, synced.done.stderr
+    assert "Loaded 2 deliveries from 1 files into 1 events and 1 calls" in synced.done.stdout
 
 
-def test_sync_records_its_run_where_the_ui_finds_it(run: Run, folder: DataFolder, tmp_path: Path) -> None:
-    """Dagster's home is in the data folder, and `dagster dev` finds it through `.env`."""
-    folder.land([body("a", STARTED, "call", 0)])
-    run("sync")
-    assert (tmp_path / ".env").read_text() == f"DAGSTER_HOME={tmp_path}/data/dagster\n"
-    with dg.DagsterInstance.from_config(str(tmp_path / "data" / "dagster")) as instance:
+@looks_at_synced
+def test_sync_records_its_run_where_the_ui_finds_it(synced: Synced) -> None:
+    """The Dagster home is under the data folder, and `.env` leads `dagster dev` to it."""
+    assert (synced.path / ".env").read_text() == f"DAGSTER_HOME={synced.path}/data/dagster\n"
+    with dg.DagsterInstance.from_config(str(synced.path / "data" / "dagster")) as instance:
         (run_record,) = instance.get_runs()
     assert run_record.job_name == "load"
 
@@ -100,19 +119,19 @@ def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> Non
     assert folder.tables() == before
 
 
-def test_query_prints_json_for_programs(run: Run, folder: DataFolder) -> None:
-    """Each line is a JSON object. Numbers stay numbers, and null stays null."""
-    folder.sync()
-    done = run("query", "select 1 as n, null as nothing, 'あ' as text", "--format", "json")
+@looks_at_synced
+def test_query_prints_json_for_programs(synced: Synced) -> None:
+    """One JSON object a line; numbers stay numbers, and null stays null."""
+    done = synced.run("query", "select 1 as n, null as nothing, 'あ' as text", "--format", "json")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"n": 1, "nothing": None, "text": "あ"}
     ]
 
 
-def test_query_prints_csv_for_programs(run: Run, folder: DataFolder) -> None:
-    """The output is a header and rows that a CSV reader can read."""
-    folder.sync()
-    done = run("query", "select 'a,\"b' as x, 2 as y", "--format", "csv")
+@looks_at_synced
+def test_query_prints_csv_for_programs(synced: Synced) -> None:
+    """A header and rows that a CSV reader takes back."""
+    done = synced.run("query", "select 'a,\"b' as x, 2 as y", "--format", "csv")
     assert list(csv.reader(io.StringIO(done.stdout))) == [["x", "y"], ['a,"b', "2"]]
 
 
@@ -123,10 +142,10 @@ def test_query_before_the_first_sync_says_what_to_type(run: Run) -> None:
     assert "verbex-sync sync" in done.stderr
 
 
-def test_a_mistake_in_sql_is_reported_without_a_traceback(run: Run, folder: DataFolder) -> None:
-    """The exit code is 2, and the message is DuckDB's own."""
-    folder.sync()
-    done = run("query", "select * from no_such_table")
+@looks_at_synced
+def test_a_mistake_in_sql_is_told_without_a_traceback(synced: Synced) -> None:
+    """Exit code 2, DuckDB's own message."""
+    done = synced.run("query", "select * from no_such_table")
     assert done.returncode == 2
     assert "no_such_table" in done.stderr
     assert "Traceback" not in done.stderr
@@ -161,10 +180,10 @@ def test_help_lists_every_command_with_a_whole_sentence_and_each_can_be_typed() 
         assert command.help
 
 
-def test_query_cannot_change_what_is_published(run: Run, folder: DataFolder) -> None:
-    """The published tables are opened read-only."""
-    folder.sync()
-    done = run("query", "drop table calls")
+@looks_at_synced
+def test_query_cannot_change_what_is_published(synced: Synced) -> None:
+    """Readers read."""
+    done = synced.run("query", "drop table calls")
     assert done.returncode == 2
     assert "read-only" in done.stderr
 
