@@ -16,13 +16,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.comparison import assert_published_whole, assert_right, landed_deliveries
-from support.data_folder import NOON_US, DataFolder, bodies_of
+from support.data_folder import NOON_US, DataFolder, bodies_of, settings_for
 from support.deadline import HANG_S
 from support.receiver import until
 
 from connector.simulator.api import ApiServer
+from connector.simulator.faults import Faults
 from connector.simulator.world import World
 from connector.system.lock import hold_lock
+from pipelines.enrichment.fetch import fetch_all
 
 SYNC = [sys.executable, "-m", "pipelines.cli", "sync"]
 FOLLOW = [*SYNC, "--follow"]
@@ -86,10 +88,14 @@ class Field:
         with dg.DagsterInstance.from_config(str(self.folder.path / "dagster")) as instance:
             return sum(not run.is_finished for run in instance.get_runs())
 
-    async def finish(self) -> None:
-        """Land the rest and sync once more, without a kill."""
+    def land_rest(self) -> None:
+        """Land all that has not landed yet."""
         while self._bodies:
             self.land_some()
+
+    async def finish(self) -> None:
+        """Land the rest and sync once more, undisturbed."""
+        self.land_rest()
         with self.running(SYNC) as process:
             assert await asyncio.to_thread(process.wait, HANG_S) == 0, (self._path / "log").read_text()
 
@@ -109,11 +115,14 @@ async def survive(path: Path, command: list[str], *, kills: int, longest_s: floa
         field = Field(path, api, random.Random(seed))
         published: set[str] = set()
         killed = 0
-        for _ in range(kills):
+        for kill in range(kills):
+            # Every second time Verbex gives no answer, so that not even the fastest machine ends before.
+            api.faults = Faults(slow=kill % 2, slow_s=10 * HANG_S)
             killed += await field.run_until_killed(command, longest_s)
             before, published = published, assert_published_whole(field.folder)
             assert before <= published
         assert killed >= kills // 2
+        api.faults = Faults()
         await field.finish()
         field.assert_right()
         assert field.unfinished_runs() == 0
@@ -158,7 +167,10 @@ async def test_syncs_dagster_and_follow_mode_share_one_folder(
             assert following.poll() is None
             following.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(following.wait, HANG_S) == 0
-        await field.finish()
+        field.land_rest()
+        field.folder.sync()
+        await asyncio.to_thread(fetch_all, settings_for(field.folder, api), field.folder)
+        field.folder.sync()
         field.assert_right()
         with dg.DagsterInstance.from_config(str(field.folder.path / "dagster")) as instance:
             assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}

@@ -16,6 +16,7 @@ from connector.simulator.sender import SendOptions, send
 from connector.simulator.truth import Truth
 from connector.simulator.world import World
 from pipelines.definitions import build_definitions
+from pipelines.enrichment.fetch import fetch_all
 from pipelines.runs.execute import run_fetch, run_load
 
 
@@ -209,4 +210,5 @@ async def ask_again(folder: DataFolder, world: World) -> None:
     async with ApiServer(world) as api:
         key = SecretStr(api.api_key)
         settings = Settings(data_dir=folder.path, api_url=api.url, api_key=key)
-        await asyncio.to_thread(run_jobs, settings)
+        await asyncio.to_thread(fetch_all, settings, folder)
+    folder.sync()
