@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 from support.data_folder import NOON_US, DataFolder, bodies_of, body, dagster_instance, settings_for
 from support.deadline import HANG_S
 from support.oracle import ANALYSED, ENDED, STARTED
@@ -208,22 +209,19 @@ def test_status_of_the_published_tables_is_one_row(folder: DataFolder) -> None:
 async def test_a_wrong_key_is_reported_and_loads_continue(folder: DataFolder, tmp_path: Path) -> None:
     """A 401 stops the fetch and the message names the setting. What lands is still published."""
     folder.land([body("end", ENDED, "call-a", 0), body("pca", ANALYSED, "call-a", 1)])
+    said: list[str] = []
     async with ApiServer(World.build(calls=7)) as api:
-        command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
-        environment = os.environ | {"VERBEX_API_URL": api.url, "VERBEX_API_KEY": "wrong"}
-        environment.pop("DAGSTER_HOME", None)
-        log = tmp_path / "log"
-        with log.open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=tmp_path, env=environment, stdout=out, stderr=out
-            )
-        try:
-            await until(lambda: "VERBEX_API_KEY" in log.read_text())
-            folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
-            await until(lambda: call_ids(folder) == {"call-a", "call-b"})
-        finally:
-            process.kill()
-            await process.wait()
+        settings = settings_for(folder, api, api_key=SecretStr("wrong"))
+        with dagster_instance(tmp_path) as instance:
+            follower = Follower(settings, folder, instance, said.append)
+            following = asyncio.create_task(asyncio.to_thread(follower.run))
+            try:
+                await until(lambda: any("VERBEX_API_KEY" in line for line in said))
+                folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
+                await until(lambda: call_ids(folder) == {"call-a", "call-b"})
+            finally:
+                follower.stop()
+                await following
 
 
 class StoppedError(Exception):
