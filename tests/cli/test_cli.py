@@ -143,7 +143,7 @@ def test_query_before_the_first_sync_says_what_to_type(run: Run) -> None:
 
 
 @looks_at_synced
-def test_a_mistake_in_sql_is_told_without_a_traceback(synced: Synced) -> None:
+def test_a_mistake_in_sql_is_reported_without_a_traceback(synced: Synced) -> None:
     """Exit code 2, DuckDB's own message."""
     done = synced.run("query", "select * from no_such_table")
     assert done.returncode == 2

@@ -68,7 +68,7 @@ UNREAD = 4000
 
 @asynccontextmanager
 async def sending_and_reading_nothing(url: str) -> AsyncIterator["asyncio.Task[None]"]:
-    """Send `UNREAD` events and look at none of the answers, until the block ends."""
+    """Send `UNREAD` events and read none of the answers, until the block ends."""
     host, port = url.split("//")[1].split("/")[0].split(":")
     requests = a_request("x" * 9000, "1.1") * UNREAD
     with socket.create_connection((host, int(port)), timeout=HANG_S) as sender:
@@ -82,12 +82,12 @@ async def sending_and_reading_nothing(url: str) -> AsyncIterator["asyncio.Task[N
 
 
 def stored_count(running: Serving) -> int:
-    """How many events were stored."""
+    """Return the number of stored events."""
     return int(running.metrics._stored["unsigned", True]._value.get())
 
 
-async def test_answers_that_nobody_reads_do_not_pile_up(tmp_path: Path) -> None:
-    """A sender that reads none is not heard any further, so what waits for it is bounded."""
+async def test_unread_answers_do_not_pile_up(tmp_path: Path) -> None:
+    """The receiver stops reading from a sender that reads no answers, so the waiting answers are bounded."""
     async with (
         serving(tmp_path) as running,
         connected(running.url) as (reader, writer),
@@ -95,7 +95,7 @@ async def test_answers_that_nobody_reads_do_not_pile_up(tmp_path: Path) -> None:
     ):
         await until(lambda: stored_count(running) > 0)
         before, heard, others = 0, 1, 0
-        while heard > before:  # while a hundred of another sender are stored, so is one of this
+        while heard > before:  # the first sender is still read while a hundred events of another are stored
             before = heard
             for _ in range(100):
                 writer.write(a_request("other", "1.1"))

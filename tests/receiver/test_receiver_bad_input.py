@@ -215,7 +215,7 @@ async def test_lengths_that_contradict_each_other_are_refused(tmp_path: Path) ->
 
 
 async def say(running: Serving, request: bytes, *, is_cut: bool = False, most_bytes: int = 65536) -> bytes:
-    """The first answer to some bytes, or all if -1 of it are wanted; none if the receiver just hangs up."""
+    """Send some bytes, and return up to `most_bytes` of the answer (-1: all); nothing if there is none."""
     port = int(running.url.split(":")[2].split("/")[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -281,7 +281,7 @@ requests = st.lists(lines | st.binary(max_size=40), max_size=10).map(b"\r\n".joi
 
 
 def test_no_bytes_on_the_wire_break_the_receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fuzzed requests: an answer below 500 or none, and the next sender is served."""
+    """Fuzzed requests get no answer or one below 500, and the next sender is served."""
     # Most are not whole, and the receiver waits for the rest: not for long, and for many at once.
     monkeypatch.setattr(receiver_module, "BODY_TIMEOUT_S", 0.2)
     with asyncio.Runner() as runner:

@@ -24,7 +24,7 @@ HEAD = b"POST /webhooks/verbex HTTP/1.1\r\nHost: h\r\nContent-Type: application/
 
 
 async def answer_to(url: str, *pieces: bytes, is_cut: bool = False) -> bytes:
-    """What the receiver says to some bytes before it closes."""
+    """Send some bytes, and return what the receiver answers before it closes the connection."""
     async with connected(url) as (reader, writer):
         for piece in pieces:
             writer.write(piece)

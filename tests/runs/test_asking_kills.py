@@ -229,7 +229,7 @@ async def test_a_backfill_that_is_interrupted_says_how_to_continue(tmp_path: Pat
     """After Ctrl-C: exit code 1 and a line without a stack trace. Days that were read before are landed."""
     async with ApiServer(World.build(calls=60, span_s=DAYS * 86_400)) as api:
         asking = Asking(tmp_path, api, "backfill", *SPAN, rps=10)
-        code, said = await asking.interrupt(at_request=DAYS - 1)
+        code, text = await asking.interrupt(at_request=DAYS - 1)
     assert code == 1
     assert text.splitlines()[-1] == "Stopped. Run the same command again to continue."
     assert "Stack Trace" not in text

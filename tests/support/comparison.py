@@ -1,4 +1,4 @@
-"""The published tables against what is landed, with the oracle between them."""
+"""Compares the published tables with what the oracle expects of the landed files."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from support.oracle import Received, expected_calls, expected_events
 
 
 def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[Received]:
-    """What lies in landing, or in some files of it."""
+    """Read the deliveries in landing, or in some of its files."""
     files = [file for file in landing.list_files(EVENTS) if paths is None or file.path in paths]
     rows: list[dict[str, Any]] = [
         row for file in files for row in landing.read(file, EVENT_SCHEMA).to_pylist() if row["trace_id"]
@@ -18,24 +18,24 @@ def landed_deliveries(landing: Landing, paths: set[str] | None = None) -> list[R
 
 
 def assert_right(folder: DataFolder, deliveries: list[Received]) -> None:
-    """Events and calls are those that the oracle expects; it knows nothing of analyses."""
+    """Check that events and calls are those that the oracle expects, which knows nothing of analyses."""
     events = expected_events(deliveries)
     assert {
         event["trace_id"]: event
         for event in folder.records("select * exclude (trace_hash, call_hash) from events")
     } == events
-    told = folder.records(
+    found = folder.records(
         "select * exclude (call_hash) from calls anti join ops.pca_attempts using (call_id)"
     )
     expected = expected_calls(events.values())
-    assert {call["call_id"] for call in told} <= expected.keys()
+    assert {call["call_id"] for call in found} <= expected.keys()
     assert folder.rows("select count(*) from calls") == [(len(expected),)]
-    for call in told:
+    for call in found:
         assert call == expected[call["call_id"]]
 
 
 def assert_published_whole(folder: DataFolder) -> set[str]:
-    """What readers see is exactly what the files say that it was made of; returns those files."""
+    """Check that the published tables hold exactly the files in their ledger, and return those files."""
     if not folder.warehouse.published.exists():
         return set()
     paths = {path for (path,) in folder.rows("select path from ops.loads where model = 'events'")}

@@ -69,7 +69,7 @@ def landed_rows(landing: Landing) -> list[dict[str, Any]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that announces itself to nobody."""
+    """Wait until `condition` is true."""
     async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)

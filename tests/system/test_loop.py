@@ -32,8 +32,8 @@ def handle() -> Iterator[Callable[[Any], None]]:
     signal.signal(signal.SIGTERM, before)
 
 
-async def work(said: list[str], rest_s: float = HANG_S) -> str:
-    """Sends itself a signal, waits in two tasks as a client does, and tidies up."""
+async def work(log: list[str], rest_s: float = HANG_S) -> str:
+    """Send this process a signal, wait in two tasks as a client does, and clean up."""
     asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGTERM)
     try:
         await asyncio.gather(asyncio.sleep(rest_s), asyncio.sleep(rest_s))
