@@ -32,10 +32,14 @@ async def api() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture(scope="session")
 def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for PYTHONPATH with the oldest DuckDB that must be able to read our files."""
+    """A folder to put on PYTHONPATH that holds the oldest DuckDB whose readers we promise to serve.
+
+    Tests that ask for it are of the group `oldest_duckdb`, so that one process installs it, once.
+    """
     folder = tmp_path_factory.mktemp("oldest_duckdb")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-    subprocess.run([*command, "duckdb==1.1.3"], check=True)
+    options = ["--no-compile", "--disable-pip-version-check"]
+    subprocess.run([*command, *options, "duckdb==1.1.3"], check=True)
     return folder
 
 

@@ -196,6 +196,7 @@ def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
     ) == [("from started_at to ended_at [s]",)]
 
 
+@pytest.mark.xdist_group("oldest_duckdb")
 def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     tmp_path: Path, oldest_duckdb: Path
 ) -> None:

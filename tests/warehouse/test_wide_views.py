@@ -180,6 +180,7 @@ def test_a_configuration_that_could_not_be_fetched_is_asked_for_again_later(fold
         assert [due.attempts for due in due_of(folder, tried_at + pause)] == [tries]
 
 
+@pytest.mark.xdist_group("oldest_duckdb")
 def test_the_oldest_duckdb_that_bi_tools_bundle_reads_a_view(folder: DataFolder, oldest_duckdb: Path) -> None:
     """DuckDB 1.1.3 reads the same names and values, also from an attached file with `use`."""
     folder.land([body("a", ENDED, "call", 0)])
