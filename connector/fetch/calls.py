@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from operator import length_hint
 
 from connector.fetch.attempts import AnswerLog, Attempt, answer_log, new_fetcher_id
@@ -25,6 +26,8 @@ from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 
 FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 3600.0
+MOST_FORBIDDEN = 50
+"""So many 403 and nothing else end a pass: then the key is to blame, and not one call or agent."""
 LEAST_FAILURES = 5
 """Failed attempts make a call unavailable only after this many: a broken API says nothing about a call."""
 
@@ -54,15 +57,29 @@ class Fetched:
         fetcher_id: The id of the pass in landing; empty for several passes together.
         outcomes: Attempts by outcome [count].
         stopped_by: The error that ended the pass, so that the rest stays due; None if all were asked for.
+        forbidden: Attempts that got 403; they are among the failed ones [count].
+        forbidden_by: The last of these errors.
     """
 
     fetcher_id: str = ""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     stopped_by: VerbexError | OSError | None = None
+    forbidden: int = 0
+    forbidden_by: NotAuthorizedError | None = None
 
     def __add__(self, later: "Fetched") -> "Fetched":
         """Return two passes as one that stopped as the later one did."""
-        return Fetched("", self.outcomes + later.outcomes, later.stopped_by)
+        return Fetched(
+            outcomes=self.outcomes + later.outcomes,
+            stopped_by=later.stopped_by,
+            forbidden=self.forbidden + later.forbidden,
+            forbidden_by=later.forbidden_by or self.forbidden_by,
+        )
+
+    @property
+    def is_all_forbidden(self) -> bool:
+        """Whether every attempt got 403, so that the key is to blame and not the calls."""
+        return 0 < self.forbidden == self.outcomes.total()
 
 
 async def _ask_for_pca(client: VerbexClient, due: Due) -> Answer:
@@ -116,7 +133,8 @@ async def fetch_due(
             know it.
 
     Raises:
-        NotAuthorizedError: The key is missing or not accepted. Answers received before are landed.
+        NotAuthorizedError: The key is missing or not accepted. Answers received before are landed. A 403 is a
+            failure of its call, unless there are `MOST_FORBIDDEN` of them and no other answer.
         OSError: Landing can't store the answers. Calls whose answers were lost stay due.
     """
     fetched = Fetched(new_fetcher_id(clock(), rng))
@@ -167,8 +185,10 @@ class _Pass:
         try:
             answer = await _QUESTIONS[self.zone](self.client, due)
         except NotAuthorizedError as error:
-            self.fetched.stopped_by = error
-            return None
+            if error.http_status != HTTPStatus.FORBIDDEN:
+                self.fetched.stopped_by = error
+                return None
+            return self._forbidden(due, error)
         except VerbexError as error:
             if (error.retry_after_s or 0) > LONGEST_HOLD_S:
                 self.fetched.stopped_by = error
@@ -179,11 +199,27 @@ class _Pass:
             self.clock(), due.call_id, due.agent_id, "answered", answer.http_status, body=answer.body
         )
 
+    def _forbidden(self, due: Due, error: NotAuthorizedError) -> Attempt:
+        """Note a 403: a failure of this call, as of one in another workspace, unless nothing is answered."""
+        self.fetched.forbidden += 1
+        self.fetched.forbidden_by = error
+        is_key = self.fetched.forbidden > self.fetched.outcomes.total()
+        if is_key and self.fetched.forbidden >= MOST_FORBIDDEN:
+            self.fetched.stopped_by = error
+        return self._unanswered(due, "failed", str(error), error.http_status, may_be_final=not is_key)
+
     def _unanswered(
-        self, due: Due, outcome: Outcome, error: str | None, http_status: int | None, wait_s: float = 0
+        self,
+        due: Due,
+        outcome: Outcome,
+        error: str | None,
+        http_status: int | None,
+        wait_s: float = 0,
+        *,
+        may_be_final: bool = True,
     ) -> Attempt:
         now, attempts = self.clock(), due.attempts + 1
-        has_few_failures = outcome == "failed" and attempts < LEAST_FAILURES
+        has_few_failures = outcome == "failed" and (attempts < LEAST_FAILURES or not may_be_final)
         is_unavailable = now - due.due_since > self.give_up and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         return Attempt(

@@ -58,6 +58,8 @@ def fetch_all(
             if fetched.stopped_by is not None:
                 note_hold(folder, fetched.stopped_by)
                 break
+    if fetched.is_all_forbidden and fetched.forbidden_by is not None:
+        raise fetched.forbidden_by
     return fetched
 
 
