@@ -6,6 +6,7 @@ No command belongs here, and nothing that imports Dagster or DuckDB.
 import sys
 from pathlib import Path
 from typing import NoReturn
+from unicodedata import category
 
 import click
 
@@ -34,5 +35,15 @@ def read_settings(**overrides: object) -> Settings:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print the reason on standard error, and exit with `code`."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
     sys.exit(code)
+
+
+def printable(text: str) -> str:
+    """Return `text` with its control characters escaped, so that data can't control a terminal."""
+    return "".join(f"\\x{ord(char):02x}" if is_control(char) else char for char in text)
+
+
+def is_control(char: str) -> bool:
+    """Return whether a terminal obeys a character instead of showing it. Line ends and tabs are safe."""
+    return category(char) == "Cc" and char not in "\n\t"
