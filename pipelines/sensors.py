@@ -7,6 +7,7 @@ seconds. Doing it does not belong here: see `pipelines.jobs`.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -27,7 +28,35 @@ from pipelines.warehouse.sources import source_of
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
 _START_TIMEOUT = timedelta(minutes=1)
+_FIRST_RETRY = timedelta(seconds=30)
+_LONGEST_RETRY = timedelta(minutes=10)
 _FORGET_EVERY_S = 60
+
+
+class _Tried(NamedTuple):
+    """The files that the last load was started for, the number of tries, and the time of the next one."""
+
+    fingerprint: str = ""
+    tries: int = 0
+    retry_at: datetime = datetime.min.replace(tzinfo=UTC)
+
+    @classmethod
+    def parse(cls, cursor: str | None) -> "_Tried":
+        """Read a cursor. A cursor of an earlier version, or none, means that nothing was tried."""
+        try:
+            fingerprint, tries, retry_at = (cursor or "").split()
+            return cls(fingerprint, int(tries), datetime.fromisoformat(retry_at))
+        except ValueError:
+            return cls()
+
+    def next(self, fingerprint: str, now: datetime) -> "_Tried":
+        """Return what is tried after one more try."""
+        tries = self.tries + 1 if fingerprint == self.fingerprint else 1
+        return _Tried(fingerprint, tries, now + min(_FIRST_RETRY * 2 ** min(tries - 1, 16), _LONGEST_RETRY))
+
+    def text(self) -> str:
+        """Return the cursor."""
+        return f"{self.fingerprint} {self.tries} {self.retry_at.isoformat()}"
 
 
 def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
@@ -45,17 +74,22 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
         description="Loads what landed since the last publish.",
     )
     def new_landed_files(
-        context: dg.SensorEvaluationContext, warehouse: WarehouseResource
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
         new = list_new_files(warehouse.folder, models)
         if not new:
             return dg.SkipReason("Everything that landed is published.")
         if warehouse.folder.warehouse.is_being_written() or _is_starting(context.instance, LOAD_JOB):
             return dg.SkipReason("A load is running. The next one loads what landed since.")
+        now = datetime.now(UTC)
+        tried = _Tried.parse(context.cursor)
         fingerprint = sha256(repr(new).encode()).hexdigest()
-        if fingerprint == context.cursor:
-            return dg.SkipReason(f"The last load left out {len(new)} landed files. Its run shows the reason.")
-        context.update_cursor(fingerprint)
+        if fingerprint == tried.fingerprint and now < tried.retry_at:
+            return dg.SkipReason(
+                f"The last load left out {len(new)} landed files. Its run shows the reason. "
+                f"The next try is after {tried.retry_at:%H:%M:%S} UTC."
+            )
+        context.update_cursor(tried.next(fingerprint, now).text())
         assets = [dg.AssetKey(name) for name in (*_reached_by(new, models), PUBLISHED)]
         return dg.RunRequest(tags={"landed_files": str(len(new))}, asset_selection=assets)
 
@@ -73,7 +107,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
         description="Asks Verbex for what is due.",
     )
     def due_answers(
-        context: dg.SensorEvaluationContext, warehouse: WarehouseResource
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
         if not has_api_key:
             return dg.SkipReason("VERBEX_API_KEY is not set, so Verbex can't be asked.")
@@ -101,7 +135,9 @@ def retention_sensor() -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Removes old runs and reports from Dagster's storage.",
     )
-    def old_records(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SkipReason:
+    def old_records(
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
+    ) -> dg.SkipReason:
         gone = forget_old_records(context.instance, warehouse.folder.path, datetime.now(UTC))
         return dg.SkipReason(f"Removed {gone} old runs and reports.")
 

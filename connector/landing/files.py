@@ -101,7 +101,7 @@ class Landing:
     def list_days(self, zone: Zone) -> list[str]:
         """Return the day folders of a zone, relative to the landing root, oldest first."""
         root = f"{self._root}/{zone.folder}" if zone.folder else self._root
-        infos = self._fs.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        infos = self._list(root)
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
         return sorted(_in_zone(zone, name) for name in names if name.startswith("date="))
 
@@ -111,7 +111,7 @@ class Landing:
 
     def list_stored(self, day: str) -> list[LandedFile]:
         """Return the files that exist in a day folder, including merged ones, sorted by path."""
-        infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{day}", allow_not_found=True))
+        infos = self._list(f"{self._root}/{day}")
         return sorted(
             LandedFile(f"{day}/{info.base_name}", info.size)
             for info in infos
@@ -154,6 +154,15 @@ class Landing:
             return []
         parts = self._merged.parts(file.path)
         return [LandedFile(part.path, part.size_bytes, merged=part) for part in parts]
+
+    def _list(self, folder: str) -> list[fs.FileInfo]:
+        """List what is in a folder; nothing if it does not exist."""
+        selector = fs.FileSelector(folder, allow_not_found=True)
+        try:
+            return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            # Arrow opens the folder, and if that fails looks whether it exists: it was made in between.
+            return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
 
     def _list_day(self, day: str) -> Iterable[LandedFile]:
         stored = self.list_stored(day)

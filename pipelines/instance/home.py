@@ -4,15 +4,19 @@ Making the home and remembering it in `.env`, where `dagster dev` finds it, belo
 it does not.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 
 from connector.system.env_file import add_variable, read_variable
+from pipelines.instance.abandoned import fail_abandoned_runs
+
+logger = logging.getLogger(__name__)
 
 # Our steps print nothing, and capturing standard output would start four processes for every run and wait for
 # them to end. Runs start at once instead of waiting up to 5 s for the queue's daemon. The warehouse's own
@@ -79,9 +83,31 @@ def make_home(home: Path) -> None:
         config.write_text(_INSTANCE_YAML.format(home=home), encoding="utf-8")
 
 
-def open_instance() -> dg.DagsterInstance:
-    """Open the Dagster instance of the home in use."""
-    return dg.DagsterInstance.get()
+@contextmanager
+def open_instance(data_dir: Path, env_file: Path) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's storage in the home in use. If it can't be used, warn, and keep the records in memory.
+
+    Args:
+        data_dir: The folder in which a home is made if none is set.
+        env_file: The file in which the home is remembered.
+    """
+    with ExitStack() as stack:
+        try:
+            home = ensure_home(data_dir, env_file)
+            instance = stack.enter_context(dg.DagsterInstance.get())
+            fail_abandoned_runs(instance)
+            stack.enter_context(hold_event_log(home))
+            instance.get_asset_keys()  # damaged storage fails at its first use
+        except Exception as error:  # noqa: BLE001 - a full disk, a damaged database, a home of another version
+            stack.close()
+            logger.warning(
+                "Dagster's home can't be used, so the Dagster UI will not show this run: %s: %s."
+                " Fix the home or remove it; the tables do not depend on it.",
+                type(error).__name__,
+                error,
+            )
+            instance = stack.enter_context(dg.DagsterInstance.ephemeral())
+        yield instance
 
 
 @contextmanager

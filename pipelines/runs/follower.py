@@ -8,7 +8,6 @@ time, so that a slow API delays no row.
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import dagster as dg
 
 from connector.errors import OperatorError
 from connector.fetch.calls import Fetched
+from connector.landing.files import LandedFile
 from connector.settings import Settings
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import fetch_all
@@ -25,6 +25,7 @@ from pipelines.instance.retention import forget_old_records
 from pipelines.models.load import load_models
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
+from pipelines.runs.patience import Echo, Patience, describe
 from pipelines.runs.reports import Reports
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.data_folder import DataFolder
@@ -32,13 +33,12 @@ from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import list_new_files
 from pipelines.warehouse.session import TableUpdate, open_session
 
-Echo = Callable[[str], None]
-"""A function that prints one line for the user."""
-
 _LOOK_EVERY_S = 0.2
 _FETCH_EVERY_S = 1.0
 _REPORT_EVERY_S = 60.0
 _PAUSE_AFTER_FAILURE_S = 60.0
+_FIRST_RETRY_S = 10.0
+_LONGEST_RETRY_S = 600.0
 
 
 @dataclass
@@ -51,7 +51,11 @@ class Follower:
     echo: Echo
     _models: tuple[Model, ...] = field(init=False)
     _reports: Reports = field(init=False)
-    _tried: list[object] = field(default_factory=list)
+    _loading: Patience = field(init=False)
+    _reporting: Patience = field(init=False)
+    _tried: list[LandedFile] = field(default_factory=list)
+    _retry_at_s: float = 0.0
+    _retry_pause_s: float = _FIRST_RETRY_S
     _is_published: bool = False
     _fetch_pause_s: float = _FETCH_EVERY_S
     _is_stopping: bool = False
@@ -61,6 +65,8 @@ class Follower:
         """Load the models, and prepare the reports."""
         self._models = load_models(self.folder.sql_dir)
         self._reports = Reports(self.folder, self.instance)
+        self._loading = Patience("The load", self.echo)
+        self._reporting = Patience("The report to Dagster", self.echo)
 
     def stop(self) -> None:
         """Let `run` end after its current step. A signal handler may call this."""
@@ -73,20 +79,19 @@ class Follower:
         with ThreadPoolExecutor(1) as fetcher:
             try:
                 while not self._is_stopping:
-                    self.load_once()
+                    self._loading.attempt(self.load_once)
                     now_s = time.monotonic()
                     if now_s - fetched_s >= self._fetch_pause_s and (fetch is None or fetch.done()):
                         if fetch is not None:
                             self._reports.add_fetched(fetch.result())
                         fetch, fetched_s = fetcher.submit(self._fetch), now_s
                     if now_s - reported_s >= _REPORT_EVERY_S:
-                        self.report()
-                        forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
+                        self._reporting.attempt(self._report_and_forget)
                         reported_s = now_s
                     time.sleep(_LOOK_EVERY_S)
             finally:
                 self._stop_fetching.set()
-                self.report()
+                Patience("The last report to Dagster", self.echo).attempt(self.report)
 
     def report(self) -> None:
         """Report to Dagster what was done since the last report."""
@@ -100,7 +105,7 @@ class Follower:
     def load_once(self) -> None:
         """Load what landed into the tables, and publish them. Do nothing if nothing new landed."""
         new = list_new_files(self.folder, self._models)
-        if not new or new == self._tried:
+        if not new or (new == self._tried and time.monotonic() < self._retry_at_s):
             return
         started_s = time.monotonic()
         try:
@@ -108,17 +113,28 @@ class Follower:
         except WarehouseBusyError as error:
             self.echo(str(error))
             return
-        except (AuditError, ModelError) as error:
-            # Nothing is published. What lands next may fix it, so the next try waits for that.
-            self._tried = list(new)
+        except OperatorError as error:
+            # Nothing is published. What lands next or a person may fix it, so the tries become rare.
+            self._set_aside(new)
             if isinstance(error, AuditError):
                 self._reports.report_audit(error)
             self.echo(str(error))
             return
-        # files that could not be read still count as new, and are tried again when something else lands
-        self._tried = list(list_new_files(self.folder, self._models))
+        # Files that could not be read still count as new: the store may be back soon.
+        self._set_aside(list_new_files(self.folder, self._models))
         deliveries = updates["events"].rows_read
         self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
+
+    def _set_aside(self, files: list[LandedFile]) -> None:
+        """Skip these files until something else lands, or for a pause that grows with each try."""
+        is_again = files == self._tried
+        self._retry_pause_s = min(2 * self._retry_pause_s, _LONGEST_RETRY_S) if is_again else _FIRST_RETRY_S
+        self._retry_at_s = time.monotonic() + self._retry_pause_s
+        self._tried = files
+
+    def _report_and_forget(self) -> None:
+        self.report()
+        forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
 
     def _update_tables(self) -> dict[str, TableUpdate]:
         updates = {}
@@ -133,15 +149,15 @@ class Follower:
 
     def _fetch(self) -> Fetched | None:
         now = datetime.now(UTC)
-        if self.settings.api_key is None or held_until(self.folder, now):
-            return None
-        if not count_due(self.folder, now):
-            return None
         try:
+            if self.settings.api_key is None or held_until(self.folder, now):
+                return None
+            if not count_due(self.folder, now):
+                return None
             fetched = fetch_all(self.settings, self.folder, stop=self._stop_fetching)
-        except (OperatorError, OSError) as error:
-            # A failed fetch must not stop the loads.
-            self.echo(f"The fetch failed: {error}")
+        except Exception as error:  # noqa: BLE001 - a failed fetch must not stop the loads
+            reason = str(error) if isinstance(error, OperatorError) else describe(error)
+            self.echo(f"The fetch failed: {reason}")
             self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S
             return None
         self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S

@@ -224,8 +224,8 @@ async def test_a_wrong_key_is_reported_and_loads_continue(folder: DataFolder, tm
                 await following
 
 
-class StoppedError(Exception):
-    """A replacement for Ctrl-C, which only reaches a main thread."""
+class StoppedError(BaseException):
+    """In place of Ctrl-C, which only a main thread hears."""
 
 
 async def test_following_ends_at_once_even_while_it_asks(folder: DataFolder, tmp_path: Path) -> None:

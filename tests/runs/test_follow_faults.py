@@ -1,0 +1,163 @@
+"""A loop that lives for months: a fault is one line, and the loop continues once the fault is gone."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.command import Run
+from support.data_folder import NOON_US, DataFolder, body, dagster_instance
+from support.oracle import STARTED
+from support.receiver import until
+
+from connector.settings import Settings
+from pipelines.models.sql_file import sql_folder
+from pipelines.runs import follower as following
+from pipelines.runs.follower import Follower
+
+Undo = Callable[[], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    return DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+
+
+def land(folder: DataFolder, number: int) -> None:
+    event = body(f"trace-{number}", STARTED, f"call-{number}", 0)
+    folder.land([event], received_at_us=NOON_US + number)
+
+
+def spoil_sql(folder: DataFolder) -> Undo:
+    mine = folder.sql_dir / "marts" / "mine.sql"
+    mine.write_bytes(b"select \xff from calls")
+    return mine.unlink
+
+
+def lose_landing(folder: DataFolder) -> Undo:
+    landing, away = folder.path / "landing", folder.path / "away"
+    landing.rename(away)
+    landing.write_text("a file where the folder should be")
+
+    def undo() -> None:
+        landing.unlink()
+        away.rename(landing)
+
+    return undo
+
+
+def lose_the_warehouse(folder: DataFolder) -> Undo:
+    warehouse, away = folder.path / "warehouse", folder.path / "away"
+    warehouse.rename(away)
+    warehouse.write_text("a file where the folder should be")
+
+    def undo() -> None:
+        warehouse.unlink()
+        away.rename(warehouse)
+
+    return undo
+
+
+@pytest.mark.parametrize("spoil", [spoil_sql, lose_landing, lose_the_warehouse])
+async def test_a_fault_costs_fresh_rows_and_not_the_process(
+    folder: DataFolder, tmp_path: Path, spoil: Callable[[DataFolder], Undo]
+) -> None:
+    """Whatever the error, it is one line; nothing needs to be typed once it is gone."""
+    lines: list[str] = []
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    land(folder, 0)
+    folder.sync()
+    with dagster_instance(tmp_path) as instance:
+        follower = Follower(settings, folder, instance, lines.append)
+        following_on = asyncio.create_task(asyncio.to_thread(follower.run))
+        undo = spoil(folder)
+        if (folder.path / "landing").is_dir():
+            land(folder, 1)
+        await until(lambda: bool(lines) or following_on.done())
+        assert not following_on.done()
+        undo()
+        land(folder, 2)
+        await until(lambda: len(call_ids(folder)) >= 2 or following_on.done())
+        follower.stop()
+        await following_on
+    assert "call-2" in call_ids(folder)
+    assert all("\n" not in line for line in lines)
+
+
+async def test_reports_that_fail_stop_no_load(
+    folder: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster's home may go away while the loop runs."""
+    monkeypatch.setattr(following, "_REPORT_EVERY_S", 0.01)
+    lines: list[str] = []
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    with dagster_instance(tmp_path) as instance:
+        monkeypatch.setattr(instance, "report_runless_asset_event", fail)
+        follower = Follower(settings, folder, instance, lines.append)
+        following_on = asyncio.create_task(asyncio.to_thread(follower.run))
+        land(folder, 0)
+        await until(lambda: any("report to Dagster failed" in line for line in lines))
+        land(folder, 1)
+        await until(lambda: call_ids(folder) == {"call-0", "call-1"} or following_on.done())
+        follower.stop()
+        await following_on
+    assert call_ids(folder) == {"call-0", "call-1"}
+
+
+def test_a_file_that_can_be_read_again_is_loaded_without_anything_new_landing(
+    folder: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store that was away for a moment must not leave rows waiting for the next delivery."""
+    monkeypatch.setattr(following, "_FIRST_RETRY_S", 0.0)
+    land(folder, 0)
+    (landed,) = (folder.path / "landing").rglob("*.parquet")
+    good = landed.read_bytes()
+    landed.write_bytes(b"x" * len(good))
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    with dagster_instance(tmp_path) as instance:
+        follower = Follower(settings, folder, instance, print)
+        follower.load_once()
+        assert call_ids(folder) == set()
+        landed.write_bytes(good)
+        follower.load_once()
+    assert call_ids(folder) == {"call-0"}
+
+
+@pytest.mark.parametrize("damaged", ["dagster.yaml", "events/event_log.db", "history/runs.db"])
+def test_a_damaged_dagster_home_costs_its_records_and_no_numbers(
+    run: Run, tmp_path: Path, damaged: str
+) -> None:
+    """It is named, and the sync works without it."""
+    folder = DataFolder(tmp_path / "data")
+    land(folder, 0)
+    home = folder.path / "dagster"
+    with dagster_instance_at(home):
+        pass
+    (home / damaged).parent.mkdir(parents=True, exist_ok=True)
+    (home / damaged).write_bytes(b"neither YAML: [ nor a database" * 300)
+    done = run("sync")
+    assert done.returncode == 0, done.stderr
+    assert "Dagster's home can't be used" in done.stderr
+    assert call_ids(folder) == {"call-0"}
+
+
+def dagster_instance_at(home: Path) -> dg.DagsterInstance:
+    """A Dagster instance in a home as our commands make it."""
+    from pipelines.instance.home import make_home
+
+    make_home(home)
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def call_ids(folder: DataFolder) -> set[str]:
+    """The calls that are published; none while nothing is."""
+    if not folder.warehouse.published.exists():
+        return set()
+    return {call_id for (call_id,) in folder.rows("select call_id from calls")}
+
+
+def fail(*_: object) -> None:
+    raise OSError("no space left on device")
