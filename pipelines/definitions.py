@@ -54,7 +54,7 @@ def build_definitions(
             due_sensor(has_api_key=has_api_key),
             retention_sensor(),
         ],
-        resources={"warehouse": warehouse},
+        resources={"warehouse": warehouse.definition()},
         # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.
         executor=dg.in_process_executor,
     )

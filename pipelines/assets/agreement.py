@@ -33,7 +33,7 @@ def agreement_asset() -> dg.AssetsDefinition:
             )
         ],
     )
-    def agreement(warehouse: WarehouseResource) -> Iterator[Result]:
+    def agreement(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
         span = newest_span(warehouse.folder)
         found = None if span is None else read_comparison(warehouse.folder, span)
         yield dg.MaterializeResult(metadata={} if found is None else _metadata(found))

@@ -55,7 +55,7 @@ def answers_asset(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[key_check(ANSWERS)],
     )
     def answers(
-        context: dg.AssetExecutionContext, config: FetchConfig, warehouse: WarehouseResource
+        context: dg.AssetExecutionContext, config: FetchConfig, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> Iterator[Result]:
         fetched = Fetched()
         try:

@@ -29,7 +29,7 @@ def compaction_asset() -> dg.AssetsDefinition:
         kinds={"parquet"},
         description="The small files of closed days, merged. Readers see the same rows at all times.",
     )
-    def compacted(warehouse: WarehouseResource) -> Iterator[Result]:
+    def compacted(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
         before = (datetime.now(UTC) - _REST).date()
         merged = sum(compact(warehouse.folder.landing, zone, before=before) for zone in ZONES)
         yield dg.MaterializeResult(metadata={"files_merged": merged})

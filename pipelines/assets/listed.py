@@ -43,7 +43,7 @@ def listed_asset(settings: Settings, progress: Progress = no_progress) -> dg.Ass
         op_tags={"dagster/priority": "1"},
     )
     def listed(
-        context: dg.AssetExecutionContext, config: SweepConfig, warehouse: WarehouseResource
+        context: dg.AssetExecutionContext, config: SweepConfig, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> Iterator[Result]:
         swept = Swept()
         try:

@@ -12,6 +12,7 @@ from pipelines.models.model import Model
 from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.files import WarehouseBusyError
+from pipelines.warehouse.session import MissingFilesError
 
 
 def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
@@ -26,10 +27,10 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
     )
-    def published(warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    def published(warehouse: dg.ResourceParam[WarehouseResource]) -> dg.MaterializeResult[None]:
         try:
             path = warehouse.publish()
-        except WarehouseBusyError as error:
+        except (WarehouseBusyError, MissingFilesError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         return dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
 

@@ -23,6 +23,7 @@ from pipelines.models.sql_file import ModelError
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
+from pipelines.warehouse.session import MissingFilesError
 from pipelines.warehouse.sources import source_of
 
 _NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."
@@ -51,12 +52,12 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         },
         check_specs=check_specs(model, checks),
     )
-    def table(warehouse: WarehouseResource) -> Iterator[Result]:
+    def table(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
         try:
             session = warehouse.session()
             update = session.update(model)
             findings = session.inspect(model, checks)
-        except WarehouseBusyError as error:
+        except (WarehouseBusyError, MissingFilesError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
             yield finding_result(error.finding)

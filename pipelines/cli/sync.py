@@ -4,21 +4,31 @@ import signal
 
 import click
 
-from pipelines.cli.common import ENV_FILE, read_settings
+from connector.errors import EXIT_USAGE
+from pipelines.cli.common import ENV_FILE, fail, read_settings
 from pipelines.runs.syncer import open_syncer
 
 
 @click.command()
 @click.option("--full-refresh", is_flag=True, help="Build every table from landing again.")
+@click.option(
+    "--accept-missing",
+    is_flag=True,
+    help="With --full-refresh: build without lost landed files.",
+)
 @click.option("--follow", is_flag=True, help="Keep loading events as they land, until interrupted.")
-def sync(*, full_refresh: bool, follow: bool) -> None:
+def sync(*, full_refresh: bool, accept_missing: bool, follow: bool) -> None:
     """Load what landed into the tables, fetch what is due, publish."""
+    if accept_missing and not full_refresh:
+        fail("--accept-missing goes with --full-refresh, which builds every table again.", EXIT_USAGE)
     settings = read_settings()
     for number in (signal.SIGINT, signal.SIGTERM):
         # a shell or a service manager may have started us with interrupts ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        with open_syncer(settings, ENV_FILE, is_full_refresh=full_refresh) as syncer:
+        with open_syncer(
+            settings, ENV_FILE, is_full_refresh=full_refresh, is_loss_known=accept_missing
+        ) as syncer:
             syncer.follow(click.echo) if follow else syncer.run(click.echo)
     except KeyboardInterrupt:
         click.echo("Stopped.")

@@ -19,14 +19,14 @@ from connector.verbex.client import api_key_of
 from pipelines.definitions import build_definitions
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.span import Span
-from pipelines.instance.abandoned import fail_abandoned_runs
-from pipelines.instance.home import ensure_home, hold_event_log, open_instance
+from pipelines.instance.home import open_instance
 from pipelines.instance.retention import forget_old_records
 from pipelines.reconciliation.comparison import Comparison, read_comparison
 from pipelines.reconciliation.sweep import Swept
 from pipelines.resources import WarehouseResource
 from pipelines.runs.execute import RunFailedError, RunReport, run_backfill, run_fetch, run_load, run_verify
-from pipelines.runs.follower import Echo, Follower
+from pipelines.runs.follower import Follower
+from pipelines.runs.patience import Echo
 from pipelines.warehouse.data_folder import DataFolder
 
 
@@ -111,7 +111,12 @@ class Syncer:
 
 @contextmanager
 def open_syncer(
-    settings: Settings, env_file: Path, *, is_full_refresh: bool = False, progress: Progress = no_progress
+    settings: Settings,
+    env_file: Path,
+    *,
+    is_full_refresh: bool = False,
+    is_loss_known: bool = False,
+    progress: Progress = no_progress,
 ) -> Iterator[Syncer]:
     """Open a syncer whose runs are recorded in the Dagster home that the UI shows.
 
@@ -119,13 +124,13 @@ def open_syncer(
         settings: Where things are, and how to ask Verbex.
         env_file: The file in which Dagster's home is remembered.
         is_full_refresh: Whether loads build every table from scratch.
+        is_loss_known: Whether loads continue if landing lacks files that were loaded before.
         progress: Called with the number of days of Verbex's list that are read, and the number of all days.
     """
-    ensure_home(settings.data_dir, env_file)
-    warehouse = WarehouseResource.from_settings(settings, is_full_refresh=is_full_refresh)
+    folder = DataFolder.from_settings(settings)
+    warehouse = WarehouseResource(folder, is_full_refresh=is_full_refresh, is_loss_known=is_loss_known)
     definitions = build_definitions(settings, warehouse, progress)
-    with open_instance() as instance, hold_event_log(Path(instance.root_directory)):
-        fail_abandoned_runs(instance)
+    with open_instance(settings.data_dir, env_file) as instance:
         yield Syncer(settings, definitions, warehouse.folder, instance)
 
 

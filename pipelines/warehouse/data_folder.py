@@ -52,9 +52,9 @@ class DataFolder:
     sql_dir: Path = field(default_factory=sql_folder)
 
     @classmethod
-    def from_settings(cls, settings: Settings, sql_dir: Path | None = None) -> Self:
-        """Return the folder that `settings` describe, with the SQL in `sql_dir` or else our own."""
-        return cls(settings.data_dir, settings.landing, sql_dir or sql_folder())
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the folder that `settings` describe, with our own SQL."""
+        return cls(settings.data_dir, settings.landing)
 
     @cached_property
     def landing(self) -> Landing:

@@ -10,9 +10,11 @@ used while they do: the writer does not wait for them, and with three files noth
 """
 
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 import duckdb
@@ -36,6 +38,10 @@ _SIGNS_OF_DAMAGE = (
 _MEMORY_LIMIT = "3GB"
 
 
+# A file with any other name is not ours: it is not read, written or removed.
+_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
+
+
 class WarehouseBusyError(OperatorError):
     """A warehouse that another process is writing."""
 
@@ -53,8 +59,11 @@ class Warehouse:
         self._lock = self._folder / "writer.lock"
 
     @contextmanager
-    def write(self, *, wait_s: float = PATIENCE_S) -> Iterator["WarehouseFile"]:
-        """Open the next file in turn, as its only writer.
+    def write(self, *, wait_s: float = PATIENCE_S, is_fresh: bool = False) -> Iterator["WarehouseFile"]:
+        """Open the next file in turn, as its only writer; or with `is_fresh` an empty one.
+
+        A fresh file begins a new generation. Files of another generation than the published one are not used
+        again, because the rows that were wrong in them must not be published again.
 
         Raises:
             WarehouseBusyError: Another process is still writing after `wait_s` seconds.
@@ -68,7 +77,7 @@ class Warehouse:
                     f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s. "
                     "Nothing was changed. Run this again when that process is done."
                 ) from None
-            file = self._next_file()
+            file = self._next_file(is_fresh=is_fresh)
             stack.callback(file.close)
             yield file
 
@@ -93,25 +102,32 @@ class Warehouse:
                 f"{self.published} is damaged ({error}). Run `verbex-sync sync` to rebuild it from landing."
             ) from None
 
-    def _next_file(self) -> "WarehouseFile":
+    def _next_file(self, *, is_fresh: bool) -> "WarehouseFile":
         published = self.published.resolve() if self.published.exists() else None
-        resting = [path for path in self._folder.glob("*.duckdb") if path.resolve() != published]
+        files = [path.resolve() for path in self._folder.glob("*.duckdb") if _NAME.fullmatch(path.name)]
+        # If the link is gone, the newest generation was the published one.
+        shown = [published] if published else files
+        generation = max(map(_generation_of, shown), default=0) + is_fresh
+        resting = [path for path in files if path != published and _generation_of(path) == generation]
+        for outdated in set(files) - {*resting, published}:
+            _remove(outdated)
         resting.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         connections = ((path, _connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
-            path = self._new_file(published)
+            path = self._new_file(generation, None if is_fresh else published)
             # If the copied file was damaged, the first call removes it and the second makes an empty one.
             connection = _connect(path) or _connect(path)
             assert connection is not None  # noqa: S101 - no other process knows the new file yet
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
-            surplus.unlink(missing_ok=True)
+            _remove(surplus)
         return WarehouseFile(path, connection, self.published, published)
 
-    def _new_file(self, published: Path | None) -> Path:
-        taken = {int(path.stem) for path in self._folder.glob("*.duckdb") if path.stem.isdecimal()}
-        path = self._folder / f"{next(n for n in range(1, len(taken) + 2) if n not in taken)}.duckdb"
-        path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+    def _new_file(self, generation: int, published: Path | None) -> Path:
+        """Make the file that is next in its generation, as a copy of `published` if there is one."""
+        names = (_name_of(generation, number) for number in count(1))
+        path = next(path for name in names if not (path := self._folder / name).exists())
+        _remove(path)
         if published is not None:
             aside = path.with_suffix(".copy")
             shutil.copyfile(published, aside)
@@ -144,6 +160,21 @@ class WarehouseFile:
     def close(self) -> None:
         """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
+
+
+def _name_of(generation: int, number: int) -> str:
+    return f"g{generation}-{number}.duckdb" if generation else f"{number}.duckdb"
+
+
+def _generation_of(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    return int(match[1] or 0) if match else 0
+
+
+def _remove(path: Path) -> None:
+    """Remove a file with its write-ahead log, which would spoil the next file of this name."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
 
 
 def is_damage(error: duckdb.Error) -> bool:

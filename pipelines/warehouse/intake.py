@@ -23,13 +23,22 @@ _BY_ALL = """
     group by all having count(distinct model) = len($tables)
 """
 
+_DAYS = "select distinct day from ops.loads where list_contains($tables, model)"
+
 
 @dataclass(frozen=True)
 class NewFiles:
-    """Landed files of a zone that are still to be loaded, and new marks of the days that have changed."""
+    """What a look at a zone found.
+
+    Attributes:
+        files: Landed files that are still to be loaded.
+        marks: The marks of the days that they are in.
+        missing: Paths of files that were loaded and that landing has no more.
+    """
 
     files: tuple[LandedFile, ...]
     marks: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
 
 def find_new_files(
@@ -38,17 +47,21 @@ def find_new_files(
     """Return the files of a zone that at least one of `tables` has not loaded."""
     asked = {"tables": list(tables)}
     done = set(connection.execute(_BY_ALL.format(columns="day, mark", ledger="ops.days"), asked).fetchall())
+    known_days = {day for (day,) in connection.execute(_DAYS, asked).fetchall()}
+    paths = _BY_ALL.format(columns="path", ledger="(from ops.loads where day = $day)")
     files: list[LandedFile] = []
     marks: dict[str, str] = {}
-    for day in landing.list_days(zone):
+    missing: list[str] = []
+    for day in sorted({*landing.list_days(zone), *known_days}):
         mark = _mark(landing.list_stored(day))
         if (day, mark) in done:
             continue
-        paths = _BY_ALL.format(columns="path", ledger="(from ops.loads where day = $day)")
         taken = {path for (path,) in connection.execute(paths, asked | {"day": day}).fetchall()}
-        files += [file for file in landing.list_day(day) if file.path not in taken]
+        listed = landing.list_day(day)
+        files += [file for file in listed if file.path not in taken]
+        missing += sorted(taken - {file.path for file in listed})
         marks[day] = mark
-    return NewFiles(tuple(files), marks)
+    return NewFiles(tuple(files), marks, tuple(missing))
 
 
 def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFile]:

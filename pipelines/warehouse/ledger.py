@@ -4,7 +4,8 @@ It records which tables exist and what they were built from, which landed files 
 keys are queued to be computed again. How rows are computed does not belong here: see
 `pipelines.warehouse.refresh`.
 
-- `ops.models`: one row per table, with the fingerprint of the SQL file it was built from.
+- `ops.models`: one row per table, with the fingerprint of the SQL file it was built from, and a digest of the
+  reader by which its rows were loaded.
 - `ops.loads`: one row per table and landed file that it has loaded, with the file's row count.
 - `ops.days`: one row per table and day's folder of which it has loaded all files, with a mark of the folder's
   content at that time. While the mark fits, those files are not looked up again.
@@ -20,8 +21,11 @@ from pathlib import Path
 
 import duckdb
 
+from connector.landing.zones import EVENTS
 from pipelines.models.model import CHANGED, Model
 from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified
+from pipelines.warehouse.reader import reader_digest
+from pipelines.warehouse.sources import source_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Ledger:
         self._fingerprints: dict[str, str] | None = None
         self._sql.execute("create schema if not exists ops")
         self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
+        self._sql.execute("alter table ops.models add column if not exists reader varchar")
         self._sql.execute(
             "create table if not exists ops.loads"
             " (model varchar, day varchar, path varchar, row_count bigint)"
@@ -71,6 +76,16 @@ class Ledger:
                 self._sql.execute("select model, fingerprint from ops.models").fetchall()
             )
         return self._fingerprints
+
+    def list_outdated(self, models: Sequence[Model]) -> list[Model]:
+        """List the models whose table was made by another SQL file, or loaded by another reader."""
+        # Tables that name no reader were made before readers were entered, when ours was the only one.
+        self._sql.execute("update ops.models set reader = ? where reader is null", [reader_digest()])
+        made_by = self._sql.execute("select model, fingerprint, reader from ops.models").fetchall()
+        built = {table: (fingerprint, reader) for table, fingerprint, reader in made_by}
+        return [
+            model for model in models if model.table in built and _is_outdated(model, *built[model.table])
+        ]
 
     def roll_back(self) -> None:
         """Undo the caller's transaction. If its commit failed, it is undone already."""
@@ -105,7 +120,9 @@ class Ledger:
         types = dict(columns_of(self._sql, f"from {model.table}"))
         keys = [(key, types[key]) for key in model.keys] if model.is_incremental else [("stale", "boolean")]
         create_empty(self._sql, f"table {_pending(model.table)}", keys)
-        self._sql.execute("insert into ops.models values (?, ?)", [model.table, model.fingerprint])
+        self._sql.execute(
+            "insert into ops.models values (?, ?, ?)", [model.table, model.fingerprint, reader_digest()]
+        )
         self._fingerprints = None
         self._comment(model)
 
@@ -152,6 +169,12 @@ def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:
     finally:
         connection.execute("detach other")
     return Ahead(dict(row_counts), {table: frozenset(listed) for table, listed in paths})
+
+
+def _is_outdated(model: Model, fingerprint: str, reader: str) -> bool:
+    source = source_of(model)
+    is_read = source is not None and source.zone is EVENTS  # answers are loaded as they are
+    return fingerprint != model.fingerprint or (is_read and reader != reader_digest())
 
 
 def _pending(table: str) -> str:

@@ -40,16 +40,6 @@ class Refresher:
             self._sql.execute(definition)
         self._forget_outdated()
 
-    def reset(self, models: Sequence[Model]) -> None:
-        """Drop the tables of `models` and all tables that read them, so that they are built from scratch."""
-        outdated = {model.table for model in models}
-        for model in self._models:  # each comes after what it reads, so one pass reaches everything
-            if model.table in outdated or model.upstream & outdated:
-                outdated.add(model.table)
-        with self._transaction():
-            for table in outdated:
-                self.ledger.drop(table)
-
     def stands(self, model: Model) -> bool:
         """Return whether the table of `model` exists."""
         return model.table in self.ledger.fingerprints()
@@ -189,11 +179,20 @@ class Refresher:
         return Refreshed(added, replaced, self._count(model.table))
 
     def _forget_outdated(self) -> None:
-        """Drop tables whose file is gone, and reset those whose file changed since they were built."""
-        built = self.ledger.fingerprints()
-        for table in built.keys() - {model.table for model in self._models}:
+        """Drop tables whose SQL file is gone, and those made by other code than today's."""
+        for table in self.ledger.fingerprints().keys() - {model.table for model in self._models}:
             self.ledger.drop(table)
-        self.reset([m for m in self._models if built.get(m.table, m.fingerprint) != m.fingerprint])
+        self._forget(self.ledger.list_outdated(self._models))
+
+    def _forget(self, models: Sequence[Model]) -> None:
+        """Drop the tables of `models` and of all that reads them, to be built again from what they read."""
+        outdated = {model.table for model in models}
+        for model in self._models:  # each stands after what it reads, so one pass reaches everything
+            if model.table in outdated or model.upstream & outdated:
+                outdated.add(model.table)
+        with self._transaction():
+            for table in outdated:
+                self.ledger.drop(table)
 
     def _make(self, name: str, sql: str) -> int:
         ((count,),) = self._sql.execute(f"create or replace temp table {name} as {sql}").fetchall()

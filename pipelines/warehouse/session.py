@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from connector.errors import OperatorError
 from connector.landing.files import LandedFile, Landing
 from pipelines.models.load import load_checks, load_models, read_query
 from pipelines.models.model import Check, Model
@@ -32,6 +33,22 @@ from pipelines.warehouse.wide_views import make_views
 # merges.
 _CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
+
+_NAMED_PATHS = 3
+
+
+class MissingFilesError(OperatorError):
+    """Landing lacks files that tables were loaded from: it is another one, or part of it is lost."""
+
+    def __init__(self, landing: Landing, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        more = f" and {len(paths) - _NAMED_PATHS} more" if len(paths) > _NAMED_PATHS else ""
+        super().__init__(
+            f"{landing.url} lacks {len(paths)} landed files that the tables were loaded from: "
+            f"{', '.join(paths[:_NAMED_PATHS])}{more}. Nothing was published. Mount or restore them, or "
+            "correct VERBEX_LANDING_URL. If they are lost for good, "
+            "`verbex-sync sync --full-refresh --accept-missing` builds the tables without them."
+        )
 
 
 @dataclass(frozen=True)
@@ -71,15 +88,25 @@ class Session:
     that this warehouse file has not loaded, both the new ones and those that another file has loaded before.
     """
 
-    def __init__(self, file: WarehouseFile, landing: Landing, sql_dir: Path) -> None:
+    def __init__(
+        self,
+        file: WarehouseFile,
+        landing: Landing,
+        sql_dir: Path,
+        *,
+        is_full_refresh: bool = False,
+        is_loss_known: bool = False,
+    ) -> None:
         self._file = file
         self._landing = landing
         self._sql_dir = sql_dir
         self._models = load_models(sql_dir)
         self._refresher = Refresher(file.connection, self._models, load_checks(sql_dir))
         self._published = self._look_at_published()
-        self._row_counts = dict(self._published.row_counts)
-        self._known_paths = self._published.paths
+        # What a refresh builds is all news, as after a first sync.
+        self._row_counts = {} if is_full_refresh else dict(self._published.row_counts)
+        self._known_paths = {} if is_full_refresh else self._published.paths
+        self._is_loss_known = is_loss_known
         self._updated: set[str] = set()
 
     def update(self, model: Model) -> TableUpdate:
@@ -88,8 +115,9 @@ class Session:
         If a table that it reads does not exist, for example because its SQL changed, that is built first.
 
         Raises:
-            AuditError: A blocking check failed. The table was not changed.
-            ModelError: Its SQL can't be run on the data. The table was not changed.
+            AuditError: A blocking check failed; the table is as it was.
+            MissingFilesError: Landing lacks files that tables were loaded from; the table is as it was.
+            ModelError: Its SQL can't be run on what is there; the table is as it was.
         """
         self._build_missing(model.upstream)
         self._updated.add(model.table)
@@ -106,6 +134,8 @@ class Session:
         if source is None:
             return self._report(model, self._refresher.refresh(model))
         found = find_new_files(self._file.connection, self._landing, source.zone, [model.table])
+        ahead = self._published.paths.get(model.table, frozenset())
+        self._check_missing({*found.missing, *(ahead - {file.path for file in found.files})})
         update = self._load(model, source, found.files)
         if found.marks and not update.unreadable:
             self._refresher.ledger.add_days(model, found.marks)
@@ -151,12 +181,6 @@ class Session:
         )
         self._file.publish()
 
-    def reset(self) -> None:
-        """Drop every table, so that the next updates build all of them from landing."""
-        self._refresher.reset(self._models)
-        self._published = self._look_at_published()
-        self._row_counts, self._known_paths = {}, {}
-
     def follow_published(self) -> None:
         """Load what the published file has and this one lacks, so that no publish goes back in time."""
         for model in self._models:
@@ -166,8 +190,10 @@ class Session:
             elif model.table in self._updated:
                 continue
             elif (missed := self._published.paths.get(model.table)) or not self._refresher.stands(model):
-                files = self._landing.list_files(source.zone) if missed else []
-                self._load(model, source, [file for file in files if file.path in (missed or ())])
+                listed = self._landing.list_files(source.zone) if missed else []
+                files = [file for file in listed if file.path in (missed or ())]
+                self._check_missing((missed or frozenset()) - {file.path for file in files})
+                self._load(model, source, files)
 
     def _look_at_published(self) -> Ahead:
         if self._file.published is None:
@@ -178,6 +204,10 @@ class Session:
             if not is_damage(error):
                 raise
             return Ahead()  # this session publishes another file in its place
+
+    def _check_missing(self, paths: Collection[str]) -> None:
+        if paths and not self._is_loss_known:
+            raise MissingFilesError(self._landing, sorted(paths))
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
@@ -225,18 +255,24 @@ class Session:
 
 
 @contextmanager
-def open_session(folder: DataFolder, *, is_full_refresh: bool = False) -> Iterator[Session]:
-    """Lock the warehouse for writing, and open the next file in turn.
+def open_session(
+    folder: DataFolder, *, is_full_refresh: bool = False, is_loss_known: bool = False
+) -> Iterator[Session]:
+    """Take the writer's place and open the file whose turn it is.
 
     Args:
-        folder: The data folder to read and to write.
-        is_full_refresh: Whether to build every table from landing again.
+        folder: What to read and to write.
+        is_full_refresh: Whether every table is to be built from landing again.
+        is_loss_known: Whether to go on where landing lacks files that were loaded before.
 
     Raises:
         WarehouseBusyError: Another process is writing the warehouse.
     """
-    with folder.warehouse.write() as file:
-        session = Session(file, folder.landing, folder.sql_dir)
-        if is_full_refresh:
-            session.reset()
-        yield session
+    with folder.warehouse.write(is_fresh=is_full_refresh) as file:
+        yield Session(
+            file,
+            folder.landing,
+            folder.sql_dir,
+            is_full_refresh=is_full_refresh,
+            is_loss_known=is_loss_known,
+        )

@@ -13,46 +13,13 @@ import pyarrow.compute as pc
 
 from connector.landing.files import LandedFile, Landing
 from connector.landing.zones import AGENTS, CALLS, EVENT_SCHEMA, EVENTS, LISTED, PCA, Zone
-from connector.verbex.envelope import Envelope, read_envelope
 from pipelines.models.model import Model
+from pipelines.warehouse.reader import keep_events, keep_problems
 
 Refine = Callable[[pa.Table], pa.Table]
 
 # Files read at the same time: on a disk each keeps a core busy, in a bucket each waits for the network.
 _READERS = 4
-
-
-def reread(table: pa.Table) -> pa.Table:
-    """Read the bodies of the rows with a problem again, with the reader of today.
-
-    So a rebuild replays the quarantine: once the reader can read a body, its row becomes an event.
-
-    Args:
-        table: Landed deliveries, of `EVENT_SCHEMA`.
-
-    Returns:
-        The same rows in the same order; only `trace_id`, `event_name` and `problem` may differ.
-    """
-    is_problem = pc.is_valid(table["problem"])
-    again = [read_envelope(body.as_py()) for body in table["body"].filter(is_problem)]
-    for position, name in enumerate(Envelope._fields):
-        values = pa.array([envelope[position] for envelope in again], pa.string())
-        index = table.schema.get_field_index(name)
-        replaced = pc.replace_with_mask(table[name].combine_chunks(), is_problem.combine_chunks(), values)
-        table = table.set_column(index, EVENT_SCHEMA.field(name), replaced)
-    return table
-
-
-def _events_only(rows: pa.Table) -> pa.Table:
-    if rows["problem"].null_count == rows.num_rows:
-        return rows  # filtering copies all rows, and most files have no problems to leave out
-    rows = reread(rows)
-    return rows.filter(pc.is_null(rows["problem"]))
-
-
-def _problems_only(rows: pa.Table) -> pa.Table:
-    rows = reread(rows)
-    return rows.filter(pc.is_valid(rows["problem"]))
 
 
 @dataclass(frozen=True)
@@ -78,14 +45,14 @@ SOURCES = (
         "landed_events",
         EVENTS,
         pa.schema([EVENT_SCHEMA.field(name) for name in _EVENT_COLUMNS]),
-        refine=_events_only,
+        refine=keep_events,
     ),
     Source(
         "landed_problems",
         EVENTS,
         EVENT_SCHEMA,
         where=pc.field("problem").is_valid(),
-        refine=_problems_only,
+        refine=keep_problems,
     ),
     *(Source(zone.relation, zone, zone.schema) for zone in (PCA, CALLS, AGENTS, LISTED)),
 )

@@ -41,7 +41,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def definitions_of(folder: DataFolder) -> dg.Definitions:
     settings = Settings(data_dir=folder.path, api_key=None)
-    return build_definitions(settings, WarehouseResource.of(folder))
+    return build_definitions(settings, WarehouseResource(folder))
 
 
 def load(folder: DataFolder, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -53,6 +53,17 @@ def check_results(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckE
     """Return evaluations by name. If several tables have a check of one name, a failed one is returned."""
     found = sorted(result.get_asset_check_evaluations(), key=lambda evaluation: not evaluation.passed)
     return {evaluation.check_name: evaluation for evaluation in found}
+
+
+@pytest.mark.parametrize("field", ["data_dir", "landing_url", "sql_dir", "is_full_refresh"])
+def test_no_run_can_say_where_tables_are(
+    folder: DataFolder, instance: dg.DagsterInstance, field: str
+) -> None:
+    """Whoever reaches the UI could else publish forged numbers; only settings say where things are."""
+    job = definitions_of(folder).resolve_job_def(LOAD_JOB)
+    config = {"resources": {"warehouse": {"config": {field: "elsewhere"}}}}
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        job.execute_in_process(instance=instance, run_config=config)
 
 
 def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder) -> None:

@@ -41,7 +41,7 @@ async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_pa
         assert "asked us to wait until" in str((await fetch(folder, api)).stopped_by)
         assert api.request_count() == 1
         with dagster_instance(tmp_path) as instance:
-            resources = {"warehouse": WarehouseResource.of(folder)}
+            resources = {"warehouse": WarehouseResource(folder)}
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
                 decision = due_sensor(has_api_key=True)(context)
         assert isinstance(decision, dg.SkipReason)

@@ -75,10 +75,11 @@ class DataFolder(data_folder.DataFolder):
         table = pa.Table.from_pylist(listed, ANSWER_SCHEMA)
         self.landing.write(table, zone=zone, name=name)
 
-    def sync(self, *, is_full_refresh: bool = False) -> dict[str, TableUpdate]:
+    def sync(self, *, is_full_refresh: bool = False, is_loss_known: bool = False) -> dict[str, TableUpdate]:
         """Bring every table up to date and publish."""
-        with open_session(self, is_full_refresh=is_full_refresh) as session:
-            updates = {model.table: session.update(model) for model in session.models}
+        opening = open_session(self, is_full_refresh=is_full_refresh, is_loss_known=is_loss_known)
+        with opening as session:
+            updates = {model.table: session.update(model) for model in self.models}
             session.publish(NOON)
         return updates
 

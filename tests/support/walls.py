@@ -41,7 +41,7 @@ LIBRARIES = {
     "os.fsync": ("connector.system.files",),
     "pyarrow": (
         *("connector.landing", "connector.journal", "connector.fetch.attempts"),
-        "pipelines.warehouse.sources",
+        *("pipelines.warehouse.sources", "pipelines.warehouse.reader"),
     ),
     "requests": (),
     "rich": ("pipelines.cli",),

@@ -14,7 +14,7 @@ from support.receiver import SEED_BODIES, make_body, make_delivery
 from connector.journal.delivery import Group, to_batch
 from connector.landing.zones import EVENT_SCHEMA
 from connector.verbex.envelope import MAX_DEPTH, read_envelope
-from pipelines.warehouse.sources import reread
+from pipelines.warehouse.reader import reread
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
