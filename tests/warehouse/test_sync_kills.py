@@ -13,7 +13,7 @@ import pytest
 from support.comparison import assert_published_whole, assert_right, landed_deliveries
 from support.data_folder import NOON_US, DataFolder, bodies_of
 from support.deadline import HANG_S
-from test_warehouse import held_open
+from test_files import held_open
 
 from connector.landing.zones import PCA
 from connector.simulator.world import World

@@ -4,17 +4,12 @@ import json
 
 import duckdb
 import msgspec
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
-from support.receiver import SEED_BODIES, make_body, make_delivery
+from support.receiver import SEED_BODIES, make_body
 
-from connector.journal.delivery import Group, to_batch
-from connector.landing.zones import EVENT_SCHEMA
 from connector.verbex.envelope import MAX_DEPTH, read_envelope
-from pipelines.warehouse.reader import reread
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -85,33 +80,6 @@ def test_depth_is_limited_by_a_number_and_not_by_the_interpreter(opening: str) -
     assert read_envelope(nested(MAX_DEPTH - 1)).problem is None
     for depth in (MAX_DEPTH, 100_000):
         assert "nests deeper" in (read_envelope(nested(depth)).problem or "")
-
-
-def test_replaying_the_quarantine_turns_rows_that_can_be_read_now_into_events() -> None:
-    """A readable row gets its names, a bad row keeps its problem, and other rows do not change."""
-    good, bad = make_body("readable"), b"no event"
-    stale = [
-        replace(make_delivery(good, trace_id=None), event_name=None, problem="An older reader said so."),
-        replace(make_delivery(bad, trace_id=None), event_name=None, problem="An older reader said so."),
-        make_delivery(good, trace_id="as it was"),
-    ]
-    table = pa.Table.from_batches([to_batch("r", [Group(0, stale)])])
-    again = reread(table)
-    assert again.schema == EVENT_SCHEMA
-    assert again["trace_id"].to_pylist() == ["readable", None, "as it was"]
-    assert again["event_name"].to_pylist() == ["CallHandler.CallStarted", None, "CallHandler.CallStarted"]
-    assert again["problem"].to_pylist() == [None, read_envelope(bad).problem, None]
-    assert again.drop_columns(["trace_id", "event_name", "problem"]) == table.drop_columns(
-        ["trace_id", "event_name", "problem"]
-    )
-
-
-@pytest.mark.parametrize("rows", [0, 3])
-def test_replaying_nothing_changes_nothing(rows: int) -> None:
-    """An empty table and a table without problems are returned unchanged."""
-    batches = [to_batch("r", [Group(0, [make_delivery()] * rows)])] if rows else []
-    table = pa.Table.from_batches(batches, EVENT_SCHEMA)
-    assert reread(table) == table
 
 
 def test_problems_quote_nothing_of_the_body() -> None:
