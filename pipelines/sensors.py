@@ -21,7 +21,7 @@ from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
 from pipelines.names import FETCH_JOB, LOAD_JOB, PUBLISHED
 from pipelines.resources import WarehouseResource
-from pipelines.warehouse.intake import list_new_files
+from pipelines.warehouse.intake import MissingFilesError, list_new_files
 from pipelines.warehouse.sources import source_of
 
 # A fetch that failed, for example because of a wrong key, is not repeated at every tick.
@@ -76,7 +76,10 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     def new_landed_files(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
-        new = list_new_files(warehouse.folder, models)
+        try:
+            new = list_new_files(warehouse.folder, models)
+        except MissingFilesError as error:
+            return dg.SkipReason(str(error))
         if not new:
             return dg.SkipReason("Everything that landed is published.")
         if warehouse.folder.warehouse.is_being_written() or _is_starting(context.instance, LOAD_JOB):

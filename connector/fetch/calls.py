@@ -26,8 +26,6 @@ from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 
 FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 3600.0
-MOST_FORBIDDEN = 50
-"""So many 403 and nothing else end a pass: then the key is to blame, and not one call or agent."""
 LEAST_FAILURES = 5
 """Failed attempts make a call unavailable only after this many: a broken API says nothing about a call."""
 
@@ -133,8 +131,8 @@ async def fetch_due(
             know it.
 
     Raises:
-        NotAuthorizedError: The key is missing or not accepted. Answers received before are landed. A 403 is a
-            failure of its call, unless there are `MOST_FORBIDDEN` of them and no other answer.
+        NotAuthorizedError: The key is missing or not accepted (401). Answers received before are landed.
+            A 403 is a failure of its call, and the result counts them.
         OSError: Landing can't store the answers. Calls whose answers were lost stay due.
     """
     fetched = Fetched(new_fetcher_id(clock(), rng))
@@ -204,8 +202,6 @@ class _Pass:
         self.fetched.forbidden += 1
         self.fetched.forbidden_by = error
         is_key = self.fetched.forbidden > self.fetched.outcomes.total()
-        if is_key and self.fetched.forbidden >= MOST_FORBIDDEN:
-            self.fetched.stopped_by = error
         return self._unanswered(due, "failed", str(error), error.http_status, may_be_final=not is_key)
 
     def _unanswered(

@@ -12,7 +12,7 @@ from pipelines.models.model import Model
 from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.files import WarehouseBusyError
-from pipelines.warehouse.session import MissingFilesError
+from pipelines.warehouse.intake import MissingFilesError
 
 
 def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:

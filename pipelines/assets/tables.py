@@ -23,7 +23,7 @@ from pipelines.models.sql_file import ModelError
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
-from pipelines.warehouse.session import MissingFilesError
+from pipelines.warehouse.intake import MissingFilesError
 from pipelines.warehouse.sources import source_of
 
 _NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."

@@ -86,7 +86,7 @@ def _cell(text: str) -> Text:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return _json(value) if isinstance(value, dict | list) else str(_plain(value))
+    return _json(value) if isinstance(value, dict | list | tuple) else str(_plain(value))
 
 
 def _json(value: object) -> str:

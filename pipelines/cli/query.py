@@ -24,6 +24,8 @@ def query(sql: str, *, allow_files: bool, form: Format) -> None:
                 connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             result = connection.execute(statement)
+            if result is None:
+                fail("There is no SQL statement in what was typed.", EXIT_USAGE)
             show([name for name, *_ in result.description or ()], result.fetchall(), form)
     except duckdb.Error as error:
         fail(str(error), EXIT_USAGE)

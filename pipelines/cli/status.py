@@ -9,7 +9,7 @@ from pipelines.cli.common import format_option, read_settings
 from pipelines.cli.output import Format, show
 from pipelines.models.load import load_models
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.intake import list_new_files
+from pipelines.warehouse.intake import MissingFilesError, list_new_files
 
 
 @click.command()
@@ -25,9 +25,15 @@ def status(form: Format) -> None:
 
 def _read_status(folder: DataFolder) -> dict[str, object]:
     """Read the facts by name, those of the table `pipeline_status` first. Times are UTC."""
+    new_files = missing_files = 0
+    try:
+        new_files = len(list_new_files(folder, load_models(folder.sql_dir)))
+    except MissingFilesError as error:
+        missing_files = len(error.paths)
     return {
         **folder.status(),
-        "landed_files_to_load": len(list_new_files(folder, load_models(folder.sql_dir))),
+        "landed_files_to_load": new_files,
+        "landed_files_missing": missing_files,
         "journal_bytes": sum(path.stat().st_size for path in _segments(folder.path)),
     }
 

@@ -76,6 +76,8 @@ def _fetch_zone(
         due += list_unavailable(folder, zone, again)
     if not due:
         return Fetched()
+    # What was asked often in vain must not keep the others waiting, however long it has been due.
+    due.sort(key=lambda one: one.attempts)
     asking = fetch_due(due, zone=zone, settings=settings, landing=folder.landing, rng=random.SystemRandom())
     try:
         return run(asking, stop=stop)

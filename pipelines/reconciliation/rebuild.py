@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from connector.errors import OperatorError
 from pipelines.models.model import Model
 from pipelines.warehouse.catalog import attach, columns_of, qualified, quoted
 from pipelines.warehouse.data_folder import DataFolder
@@ -18,6 +19,10 @@ from pipelines.warehouse.files import WarehouseFile, connect
 from pipelines.warehouse.session import Session
 
 _SAMPLE_ROWS = 5
+
+
+class OutdatedTablesError(OperatorError):
+    """Published tables that were made by other SQL than today's, so that they can't be compared."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,13 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
             session.follow_published()
             attach(connection, published, "published")
             for model in session.models:
-                yield _compare(connection, model)
+                try:
+                    yield _compare(connection, model)
+                except (duckdb.CatalogException, duckdb.BinderException) as error:
+                    raise OutdatedTablesError(
+                        f"The published table {model.table} was made by other SQL than today's. Run "
+                        "`verbex-sync sync` first, then compare again."
+                    ) from error
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:

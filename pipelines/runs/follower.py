@@ -9,6 +9,7 @@ time, so that a slow API delays no row.
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -65,6 +66,7 @@ class Follower:
         """Load the models, and prepare the reports."""
         self._models = load_models(self.folder.sql_dir)
         self._reports = Reports(self.folder, self.instance)
+        self.echo = _never_failing(self.echo)
         self._loading = Patience("The load", self.echo)
         self._reporting = Patience("The report to Dagster", self.echo)
 
@@ -163,3 +165,11 @@ class Follower:
         self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S
         self.echo(f"Asked Verbex {fetched.outcomes.total()} times")
         return fetched
+
+
+def _never_failing(echo: Echo) -> Echo:
+    def say(text: str) -> None:
+        with suppress(OSError):  # the log is on a full disk, or its reader is gone
+            echo(text)
+
+    return say

@@ -108,7 +108,12 @@ class Warehouse:
         # If the link is gone, the newest generation was the published one.
         shown = [published] if published else files
         generation = max(map(_generation_of, shown), default=0) + is_fresh
-        resting = [path for path in files if path != published and _generation_of(path) == generation]
+        # A fresh file is made even if a refresh that was stopped left a part of one.
+        resting = [
+            path
+            for path in files
+            if path != published and _generation_of(path) == generation and not is_fresh
+        ]
         for outdated in set(files) - {*resting, published}:
             _remove(outdated)
         resting.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 import duckdb
 
+from connector.errors import OperatorError
 from connector.landing.files import LandedFile, Landing
 from connector.landing.zones import Zone
 from pipelines.models.model import Model
@@ -24,6 +25,24 @@ _BY_ALL = """
 """
 
 _DAYS = "select distinct day from ops.loads where list_contains($tables, model)"
+
+
+_NAMED_PATHS = 3
+
+
+class MissingFilesError(OperatorError):
+    """Landing lacks files that tables were loaded from: it is another one, or part of it is lost."""
+
+    def __init__(self, landing: Landing, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        more = f" and {len(paths) - _NAMED_PATHS} more" if len(paths) > _NAMED_PATHS else ""
+        super().__init__(
+            f"{landing.url} lacks {len(paths)} landed files that the tables were loaded from, or they "
+            "can't be read: "
+            f"{', '.join(paths[:_NAMED_PATHS])}{more}. Nothing was published. Mount or restore them, or "
+            "correct VERBEX_LANDING_URL. If they are lost for good, "
+            "`verbex-sync sync --full-refresh --accept-missing` builds the tables without them."
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,11 @@ def find_new_files(
 
 
 def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFile]:
-    """Return the landed files that at least one of the published tables has not loaded."""
+    """List the landed files that any of the published tables has not loaded.
+
+    Raises:
+        MissingFilesError: Landing lacks files that they were loaded from.
+    """
     zones: dict[Zone, list[str]] = {}
     for model in models:
         if source := source_of(model):
@@ -77,6 +100,8 @@ def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFi
             ]
     except NothingPublishedError:
         return [file for zone in zones for file in folder.landing.list_files(zone)]
+    if missing := [path for new in found for path in new.missing]:
+        raise MissingFilesError(folder.landing, missing)
     return [file for new in found for file in new.files]
 
 

@@ -54,6 +54,18 @@ _ONLY_OTHERS = """
 """
 
 
+FIRST_READER = "722179fdc6bb45f82612c63078ea4fb076a76dc11318ba8ba9b801238141a819"
+"""The digest of the reader that loaded every table before tables named their reader."""
+
+_THEIR_TABLES = """
+    select model
+    from other.ops.models
+    where if(contains(model, '.'), model, 'main.' || model) in (
+        select schema_name || '.' || table_name from duckdb_tables() where database_name = 'other'
+    )
+"""
+
+
 class Ledger:
     """The bookkeeping of one connection. Every method works in the caller's transaction."""
 
@@ -79,8 +91,8 @@ class Ledger:
 
     def list_outdated(self, models: Sequence[Model]) -> list[Model]:
         """List the models whose table was made by another SQL file, or loaded by another reader."""
-        # Tables that name no reader were made before readers were entered, when ours was the only one.
-        self._sql.execute("update ops.models set reader = ? where reader is null", [reader_digest()])
+        # Tables that name no reader were made before readers were entered, when this was the only one.
+        self._sql.execute("update ops.models set reader = ? where reader is null", [FIRST_READER])
         made_by = self._sql.execute("select model, fingerprint, reader from ops.models").fetchall()
         built = {table: (fingerprint, reader) for table, fingerprint, reader in made_by}
         return [
@@ -162,7 +174,7 @@ def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:
     """Return what the warehouse file `path` has and the open one may lack."""
     attach(connection, path, "other")
     try:
-        tables = [name for (name,) in connection.execute("select model from other.ops.models").fetchall()]
+        tables = [name for (name,) in connection.execute(_THEIR_TABLES).fetchall()]
         counts = [f"select '{table}', count(*) from other.{qualified(table)}" for table in tables]
         row_counts = connection.execute(" union all ".join(counts)).fetchall() if counts else []
         paths = connection.execute(_ONLY_OTHERS).fetchall()

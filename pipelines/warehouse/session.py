@@ -12,7 +12,6 @@ from pathlib import Path
 
 import duckdb
 
-from connector.errors import OperatorError
 from connector.landing.files import LandedFile, Landing
 from pipelines.models.load import load_checks, load_models, read_query
 from pipelines.models.model import Check, Model
@@ -21,7 +20,7 @@ from pipelines.warehouse.audit import Finding, inspect
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseFile, is_damage
-from pipelines.warehouse.intake import find_new_files
+from pipelines.warehouse.intake import MissingFilesError, find_new_files
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.refresh import Refreshed, Refresher
@@ -33,22 +32,6 @@ from pipelines.warehouse.wide_views import make_views
 # merges.
 _CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
-
-_NAMED_PATHS = 3
-
-
-class MissingFilesError(OperatorError):
-    """Landing lacks files that tables were loaded from: it is another one, or part of it is lost."""
-
-    def __init__(self, landing: Landing, paths: Sequence[str]) -> None:
-        self.paths = tuple(paths)
-        more = f" and {len(paths) - _NAMED_PATHS} more" if len(paths) > _NAMED_PATHS else ""
-        super().__init__(
-            f"{landing.url} lacks {len(paths)} landed files that the tables were loaded from: "
-            f"{', '.join(paths[:_NAMED_PATHS])}{more}. Nothing was published. Mount or restore them, or "
-            "correct VERBEX_LANDING_URL. If they are lost for good, "
-            "`verbex-sync sync --full-refresh --accept-missing` builds the tables without them."
-        )
 
 
 @dataclass(frozen=True)
@@ -187,13 +170,16 @@ class Session:
             source = source_of(model)
             if source is None:
                 self._refresher.refresh(model)  # cheap, unless a table that it reads has just been loaded
-            elif model.table in self._updated:
-                continue
-            elif (missed := self._published.paths.get(model.table)) or not self._refresher.stands(model):
-                listed = self._landing.list_files(source.zone) if missed else []
-                files = [file for file in listed if file.path in (missed or ())]
-                self._check_missing((missed or frozenset()) - {file.path for file in files})
-                self._load(model, source, files)
+            elif model.table not in self._updated:
+                self._load_missed(model, source)
+
+    def _load_missed(self, model: Model, source: Source) -> None:
+        missed = self._published.paths.get(model.table, frozenset())
+        found = find_new_files(self._file.connection, self._landing, source.zone, [model.table])
+        files = [file for file in found.files if file.path in missed]
+        self._check_missing({*found.missing, *(missed - {file.path for file in files})})
+        if files or not self._refresher.stands(model):
+            self._load(model, source, files)
 
     def _look_at_published(self) -> Ahead:
         if self._file.published is None:
@@ -224,6 +210,8 @@ class Session:
 
     def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
         chunk = read_chunk(source, self._landing, files)
+        # What readers have already seen must not disappear because it can't be read today.
+        self._check_missing(chunk.unreadable.keys() & self._published.paths.get(model.table, frozenset()))
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file is not recorded as loaded, so a later load tries it again.

@@ -1,17 +1,20 @@
 """A landing that is not the one we loaded is an error that names what is missing, and changes no number."""
 
+import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support.command import Run
-from support.data_folder import NOON_US, DataFolder, body
+from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import STARTED
 
 from connector.landing.zones import PCA
 from pipelines.reconciliation.rebuild import compare_with_rebuild
-from pipelines.warehouse.session import MissingFilesError
+from pipelines.warehouse.intake import MissingFilesError
+from pipelines.warehouse.session import open_session
 
 DAY_US = 86_400_000_000
 
@@ -47,6 +50,11 @@ def lose_a_file(landing: Path) -> None:
 
 def lose_an_answer(landing: Path) -> None:
     next(landing.glob("pca/date=*/*.parquet")).unlink()
+
+
+def spoil_a_file(landing: Path) -> None:
+    path = max(landing.glob("date=*/*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    path.write_bytes(path.read_bytes()[:200])
 
 
 def go_elsewhere(landing: Path) -> None:
@@ -100,3 +108,46 @@ def test_a_sync_of_a_landing_that_is_away_fails_and_says_how_to_go_on(run: Run, 
     done = run("sync", "--full-refresh", "--accept-missing")
     assert done.returncode == 0, done.stderr
     assert run("sync", "--accept-missing").returncode == 2
+
+
+def test_what_readers_have_seen_does_not_disappear_because_it_can_not_be_read(folder: DataFolder) -> None:
+    """Files that loaded it before and files that did not would else publish other numbers in turn."""
+    land(folder, 3)
+    folder.sync()
+    spoil_a_file(folder.path / "landing")
+    counts = []
+    for number in range(4, 8):
+        land(folder, number)
+        with suppress(MissingFilesError):
+            DataFolder(folder.path).sync()
+        counts += folder.rows("select count(*) from calls")
+    assert counts == sorted(counts)
+    assert counts[0] >= (4,)
+
+
+def test_a_refresh_begins_from_nothing_also_after_one_that_was_stopped(folder: DataFolder) -> None:
+    """What the first had built may hold the very rows that the second is to do without."""
+    with open_session(folder, is_full_refresh=True) as session:
+        for model in session.models:
+            session.update(model)  # and then it ends without a publish
+    lose_a_day(folder.path / "landing")
+    folder.sync(is_full_refresh=True, is_loss_known=True)
+    folder.sync()
+    assert folder.rows("select count(*) from calls") == [(1,)]
+
+
+def test_a_run_of_some_tables_notices_what_the_others_lost(folder: DataFolder) -> None:
+    """A zone may be quiet for days."""
+    lose_an_answer(folder.path / "landing")
+    (events,) = [model for model in folder.models if model.table == "events"]
+    with open_session(folder) as session:
+        session.update(events)
+        with pytest.raises(MissingFilesError):
+            session.publish(NOON)
+
+
+def test_status_counts_what_is_missing(run: Run, folder: DataFolder) -> None:
+    """It is what a person types first."""
+    lose_a_file(folder.path / "landing")
+    done = run("status", "--format", "json")
+    assert json.loads(done.stdout)["landed_files_missing"] == 1
