@@ -73,7 +73,9 @@ def assert_all_landed(landing: Path, acknowledged: dict[str, bytes]) -> None:
 async def test_a_full_disk_is_a_503_until_there_is_room(small_disk: Path, tmp_path: Path) -> None:
     """Nothing is acknowledged while the disk is full, and nothing acknowledged is lost."""
     acknowledged: dict[str, bytes] = {}
-    settings = {"LANDING_URL": str(tmp_path / "landing"), "SEAL_INTERVAL_S": "3600"}
+    landing = tmp_path / "landing"
+    landing.write_text("in the way")  # or what was landed meanwhile would make room
+    settings = {"LANDING_URL": str(landing), "SEAL_INTERVAL_S": "3600"}
     with ReceiverProcess(small_disk / "data", **settings) as receiver:
         numbers = iter(range(1000))
         while await deliver(receiver.url, acknowledged, f"before-{next(numbers)}", 100_000) == 200:
@@ -83,9 +85,10 @@ async def test_a_full_disk_is_a_503_until_there_is_room(small_disk: Path, tmp_pa
         await asyncio.to_thread(mount, small_disk, "remount,size=32m")
         after = [await deliver(receiver.url, acknowledged, f"after-{n}", 100_000) for n in range(20)]
         assert set(after) == {200}
+        landing.unlink()
         assert receiver.stop() == 0
     assert len(acknowledged) > 20
-    assert_all_landed(tmp_path / "landing", acknowledged)
+    assert_all_landed(landing, acknowledged)
 
 
 async def test_a_failed_fsync_is_a_503_and_its_segment_is_never_written_again(

@@ -157,6 +157,7 @@ class ReceiverProcess:
         self._environment = os.environ | {
             f"VERBEX_{name}": value for name, value in (settings | given).items()
         }
+        self._environment["TMPDIR"] = str(data_dir.parent)  # a kill leaves in it what several workers share
         self._command = [*wrapper, sys.executable, "-m", "connector.serve"]
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from support.data_folder import DataFolder, dagster_instance
+from support.deadline import HANG_S
 from support.receiver import SECRET, ReceiverProcess
 
 from connector.settings import Settings
@@ -23,7 +24,8 @@ from pipelines.runs.execute import run_fetch, run_load
 async def play(world: World, data_dir: Path) -> None:
     """Send everything to a real receiver, then load, fetch, and load the answers."""
     with ReceiverProcess(data_dir, ALLOW_UNSIGNED="false", WEBHOOK_SECRETS=SECRET) as receiver:
-        report = await send(world.deliveries(), SendOptions(url=receiver.url, secrets=[SECRET]))
+        options = SendOptions(url=receiver.url, secrets=[SECRET], timeout_s=HANG_S)
+        report = await send(world.deliveries(), options)
         assert not report.given_up
         assert receiver.stop() == 0
     async with ApiServer(world) as api:
