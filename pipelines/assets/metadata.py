@@ -13,8 +13,8 @@ from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import Column
 from pipelines.names import READABLE_CHECK
 from pipelines.warehouse.audit import Finding, assertions
-from pipelines.warehouse.session import TableUpdate
 from pipelines.warehouse.sources import source_of
+from pipelines.warehouse.update import TableUpdate
 
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 """The events that our assets yield."""

@@ -32,7 +32,8 @@ from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import list_new_files
-from pipelines.warehouse.session import TableUpdate, open_session
+from pipelines.warehouse.session import open_session
+from pipelines.warehouse.update import TableUpdate
 
 _LOOK_EVERY_S = 0.2
 _FETCH_EVERY_S = 1.0

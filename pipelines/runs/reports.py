@@ -26,7 +26,7 @@ from pipelines.warehouse.audit import AuditError, inspect
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.lag import measure_lag
-from pipelines.warehouse.session import TableUpdate
+from pipelines.warehouse.update import TableUpdate
 
 _REPEAT_EVERY_S = 3600.0
 

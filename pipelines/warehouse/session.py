@@ -6,7 +6,6 @@ Which file is written does not either: see `pipelines.warehouse.files`.
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.refresh import Refreshed, Refresher
 from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
+from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
 
 # Limits the memory of a load: landed files hold about five times their size in raw bytes, and storing these
@@ -32,36 +32,6 @@ from pipelines.warehouse.wide_views import make_views
 # merges.
 _CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
-
-
-@dataclass(frozen=True)
-class TableUpdate:
-    """The effect of an update on one table, and what it read, compared with what was published before.
-
-    `rows_added` is how many more rows the table has, `has_changed` whether any row was written or removed.
-    `rows_read` counts the rows of the landed files, `rows_taken` those of them that belong to this table.
-    `unreadable` gives the reason for each landed file that was skipped.
-    """
-
-    rows_added: int = 0
-    row_count: int = 0
-    has_changed: bool = False
-    files_read: int = 0
-    rows_read: int = 0
-    rows_taken: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-    def __add__(self, later: "TableUpdate") -> "TableUpdate":
-        """Combine this update with a later one of the same table."""
-        return TableUpdate(
-            self.rows_added + later.rows_added,
-            later.row_count,
-            self.has_changed or later.has_changed,
-            self.files_read + later.files_read,
-            self.rows_read + later.rows_read,
-            self.rows_taken + later.rows_taken,
-            self.unreadable | later.unreadable,
-        )
 
 
 class Session:

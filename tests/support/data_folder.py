@@ -21,7 +21,8 @@ from pipelines.models.load import load_checks, load_models
 from pipelines.models.model import Model
 from pipelines.warehouse import data_folder
 from pipelines.warehouse.audit import Finding, inspect
-from pipelines.warehouse.session import TableUpdate, open_session
+from pipelines.warehouse.session import open_session
+from pipelines.warehouse.update import TableUpdate
 
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp()) * 1_000_000
