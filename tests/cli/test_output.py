@@ -1,13 +1,18 @@
 """What is printed: whatever is in the data, a terminal shows it and a program can read it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from support.command import Run
 from support.data_folder import DataFolder
 
+from pipelines.cli import main
 from pipelines.cli.output import show
+
+Query = Callable[[str], Result]
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +21,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     made = DataFolder(tmp_path_factory.mktemp("published") / "data")
     made.sync()
     return made
+
+
+@pytest.fixture
+def query(published: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Query:
+    """Type a query in a folder of its own, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERBEX_DATA_DIR", str(published.path))
+    return lambda sql: CliRunner().invoke(main, ["query", sql])
 
 
 @pytest.mark.parametrize(
@@ -73,22 +86,20 @@ def test_json_is_json_whatever_the_number(capsys: pytest.CaptureFixture[str]) ->
         "install httpfs",
     ],
 )
-def test_a_query_touches_no_file_and_unlocks_nothing(
-    run: Run, published: DataFolder, tmp_path: Path, sql: str
-) -> None:
+def test_a_query_touches_no_file_and_unlocks_nothing(query: Query, tmp_path: Path, sql: str) -> None:
     """Read-only holds for the whole machine, not only for the tables."""
     (tmp_path / "secret").write_text("a key")
-    done = run("query", sql, VERBEX_DATA_DIR=str(published.path))
-    assert done.returncode == 2
-    assert "a key" not in done.stdout
+    done = query(sql)
+    assert done.exit_code == 2
+    assert "a key" not in done.output
     assert not list(tmp_path.glob("stolen*"))
 
 
 @pytest.mark.parametrize("sql", ["", ";", "/* nothing */"])
-def test_a_query_without_a_statement_is_refused_in_words(run: Run, published: DataFolder, sql: str) -> None:
+def test_a_query_without_a_statement_is_refused_in_words(query: Query, sql: str) -> None:
     """An empty standard input is one, too."""
-    done = run("query", sql, VERBEX_DATA_DIR=str(published.path))
-    assert (done.returncode, done.stderr) == (2, "There is no SQL statement in what was typed.\n")
+    done = query(sql)
+    assert (done.exit_code, done.stderr) == (2, "There is no SQL statement in what was typed.\n")
 
 
 def test_files_are_written_where_a_person_allows_it(run: Run, published: DataFolder, tmp_path: Path) -> None:

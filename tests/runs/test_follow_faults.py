@@ -13,6 +13,7 @@ from support.oracle import STARTED
 from support.receiver import until
 
 from connector.settings import Settings
+from pipelines.instance.home import make_home, open_instance
 from pipelines.models.sql_file import sql_folder
 from pipelines.runs import follower as following
 from pipelines.runs.follower import Follower
@@ -127,29 +128,35 @@ def test_a_file_that_can_be_read_again_is_loaded_without_anything_new_landing(
 
 
 @pytest.mark.parametrize("damaged", ["dagster.yaml", "events/event_log.db", "history/runs.db"])
-def test_a_damaged_dagster_home_costs_its_records_and_no_numbers(
-    run: Run, tmp_path: Path, damaged: str
+def test_a_damaged_dagster_home_is_named_and_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damaged: str
 ) -> None:
-    """It is named, and the sync works without it."""
+    """Its records are missing then, and nothing else is."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    damage(tmp_path / "data" / "dagster", damaged)
+    with open_instance(tmp_path / "data", tmp_path / ".env") as instance:
+        assert instance.get_runs() == []
+    assert "Dagster's home can't be used" in caplog.text
+
+
+def test_a_sync_with_a_damaged_dagster_home_publishes(run: Run, tmp_path: Path) -> None:
+    """The command says so on standard error, and ends with exit code 0."""
     folder = DataFolder(tmp_path / "data")
     land(folder, 0)
-    home = folder.path / "dagster"
-    with dagster_instance_at(home):
-        pass
-    (home / damaged).parent.mkdir(parents=True, exist_ok=True)
-    (home / damaged).write_bytes(b"neither YAML: [ nor a database" * 300)
+    damage(folder.path / "dagster", "events/event_log.db")
     done = run("sync")
     assert done.returncode == 0, done.stderr
     assert "Dagster's home can't be used" in done.stderr
     assert call_ids(folder) == {"call-0"}
 
 
-def dagster_instance_at(home: Path) -> dg.DagsterInstance:
-    """A Dagster instance in a home as our commands make it."""
-    from pipelines.instance.home import make_home
-
+def damage(home: Path, name: str) -> None:
+    """Make a home as our commands do, and spoil one of its files."""
     make_home(home)
-    return dg.DagsterInstance.from_config(str(home))
+    with dg.DagsterInstance.from_config(str(home)):
+        pass
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_bytes(b"neither YAML: [ nor a database" * 300)
 
 
 def call_ids(folder: DataFolder) -> set[str]:
