@@ -19,16 +19,23 @@ from pipelines.warehouse.session import open_session
 DAY_US = 86_400_000_000
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two days of events and an answer, loaded into several warehouse files."""
-    made = DataFolder(tmp_path / "data")
+    made = DataFolder(tmp_path_factory.mktemp("loaded"))
     for number in range(3):
         land(made, number)
         made.sync()
     made.land_answers(PCA, [{"call_id": "call-0", "outcome": "failed"}])
     made.sync()
-    return made
+    return made.path
+
+
+@pytest.fixture
+def folder(loaded: Path, tmp_path: Path) -> DataFolder:
+    """A copy of that folder, to lose files of."""
+    shutil.copytree(loaded, tmp_path / "data", symlinks=True)
+    return DataFolder(tmp_path / "data")
 
 
 def land(folder: DataFolder, number: int) -> None:
