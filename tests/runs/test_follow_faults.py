@@ -7,7 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.command import Run
 from support.data_folder import NOON_US, DataFolder, body, dagster_instance
 from support.oracle import STARTED
 from support.receiver import until
@@ -17,6 +16,7 @@ from pipelines.instance.home import make_home, open_instance
 from pipelines.models.sql_file import sql_folder
 from pipelines.runs import follower as following
 from pipelines.runs.follower import Follower
+from pipelines.runs.syncer import open_syncer
 
 Undo = Callable[[], object]
 
@@ -139,14 +139,17 @@ def test_a_damaged_dagster_home_is_named_and_put_aside(
     assert "Dagster's home can't be used" in caplog.text
 
 
-def test_a_sync_with_a_damaged_dagster_home_publishes(run: Run, tmp_path: Path) -> None:
-    """The command says so on standard error, and ends with exit code 0."""
+def test_a_sync_with_a_damaged_dagster_home_publishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs are kept in memory."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
     folder = DataFolder(tmp_path / "data")
     land(folder, 0)
     damage(folder.path / "dagster", "events/event_log.db")
-    done = run("sync")
-    assert done.returncode == 0, done.stderr
-    assert "Dagster's home can't be used" in done.stderr
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    with open_syncer(settings, tmp_path / ".env") as syncer:
+        syncer.run(print)
     assert call_ids(folder) == {"call-0"}
 
 

@@ -109,8 +109,8 @@ class Folder:
         for _ in range(3):
             self.data.sync()
             seen.append(self.data.tables())
-            assert [found.table for found in compare_with_rebuild(self.data) if not found.is_equal] == []
         assert seen[0] == seen[1] == seen[2]
+        assert [found.table for found in compare_with_rebuild(self.data) if not found.is_equal] == []
 
 
 @pytest.fixture
