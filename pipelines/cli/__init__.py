@@ -28,6 +28,7 @@ _COMMANDS = {
     "subscribe": ("subscriptions:subscribe", "Subscribe your receiver at Verbex."),
     "subscriptions": ("subscriptions:subscriptions", "List your subscriptions at Verbex."),
     "sync": ("sync:sync", "Load what landed, fetch what is due, publish."),
+    "ui": ("ui:ui", "Open Dagster's UI on the tables and their history."),
     "verify": ("verify:verify", "Compare the tables with Verbex, or with a rebuild."),
 }
 """By name: the file and function of a command, and its text in `--help`, which imports no command."""

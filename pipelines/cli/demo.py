@@ -126,13 +126,12 @@ def _show(settings: Settings) -> None:
     for title, query in _SHOWN.items():
         found = folder.query(query)
         print_table(found.columns, found.rows, title=title)
-    verbex_sync, dagster = _typed("verbex-sync"), _typed("dagster")
-    where = "" if Path("workspace.yaml").exists() else " -m pipelines.definitions"
+    verbex_sync = _typed("verbex-sync")
     click.echo(
         "\nNext, in this folder:\n"
         f'  {verbex_sync} query "select * from agent_daily order by day, agent_id"\n'
         f"  {verbex_sync} status\n"
-        f"  {dagster} dev{where}    then open http://127.0.0.1:3000: the same tables and their history"
+        f"  {verbex_sync} ui    then open http://127.0.0.1:3000: the same tables and their history"
     )
 
 

@@ -17,7 +17,7 @@ ROOMS = {
         *(("names",), ("models",), ("instance",), ("warehouse",)),
         ("enrichment", "exports", "actions", "live", "cluster", "privacy"),
         *(("reconciliation",), ("resources", "jobs"), ("assets", "sensors"), ("definitions",)),
-        *(("runs",), ("cli",)),
+        *(("runs", "ui"), ("cli",)),
     ),
 }
 """By package, the floors from the ground up.
@@ -32,7 +32,9 @@ LIBRARIES = {
     "dagster": (
         *("pipelines.instance", "pipelines.resources", "pipelines.jobs", "pipelines.assets"),
         *("pipelines.sensors", "pipelines.definitions", "pipelines.runs"),
+        "pipelines.ui.webserver",
     ),
+    "dagster_webserver": ("pipelines.ui.webserver",),
     "duckdb": ("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.cli.query"),
     "http": ("connector",),
     "httpx": (),
@@ -46,8 +48,10 @@ LIBRARIES = {
     "requests": (),
     "rich": ("pipelines.cli",),
     "sql": (),
+    "starlette": (),
     "tests": (),
-    "urllib": ("connector",),
+    "urllib": ("connector", "pipelines.ui.guard"),
+    "uvicorn": ("pipelines.ui.webserver",),
 }
 """The places where a library, or one function of it, may be used.
 
