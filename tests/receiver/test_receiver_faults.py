@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.disk import mount, mounted
 from support.receiver import NOON_US, ReceiverProcess, landed_rows, make_body, post, serving
 
 from connector.landing.files import Landing
@@ -27,20 +28,8 @@ int fdatasync(int descriptor) {
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        mount(folder, "size=2m")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small file system needs root on Linux")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
-
-
-def mount(folder: Path, options: str) -> None:
-    """Mount a file system in memory on a folder, or mount it again with other options."""
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    with mounted(tmp_path / "disk", "size=2m") as folder:
+        yield folder
 
 
 @pytest.fixture

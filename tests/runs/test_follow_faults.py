@@ -3,11 +3,13 @@
 import asyncio
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from support.data_folder import NOON_US, DataFolder, body, dagster_instance
+from support.disk import mount, mounted
 from support.oracle import STARTED
 from support.receiver import until
 
@@ -151,6 +153,35 @@ def test_a_sync_with_a_damaged_dagster_home_publishes(
     with open_syncer(settings, tmp_path / ".env") as syncer:
         syncer.run(print)
     assert call_ids(folder) == {"call-0"}
+
+
+@pytest.mark.parametrize("fault", ["read-only", "full"])
+def test_a_sync_whose_dagster_home_cannot_be_written_publishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    """The home can be read as before, so nothing fails before the first record is written."""
+    home, folder = tmp_path / "home", DataFolder(tmp_path / "data")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    land(folder, 0)
+    settings = Settings(_env_file=None, data_dir=folder.path, api_key=None)
+    with mounted(home, "size=8m"):
+        make_home(home)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_asset_keys()
+        if fault == "read-only":
+            mount(home, "remount,ro")
+        else:
+            fill(home)
+        with open_syncer(settings, tmp_path / ".env") as syncer:
+            syncer.run(print)
+    assert call_ids(folder) == {"call-0"}
+    assert "Dagster's home can't be used" in caplog.text
+
+
+def fill(folder: Path) -> None:
+    with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
 
 
 def damage(home: Path, name: str) -> None:
