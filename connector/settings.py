@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     api_rps: float = Field(10, gt=0)
     api_concurrency: int = Field(8, ge=1)
+    memory_bytes: int | None = Field(None, ge=100_000_000)
     pca_give_up_s: float = Field(86_400, gt=0)
 
     @field_validator("webhook_secrets", "allowed_networks", "trusted_proxies", mode="before")

@@ -24,6 +24,7 @@ from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import MissingFilesError
+from pipelines.warehouse.memory import TooLittleMemoryError
 from pipelines.warehouse.sources import source_of
 
 _NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."
@@ -57,7 +58,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
             session = warehouse.session()
             update = session.update(model)
             findings = session.inspect(model, checks)
-        except (WarehouseBusyError, MissingFilesError) as error:
+        except (WarehouseBusyError, MissingFilesError, TooLittleMemoryError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
             yield finding_result(error.finding)

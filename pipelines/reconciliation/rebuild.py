@@ -4,15 +4,14 @@ Comparing belongs here. It proves and does not repair: nothing that readers see 
 belong here: a session builds these tables as it builds any others, see `pipelines.warehouse.session`.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
 from connector.errors import OperatorError
 from pipelines.models.model import Model
+from pipelines.reconciliation.scratch import scratch_folder
 from pipelines.warehouse.catalog import attach, columns_of, qualified, quoted
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseFile, connect
@@ -52,9 +51,9 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
     """
     folder.read().close()  # raises the error with the next step if nothing is published
     published = folder.warehouse.published.resolve()
-    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=folder.path) as temporary:
-        path = Path(temporary) / "rebuilt.duckdb"
-        with connect(path) as connection:
+    with scratch_folder(folder.path) as scratch:
+        path = scratch / "rebuilt.duckdb"
+        with connect(path, folder.memory_bytes) as connection:
             file = WarehouseFile(path, connection, path, published)
             session = Session(file, folder.landing, folder.sql_dir)
             session.follow_published()

@@ -45,16 +45,18 @@ class DataFolder:
         path: The folder.
         landing_url: Where landing is. Empty for the folder `landing` in the data folder.
         sql_dir: The folder of the SQL that makes its tables.
+        memory_bytes: What DuckDB may hold while it writes [bytes]. None for what machine and container allow.
     """
 
     path: Path
     landing_url: str = ""
     sql_dir: Path = field(default_factory=sql_folder)
+    memory_bytes: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Return the folder that `settings` describe, with our own SQL."""
-        return cls(settings.data_dir, settings.landing)
+        return cls(settings.data_dir, settings.landing, memory_bytes=settings.memory_bytes)
 
     @cached_property
     def landing(self) -> Landing:
@@ -64,7 +66,7 @@ class DataFolder:
     @property
     def warehouse(self) -> Warehouse:
         """Its warehouse files."""
-        return Warehouse(self.path)
+        return Warehouse(self.path, self.memory_bytes)
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """Open the published tables for reading.

@@ -22,6 +22,7 @@ import duckdb
 from connector.errors import OperatorError
 from connector.system.files import fsync_path
 from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock, is_held
+from pipelines.warehouse.memory import limit_memory
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ _SIGNS_OF_DAMAGE = (
     "Could not read enough bytes",
     "Corrupt database file",
 )
-# DuckDB moves what exceeds this to disk, so that a first build leaves memory for other programs.
-_MEMORY_LIMIT = "3GB"
 
 
 # A file with any other name is not ours: it is not read, written or removed.
@@ -53,7 +52,8 @@ class NothingPublishedError(OperatorError):
 class Warehouse:
     """The warehouse of one data folder."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, memory_bytes: int | None = None) -> None:
+        self._memory_bytes = memory_bytes
         self.published = data_dir / "warehouse.duckdb"
         self._folder = data_dir / "warehouse"
         self._lock = self._folder / "writer.lock"
@@ -117,12 +117,12 @@ class Warehouse:
         for outdated in set(files) - {*resting, published}:
             _remove(outdated)
         resting.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        connections = ((path, _connect(path)) for path in resting)
+        connections = ((path, self._connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
             path = self._new_file(generation, None if is_fresh else published)
             # If the copied file was damaged, the first call removes it and the second makes an empty one.
-            connection = _connect(path) or _connect(path)
+            connection = self._connect(path) or self._connect(path)
             assert connection is not None  # noqa: S101 - no other process knows the new file yet
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             _remove(surplus)
@@ -138,6 +138,22 @@ class Warehouse:
             shutil.copyfile(published, aside)
             aside.replace(path)
         return path
+
+    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection | None:
+        """Open a file for writing. Return None if a reader has it open, or if it was damaged and removed."""
+        if path.exists():
+            path.chmod(0o644)
+        try:
+            return connect(path, self._memory_bytes)
+        except duckdb.Error as error:
+            if is_damage(error):
+                logger.warning(
+                    "%s is damaged and was removed; it is built again from landing: %s", path, error
+                )
+                path.unlink()
+            elif "Could not set lock" not in str(error):
+                raise
+            return None
 
 
 class WarehouseFile:
@@ -187,23 +203,12 @@ def is_damage(error: duckdb.Error) -> bool:
     return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
 
 
-def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a warehouse file for writing, with the format and time zone of all warehouse files."""
+def connect(path: Path, memory_bytes: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a warehouse file for writing, with the format and time zone of all warehouse files.
+
+    `memory_bytes` limits what DuckDB holds. By default that is what the machine or the container allows.
+    """
     connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
-    connection.execute(f"set TimeZone = 'UTC'; set memory_limit = '{_MEMORY_LIMIT}'")
+    connection.execute("set TimeZone = 'UTC'")
+    limit_memory(connection, memory_bytes)
     return connection
-
-
-def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
-    """Open a file for writing. Return None if a reader has it open, or if it was damaged and got removed."""
-    if path.exists():
-        path.chmod(0o644)
-    try:
-        return connect(path)
-    except duckdb.Error as error:
-        if is_damage(error):
-            logger.warning("%s is damaged and was removed; it is built again from landing: %s", path, error)
-            path.unlink()
-        elif "Could not set lock" not in str(error):
-            raise
-        return None

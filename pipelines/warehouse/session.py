@@ -22,15 +22,12 @@ from pipelines.warehouse.files import WarehouseFile, is_damage
 from pipelines.warehouse.intake import MissingFilesError, find_new_files
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
+from pipelines.warehouse.memory import TooLittleMemoryError, chunk_size_bytes, read_limit_bytes
 from pipelines.warehouse.refresh import Refreshed, Refresher
 from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
 
-# Limits the memory of a load: landed files hold about five times their size in raw bytes, and storing these
-# takes as much again. Smaller chunks cost time: each leaves an incomplete row group, which DuckDB then
-# merges.
-_CHUNK_BYTES = 96 * 1024 * 1024
 _CHUNK_FILES = 2_000
 
 
@@ -70,12 +67,19 @@ class Session:
         Raises:
             AuditError: A blocking check failed; the table is as it was.
             MissingFilesError: Landing lacks files that tables were loaded from; the table is as it was.
+            TooLittleMemoryError: DuckDB may hold too little memory for it; the table is as it was.
             ModelError: Its SQL can't be run on what is there; the table is as it was.
         """
         self._build_missing(model.upstream)
         self._updated.add(model.table)
         try:
             return self._update(model)
+        except duckdb.OutOfMemoryException as error:
+            limit_mb = read_limit_bytes(self._file.connection) // 1_000_000
+            raise TooLittleMemoryError(
+                f"{model.table} was not updated: it needs more than the {limit_mb} MB that DuckDB may hold."
+                " Give the machine or container more memory, or set VERBEX_MEMORY_BYTES higher."
+            ) from error
         except duckdb.Error as error:
             raise ModelError(
                 f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql failed. Fix it, then "
@@ -174,7 +178,8 @@ class Session:
         if not files and self._refresher.stands(model):
             return self._report(model, self._refresher.refresh(model))
         total = TableUpdate()
-        for group in chunks_of(files, size_bytes=_CHUNK_BYTES, file_count=_CHUNK_FILES):
+        size_bytes = chunk_size_bytes(self._file.connection)
+        for group in chunks_of(files, size_bytes=size_bytes, file_count=_CHUNK_FILES):
             total += self._load_group(model, source, group)
         return total
 
