@@ -54,7 +54,7 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
     with scratch_folder(folder.path) as scratch:
         path = scratch / "rebuilt.duckdb"
         with connect(path, folder.memory_bytes) as connection:
-            file = WarehouseFile(path, connection, path, published)
+            file = WarehouseFile(path, connection, path, [published])
             session = Session(file, folder.landing, folder.sql_dir)
             session.follow_published()
             attach(connection, published, "published")

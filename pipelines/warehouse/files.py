@@ -7,13 +7,16 @@ DuckDB lets a process write a file only while no other process has it open, so r
 share a file. `<data>/warehouse.duckdb` is a link to the published file. A writer uses another file and
 publishes it by an atomic rename of the link. Readers of the old file can continue to read it. A third file is
 used while they do: the writer does not wait for them, and with three files nothing more is copied.
+
+All files have the same name, each in a folder of its own: DuckDB names the catalog after the file, so what a
+BI tool saves as `warehouse.main.calls` stays right.
 """
 
 import logging
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -37,8 +40,10 @@ _SIGNS_OF_DAMAGE = (
 )
 
 
-# A file with any other name is not ours: it is not read, written or removed.
-_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
+# What is at any other path is not ours: it is not read, written or removed.
+_FILE_NAME = "warehouse.duckdb"
+_FOLDER_NAME = re.compile(r"(?:g(\d+)-)?\d+")
+_EARLIER_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
 
 
 class WarehouseBusyError(OperatorError):
@@ -104,19 +109,20 @@ class Warehouse:
 
     def _next_file(self, *, is_fresh: bool) -> "WarehouseFile":
         published = self.published.resolve() if self.published.exists() else None
-        files = [path.resolve() for path in self._folder.glob("*.duckdb") if _NAME.fullmatch(path.name)]
+        files = [path.resolve() for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
+        earlier = [path.resolve() for path in self._folder.glob("*.duckdb") if _match(path)]
         # If the link is gone, the newest generation was the published one.
-        shown = [published] if published else files
+        shown = [published] if published else files + earlier
         generation = max(map(_generation_of, shown), default=0) + is_fresh
-        # A fresh file is made even if a refresh that was stopped left a part of one.
-        resting = [
-            path
-            for path in files
-            if path != published and _generation_of(path) == generation and not is_fresh
+        alike = [
+            path for path in files if path != published and _generation_of(path) == generation - is_fresh
         ]
-        for outdated in set(files) - {*resting, published}:
+        alike.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        # A fresh file is made even if a refresh that was stopped left a part of one.
+        resting = [] if is_fresh else alike
+        # Files with names of an earlier version are replaced by copies of the published one.
+        for outdated in {*files, *earlier} - {*alike, published}:
             _remove(outdated)
-        resting.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         connections = ((path, self._connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
@@ -126,13 +132,15 @@ class Warehouse:
             assert connection is not None  # noqa: S101 - no other process knows the new file yet
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             _remove(surplus)
-        return WarehouseFile(path, connection, self.published, published)
+        references = [path for path in (published, *(alike if is_fresh else ())) if path is not None]
+        return WarehouseFile(path, connection, self.published, references)
 
     def _new_file(self, generation: int, published: Path | None) -> Path:
         """Make the file that is next in its generation, as a copy of `published` if there is one."""
         names = (_name_of(generation, number) for number in count(1))
-        path = next(path for name in names if not (path := self._folder / name).exists())
+        path = next(path for name in names if not (path := self._folder / name / _FILE_NAME).exists())
         _remove(path)
+        path.parent.mkdir(exist_ok=True)
         if published is not None:
             aside = path.with_suffix(".copy")
             shutil.copyfile(published, aside)
@@ -157,14 +165,21 @@ class Warehouse:
 
 
 class WarehouseFile:
-    """A warehouse file that is being written. No reader sees it until it is published."""
+    """A warehouse file that is being written. No reader sees it until it is published.
+
+    Attributes:
+        path: The file.
+        connection: The one connection that writes it.
+        references: The files whose content must not be lost by publishing this one: the published file, and
+            others that stand for it if it is damaged. The first one that can be read counts.
+    """
 
     def __init__(
-        self, path: Path, connection: duckdb.DuckDBPyConnection, link: Path, published: Path | None
+        self, path: Path, connection: duckdb.DuckDBPyConnection, link: Path, references: Sequence[Path] = ()
     ) -> None:
         self.path = path
         self.connection = connection
-        self.published = published
+        self.references = tuple(references)
         self._link = link
 
     def publish(self) -> None:
@@ -184,11 +199,17 @@ class WarehouseFile:
 
 
 def _name_of(generation: int, number: int) -> str:
-    return f"g{generation}-{number}.duckdb" if generation else f"{number}.duckdb"
+    return f"g{generation}-{number}" if generation else str(number)
+
+
+def _match(path: Path) -> re.Match[str] | None:
+    if path.name == _FILE_NAME:
+        return _FOLDER_NAME.fullmatch(path.parent.name)
+    return _EARLIER_NAME.fullmatch(path.name)
 
 
 def _generation_of(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
+    match = _match(path)
     return int(match[1] or 0) if match else 0
 
 
@@ -196,6 +217,9 @@ def _remove(path: Path) -> None:
     """Remove a file with its write-ahead log, which would spoil the next file of this name."""
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    if path.name == _FILE_NAME:
+        with suppress(OSError):  # not there, or somebody put a file into it
+            path.parent.rmdir()
 
 
 def is_damage(error: duckdb.Error) -> bool:

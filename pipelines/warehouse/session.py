@@ -156,14 +156,15 @@ class Session:
             self._load(model, source, files)
 
     def _look_at_published(self) -> Ahead:
-        if self._file.published is None:
-            return Ahead()
-        try:
-            return ahead_of(self._file.connection, self._file.published)
-        except duckdb.Error as error:
-            if not is_damage(error):
-                raise
-            return Ahead()  # this session publishes another file in its place
+        for path in self._file.references:
+            try:
+                return ahead_of(self._file.connection, path)
+            except duckdb.CatalogException:
+                continue  # its bookkeeping is not ours any more
+            except duckdb.Error as error:
+                if not is_damage(error):
+                    raise
+        return Ahead()  # this session publishes another file in place of a damaged one
 
     def _check_missing(self, paths: Collection[str]) -> None:
         if paths and not self._is_loss_known:

@@ -44,6 +44,10 @@ class DataFolder(data_folder.DataFolder):
         """The models, in the order in which they are built."""
         return list(load_models(self.sql_dir))
 
+    def warehouse_files(self) -> list[Path]:
+        """Return the warehouse files, published or not."""
+        return sorted((self.path / "warehouse").glob("*/warehouse.duckdb"))
+
     def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
         """Land one file of deliveries, as a receiver does that has read their envelopes.
 

@@ -84,7 +84,7 @@ def test_readers_that_have_every_file_open_cost_one_more_file_and_then_no_more(t
     land_call(folder, 6)
     folder.sync()
     assert call_count(folder) == 7
-    assert len(list((tmp_path / "warehouse").glob("*.duckdb"))) <= 3
+    assert len(folder.warehouse_files()) <= 3
 
 
 def test_files_take_turns_and_hold_the_same(tmp_path: Path) -> None:
@@ -217,6 +217,33 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     assert duckdb.__version__ != OLDEST_READER
 
 
+CATALOG = """
+import sys
+import duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+((catalog,),) = connection.execute("select current_database()").fetchall()
+((count,),) = connection.execute('select count(*) from "warehouse"."main"."calls"').fetchall()
+print(duckdb.__version__, catalog, count)
+"""
+
+
+@pytest.mark.xdist_group("oldest_duckdb")
+@pytest.mark.parametrize("is_oldest", [True, False])
+def test_what_a_bi_tool_saves_with_the_catalog_stays_right(
+    tmp_path: Path, oldest_duckdb: Path, is_oldest: bool
+) -> None:
+    """Superset and others write the catalog into what they save. It has one name at every publish."""
+    folder = DataFolder(tmp_path)
+    environment = os.environ | ({"PYTHONPATH": str(oldest_duckdb)} if is_oldest else {})
+    version = OLDEST_READER if is_oldest else duckdb.__version__
+    for number in range(4):
+        land_call(folder, number)
+        folder.sync(is_full_refresh=number == 2)
+        command = [sys.executable, "-c", CATALOG, str(folder.warehouse.published)]
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        assert done.stdout == f"{version} warehouse {number + 1}\n", done.stderr
+
+
 @pytest.mark.parametrize("is_published", [True, False])
 def test_a_damaged_file_is_built_again(tmp_path: Path, is_published: bool) -> None:
     """If a crash or a full disk damages any of the files, the next syncs still publish what landed."""
@@ -225,7 +252,7 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, is_published: bool) -> No
         land_call(folder, number)
         folder.sync()
     published = folder.warehouse.published.resolve()
-    (resting,) = (path for path in published.parent.glob("*.duckdb") if path != published)
+    (resting,) = (path for path in folder.warehouse_files() if path != published)
     damaged = published if is_published else resting
     damaged.chmod(0o644)
     os.truncate(damaged, damaged.stat().st_size // 2)

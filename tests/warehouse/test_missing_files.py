@@ -1,11 +1,13 @@
 """A landing that is not the one we loaded is an error that names what is missing, and changes no number."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import duckdb
 import pytest
 from support.command import Run
 from support.data_folder import NOON, NOON_US, DataFolder, body
@@ -151,6 +153,27 @@ def test_a_run_of_some_tables_notices_what_the_others_lost(folder: DataFolder) -
         session.update(events)
         with pytest.raises(MissingFilesError):
             session.publish(NOON)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "gone", "not ours"])
+@pytest.mark.parametrize("is_full_refresh", [False, True])
+def test_a_loss_is_seen_without_the_published_file(
+    folder: DataFolder, fault: str, *, is_full_refresh: bool
+) -> None:
+    """The other warehouse files know too what was loaded."""
+    published = folder.warehouse.published
+    if fault == "gone":
+        published.unlink()
+    else:
+        published.resolve().chmod(0o644)
+    if fault == "damaged":
+        os.truncate(published.resolve(), 5000)
+    elif fault == "not ours":
+        with duckdb.connect(str(published.resolve())) as connection:
+            connection.execute("drop table ops.days")
+    lose_a_day(folder.path / "landing")
+    with pytest.raises(MissingFilesError):
+        folder.sync(is_full_refresh=is_full_refresh)
 
 
 def test_status_counts_what_is_missing(run: Run, folder: DataFolder) -> None:

@@ -70,7 +70,7 @@ class Folder:
 
     def spoil_every_file(self) -> None:
         """Change rows behind our back in every file, as a fault of ours would, and have them built again."""
-        for path in (self.data.path / "warehouse").glob("*.duckdb"):
+        for path in self.data.warehouse_files():
             path.chmod(0o644)
             with duckdb.connect(str(path)) as connection:
                 connection.execute("update calls set agent_id = 'spoiled'")
@@ -78,7 +78,7 @@ class Folder:
 
     def delete_a_file(self) -> None:
         """Lose a warehouse file, maybe the published one."""
-        self._rng.choice(sorted((self.data.path / "warehouse").glob("*.duckdb"))).unlink()
+        self._rng.choice(self.data.warehouse_files()).unlink()
 
     def delete_the_link(self) -> None:
         """Lose what readers open."""
@@ -164,6 +164,25 @@ def test_files_that_are_not_ours_are_left_alone(folder: Folder) -> None:
     folder.refresh()
     folder.data.sync()
     assert kept.read_bytes() == b"not even a database"
+
+
+def test_files_of_an_earlier_layout_are_replaced_by_themselves(folder: Folder) -> None:
+    """They were all in one folder, and their names differed. The published numbers stay."""
+    warehouse = folder.data.path / "warehouse"
+    published = folder.data.warehouse.published.resolve()
+    for number, path in enumerate(folder.data.warehouse_files()):
+        earlier = warehouse / f"g4-{number}.duckdb"
+        path.rename(earlier)
+        path.parent.rmdir()
+        if path == published:
+            folder.data.warehouse.published.unlink()
+            folder.data.warehouse.published.symlink_to(f"warehouse/{earlier.name}")
+    before = folder.data.tables()
+    folder.data.sync()
+    assert folder.data.tables() == before
+    folder.assert_one_truth()
+    assert list(warehouse.glob("*.duckdb")) == []
+    assert {path.parent.name[:3] for path in folder.data.warehouse_files()} == {"g4-"}
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def survive(tmp_path: Path, *, kills: int, seed: int) -> None:
     assert all(tables[name] for name in ("events", "calls", "pca_items", "quarantine", "agent_daily"))
     folder.sync(is_full_refresh=True)
     assert folder.tables() == tables
-    assert len(list((tmp_path / "warehouse").glob("*.duckdb"))) <= 3
+    assert len(folder.warehouse_files()) <= 3
 
 
 def test_a_few_kills_leave_tables_that_a_rebuild_gives(tmp_path: Path) -> None:
