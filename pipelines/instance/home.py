@@ -1,19 +1,23 @@
 """Dagster's home in the data folder, so that a run from the command line shows in the UI.
 
-Making the home and remembering it in `.env`, where `dagster dev` finds it, belong here. What is recorded in
-it does not.
+Finding and making the home belong here. What is recorded in it does not. The home follows the data folder: no
+path of this machine is remembered outside it, so that a folder that is moved or copied never writes into
+another one.
 """
 
+import json
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
 
-from connector.system.env_file import add_variable, read_variable
+from connector.errors import OperatorError
+from connector.system.env_file import read_variable
 from pipelines.instance.abandoned import fail_abandoned_runs
 
 logger = logging.getLogger(__name__)
@@ -37,7 +41,7 @@ event_log_storage:
   module: dagster._core.storage.event_log
   class: ConsolidatedSqliteEventLogStorage
   config:
-    base_dir: {home}/events
+    base_dir: {events}
 retention:
   sensor:
     purge_after_days:
@@ -45,10 +49,18 @@ retention:
       failure: 7
       success: 1
 """
+_BASE_DIR = re.compile(r"(?<=class: ConsolidatedSqliteEventLogStorage\n  config:\n    base_dir: ).*")
 _VARIABLE = "DAGSTER_HOME"
+
+# Dagster reads a path as a URL and as a pattern, and would keep its records somewhere else.
+_MISREAD = frozenset("%?*[]")
 
 EVENT_LOG = Path("events") / "event_log.db"
 """The path, within a home that we made, of the database with the events of all runs."""
+
+
+class HomePathError(OperatorError):
+    """A path that Dagster can't use for its home."""
 
 
 def own_home(data_dir: Path) -> Path:
@@ -57,30 +69,58 @@ def own_home(data_dir: Path) -> Path:
 
 
 def ensure_home(data_dir: Path, env_file: Path) -> Path:
-    """Make Dagster's home, and let this process and `dagster dev` in this folder find it.
+    """Make Dagster's home, and let this process and its children find it.
 
-    A home that is already set is used as it is. If `env_file` can't be written, it is not changed: it may be
-    mounted into a container. Only `dagster dev` then needs the variable from elsewhere.
+    A home that a person has set, in the environment or in `env_file`, is used as it is.
 
     Returns:
         The home in use.
+
+    Raises:
+        HomePathError: Dagster can't use a path with these characters.
     """
-    remembered = read_variable(env_file, _VARIABLE)
-    home = Path(os.environ.get(_VARIABLE) or remembered or own_home(data_dir))
+    home = Path(os.environ.get(_VARIABLE) or _read_home(data_dir, env_file) or own_home(data_dir))
     make_home(home)
-    if remembered is None:
-        with suppress(OSError):
-            add_variable(env_file, _VARIABLE, str(home))
     os.environ[_VARIABLE] = str(home)
     return home
 
 
 def make_home(home: Path) -> None:
-    """Make a folder a Dagster home, unless it is one already."""
+    """Make a folder a Dagster home, unless it is one already. One that was moved finds its records again.
+
+    Raises:
+        HomePathError: Dagster can't use a path with these characters.
+    """
+    if _MISREAD & set(str(home)):
+        raise HomePathError(
+            f"Dagster can't keep its records at {home}: it misreads the characters % ? * [ ] in a path."
+            f" Set {_VARIABLE} to a folder without them."
+        )
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
+    events = json.dumps(str(home / EVENT_LOG.parent))  # quoted, for paths that mean something in YAML
     if not config.exists():
-        config.write_text(_INSTANCE_YAML.format(home=home), encoding="utf-8")
+        config.write_text(_INSTANCE_YAML.format(events=events), encoding="utf-8")
+        return
+    text = config.read_text(encoding="utf-8")
+    moved = _BASE_DIR.sub(lambda _: events, text)
+    if moved != text:
+        config.write_text(moved, encoding="utf-8")
+
+
+def _read_home(data_dir: Path, env_file: Path) -> str | None:
+    """Read the home from `env_file`, where an earlier version remembered the one it had made."""
+    home = read_variable(env_file, _VARIABLE)
+    is_made = home is not None and Path(home).parts[-2:] == own_home(data_dir).parts[-2:]
+    if is_made and Path(str(home)) != own_home(data_dir):
+        logger.warning(
+            "%s in %s names the home of another data folder, which was moved or copied. It is not used:"
+            " remove that line.",
+            _VARIABLE,
+            env_file,
+        )
+        return None
+    return home
 
 
 @contextmanager
@@ -89,7 +129,7 @@ def open_instance(data_dir: Path, env_file: Path) -> Iterator[dg.DagsterInstance
 
     Args:
         data_dir: The folder in which a home is made if none is set.
-        env_file: The file in which the home is remembered.
+        env_file: The file in which a person may have set a home.
     """
     with ExitStack() as stack:
         try:

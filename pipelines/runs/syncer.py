@@ -122,7 +122,7 @@ def open_syncer(
 
     Args:
         settings: Where things are, and how to ask Verbex.
-        env_file: The file in which Dagster's home is remembered.
+        env_file: The file in which a person may have set Dagster's home.
         is_full_refresh: Whether loads build every table from scratch.
         is_loss_known: Whether loads continue if landing lacks files that were loaded before.
         progress: Called with the number of days of Verbex's list that are read, and the number of all days.

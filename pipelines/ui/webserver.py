@@ -52,7 +52,7 @@ def serve_ui(
 
     Args:
         data_dir: The folder in which Dagster's home is made if none is set.
-        env_file: The file in which the home is remembered.
+        env_file: The file in which a person may have set a home.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         origins: Under which people open the UI, besides the address listened on, such as

@@ -13,13 +13,11 @@ import dagster as dg
 import duckdb
 import pytest
 from click.testing import CliRunner
-from dotenv import dotenv_values
 from support.command import Run, typing_in
 from support.data_folder import DataFolder, body
 from support.oracle import STARTED
 
 from pipelines.cli import Commands, main
-from pipelines.instance.home import ensure_home
 from pipelines.models.sql_file import ModelError
 
 
@@ -81,32 +79,11 @@ def test_sync_loads_what_landed_and_says_so(synced: Synced) -> None:
 
 @looks_at_synced
 def test_sync_records_its_run_where_the_ui_finds_it(synced: Synced) -> None:
-    """The Dagster home is under the data folder, and `.env` leads `dagster dev` to it."""
-    assert (synced.path / ".env").read_text() == f"DAGSTER_HOME={synced.path}/data/dagster\n"
+    """The Dagster home is under the data folder."""
+    assert not (synced.path / ".env").exists()
     with dg.DagsterInstance.from_config(str(synced.path / "data" / "dagster")) as instance:
         (run_record,) = instance.get_runs()
     assert run_record.job_name == "load"
-
-
-@pytest.mark.parametrize("lines", ["A=1", "A=1\n", "A=1\r\n", ""])
-def test_remembering_the_home_changes_no_other_line_of_env(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str
-) -> None:
-    """Some editors leave no line end after the last line, which may be an API key."""
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    env_file = tmp_path / ".env"
-    env_file.write_text(lines, newline="")
-    home = ensure_home(tmp_path / "data", env_file)
-    ended = {"A": "1"} if lines else {}
-    assert dotenv_values(env_file) == ended | {"DAGSTER_HOME": str(home)}
-
-
-def test_an_env_file_that_can_not_be_written_stops_no_sync(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be mounted into a container."""
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    assert ensure_home(tmp_path / "data", tmp_path / "missing" / ".env") == tmp_path / "data" / "dagster"
 
 
 def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> None:

@@ -1,0 +1,80 @@
+"""Dagster's home follows the data folder, wherever that is moved or copied, and whatever its path is."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.instance.home import EVENT_LOG, ensure_home, open_instance
+
+
+@pytest.fixture(autouse=True)
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no home be set, and let what is set in a test be gone after it."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+
+def record_in(project: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Record an asset in a project's home, and return all assets that are recorded there."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    with open_instance(project / "data", project / ".env") as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(project.name)))
+        assert not instance.is_ephemeral
+        return {key.to_user_string() for key in instance.get_asset_keys()}
+
+
+@pytest.mark.parametrize("has_env", [False, True])
+def test_a_moved_project_keeps_its_records_and_makes_nothing_at_the_old_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_env: bool
+) -> None:
+    """An earlier version remembered the absolute path in `.env`."""
+    if has_env:
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / ".env").write_text(f"DAGSTER_HOME={tmp_path}/old/data/dagster\n")
+    record_in(tmp_path / "old", monkeypatch)
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert record_in(tmp_path / "new", monkeypatch) == {"old", "new"}
+    assert not (tmp_path / "old").exists()
+
+
+@pytest.mark.parametrize("has_env", [False, True])
+def test_a_copied_project_never_writes_into_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_env: bool
+) -> None:
+    """Each has the records of its own runs."""
+    if has_env:
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / ".env").write_text(f"DAGSTER_HOME={tmp_path}/first/data/dagster\n")
+    record_in(tmp_path / "first", monkeypatch)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    record_in(tmp_path / "second", monkeypatch)
+    assert "second" not in record_in(tmp_path / "first", monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["My Project #1", "a: b", "tab\there", "'x' \"y\"", "{z}", "日本"])
+def test_a_path_may_be_odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What means something in YAML is only a name here."""
+    record_in(tmp_path / name, monkeypatch)
+    assert (tmp_path / name / "data" / "dagster" / EVENT_LOG).exists()
+
+
+@pytest.mark.parametrize("name", ["%41", "what?", "[1]", "*"])
+def test_a_path_that_dagster_misreads_is_named_and_costs_the_records_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Dagster would write to another place, or use another configuration."""
+    with open_instance(tmp_path / name / "data", tmp_path / ".env") as instance:
+        assert instance.is_ephemeral
+    assert "misreads the characters" in caplog.text
+    assert list(tmp_path.rglob("*.db")) == []
+
+
+def test_a_home_that_a_person_has_set_is_used_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In `.env`, or in the environment, which wins."""
+    (tmp_path / ".env").write_text(f"DAGSTER_HOME={tmp_path}/mine\n")
+    assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "mine"
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "theirs"))
+    assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "theirs"
