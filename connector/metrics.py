@@ -64,6 +64,17 @@ class Metrics:
         self.seal_failures = Counter(
             "verbex_seal_failures", "Attempts to land a segment that failed.", registry=registry
         )
+        self.landing_clashes = Counter(
+            "verbex_landing_clashes",
+            "Segments whose name another receiver's deliveries have in landing.",
+            registry=registry,
+        )
+        self.damaged_segments = Gauge(
+            "verbex_journal_damaged_segments",
+            "Damaged segments that are kept aside in the journal.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         # Looking up a counter by its labels takes longer than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())

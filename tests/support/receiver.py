@@ -20,7 +20,8 @@ from aiohttp import web
 
 from connector.journal.delivery import Delivery
 from connector.journal.group_commit import Journal
-from connector.journal.segment import SegmentReader
+from connector.journal.seal import Sealer
+from connector.journal.segment_reader import SegmentReader
 from connector.landing.files import Landing
 from connector.landing.zones import EVENT_SCHEMA, EVENTS
 from connector.metrics import Metrics
@@ -66,6 +67,22 @@ def landed_rows(landing: Landing) -> list[dict[str, Any]]:
     tables = [landing.read(file, EVENT_SCHEMA) for file in landing.list_files(EVENTS)]
     rows: list[dict[str, Any]] = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).to_pylist()
     return rows
+
+
+async def seal_all(journal_folder: Path, landing: Path | str, *, adopted: Path | None = None) -> Metrics:
+    """Start a journal on a folder, land all that is in it, and return the metrics of that run."""
+    metrics = Metrics()
+    journal = Journal(journal_folder, "sealing", metrics, segment_bytes=1, segment_age_s=1)
+    if adopted is not None:
+        journal.adopt(adopted)
+    journal.start()
+    sealer = Sealer(journal, lambda: Landing(str(landing)), metrics, interval_s=1)
+    sealer.stop()
+    await sealer.run()
+    await journal.drain()
+    journal.close()
+    assert sealer.failure is None
+    return metrics
 
 
 async def until(condition: Callable[[], bool]) -> None:
