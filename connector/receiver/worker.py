@@ -29,7 +29,7 @@ from connector.receiver.descriptors import make_room
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
 from connector.receiver.peers import PeerPolicy
 from connector.receiver.server import MAX_CONNECTIONS, Server
-from connector.receiver.tls import load_certificate
+from connector.receiver.tls import Certificate, load_certificate
 from connector.settings import Settings
 from connector.system.logs import log_as_json
 from connector.system.loop import run
@@ -93,8 +93,10 @@ async def _receive(settings: Settings, role: Role) -> None:
             peers=PeerPolicy(settings.allowed_networks, settings.trusted_proxies),
             max_body_bytes=settings.max_body_bytes,
         )
-        server = Server(receiver, metrics, max_connections=make_room(MAX_CONNECTIONS))
-        async with _listen(settings, role, server) as url:
+        certificate = load_certificate(settings)
+        room = make_room(MAX_CONNECTIONS)
+        server = Server(receiver, metrics, certificate=certificate, max_connections=room)
+        async with _listen(settings, role, server, certificate) as url:
             _settle_memory()
             sys.setswitchinterval(_LONGEST_TURN_S)
             role.on_listening(url)
@@ -133,9 +135,10 @@ async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> Asy
 
 
 @asynccontextmanager
-async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterator[str]:
+async def _listen(
+    settings: Settings, role: Role, server: Server, certificate: Certificate | None
+) -> AsyncIterator[str]:
     """Serve, and yield the URL. At the end, answer open requests first."""
-    certificate = load_certificate(settings)
     renewal = asyncio.create_task(certificate.keep_fresh()) if certificate else None
     # aiohttp waits this long twice: for the handler, then for its connection.
     runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S / 2)
@@ -146,7 +149,6 @@ async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterat
             settings.host,
             settings.port,
             backlog=1024,
-            ssl_context=certificate.context if certificate else None,
             reuse_port=role.worker_count > 1,
         )
         await site.start()

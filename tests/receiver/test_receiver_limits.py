@@ -5,6 +5,8 @@ import gzip
 import json
 import ssl
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.certificate import EC, KEYS, make_certificate
 from support.deadline import HANG_S
 from support.receiver import ReceiverProcess, connected, landed_rows, make_body, post, serving, until
 
@@ -184,27 +187,6 @@ def test_a_hostile_forwarding_header_is_refused_without_an_error(peer: str, forw
     assert not policy.is_allowed(peer, forwarded_for)
 
 
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate and its key, and return their paths."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    made = [folder / f"new-{path.name}" for path in (cert, key)]
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    options = ["-subj", f"/CN={name}", "-days", "2", "-out", str(made[0]), "-keyout", str(made[1])]
-    subprocess.run([*command, *options], check=True, capture_output=True)
-    for new, path in zip(made, (cert, key), strict=True):
-        new.replace(path)
-    return cert, key
-
-
 def served_name(port: int) -> bytes:
     """Return the certificate that a new connection gets."""
     pem = ssl.get_server_certificate(("127.0.0.1", port))
@@ -214,7 +196,7 @@ def served_name(port: int) -> bytes:
 async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path: Path) -> None:
     """New connections get the new certificate, open ones continue, and a bad certificate changes nothing."""
     certificate = Certificate(*make_certificate(tmp_path, "old.example"))
-    async with serving(tmp_path / "journal", ssl_context=certificate.context) as running:
+    async with serving(tmp_path / "journal", certificate=certificate) as running:
         port = int(running.url.split(":")[2].split("/")[0])
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=1)) as client:
             headers = {"Content-Type": "application/json"}
@@ -229,6 +211,37 @@ async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path:
             third = await asyncio.to_thread(served_name, port)
             assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
             assert (b"old.example" in first, b"new.example" in second, second == third) == (True, True, True)
+
+
+@pytest.mark.parametrize("after", KEYS)
+@pytest.mark.parametrize("before", KEYS)
+async def test_a_certificate_of_another_kind_of_key_is_served_after_its_renewal(
+    tmp_path: Path, before: Sequence[str], after: Sequence[str]
+) -> None:
+    """Certificate authorities change their defaults; the old certificate would be served until it expires."""
+    certificate = Certificate(*make_certificate(tmp_path, "old.example", before))
+    async with serving(tmp_path / "journal", certificate=certificate) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        assert b"old.example" in await asyncio.to_thread(served_name, port)
+        make_certificate(tmp_path, "new.example", after)
+        assert certificate.reload_if_changed()
+        assert b"new.example" in await asyncio.to_thread(served_name, port)
+
+
+async def test_a_handshake_that_takes_too_long_ends(tmp_path: Path) -> None:
+    """A connection that stays silent, or speaks no TLS, is closed and counted. Nothing else notices it."""
+    certificate = Certificate(*make_certificate(tmp_path, "hooks.example", EC))
+    async with serving(tmp_path / "journal", certificate=certificate, handshake_timeout_s=0.1) as running:
+        for sent in (b"", b"\x16", b"GET / HTTP/1.1\r\n\r\n"):
+            async with connected(running.url) as (reader, writer):
+                writer.write(sent)
+                async with asyncio.timeout(HANG_S):
+                    with suppress(ConnectionError):
+                        await reader.read()
+        assert b'refused_total{reason="tls_handshake"} 3.0' in running.metrics.render()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
+            headers = {"Content-Type": "application/json"}
+            assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
 
 
 def test_a_key_with_a_password_is_refused_without_asking_for_it(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +28,7 @@ from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
 from connector.receiver.peers import PeerPolicy
 from connector.receiver.server import Server
+from connector.receiver.tls import Certificate
 from support.deadline import HANG_S
 
 SECRET = "a signing secret"
@@ -122,7 +122,7 @@ async def serving(
     peers: PeerPolicy = PeerPolicy(),  # noqa: B008
     max_body_bytes: int = 10_000,
     clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
-    ssl_context: ssl.SSLContext | None = None,
+    certificate: Certificate | None = None,
     **limits: Any,  # noqa: ANN401
 ) -> AsyncIterator[Serving]:
     """Serve at a fixed time, unsigned by default. `limits` are those of the server."""
@@ -132,11 +132,11 @@ async def serving(
     receiver = Receiver(
         journal, authenticator, metrics, peers=peers, max_body_bytes=max_body_bytes, clock_ns=clock_ns
     )
-    server = Server(receiver, metrics, **limits)
+    server = Server(receiver, metrics, certificate=certificate, **limits)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
-    scheme = "https" if ssl_context else "http"
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    scheme = "https" if certificate else "http"
     url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}"
     running = Serving(journal, receiver, url, metrics)
     try:
