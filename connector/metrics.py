@@ -75,6 +75,11 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.secrets_removed = Counter(
+            "verbex_secrets_removed",
+            "Bodies that held a secret of this receiver, which was cut out.",
+            registry=registry,
+        )
         # Looking up a counter by its labels takes longer than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connector.errors import EXIT_USAGE, OperatorError
@@ -53,6 +53,22 @@ class Settings(BaseSettings):
     api_concurrency: int = Field(8, ge=1)
     pca_give_up_s: float = Field(86_400, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_quotes(cls, values: dict[str, object]) -> dict[str, object]:
+        # `docker --env-file` and systemd's cousins keep the quotes that a shell or a `.env` reader removes.
+        return {name: _without_quotes(value) for name, value in values.items()}
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _check_port(cls, value: object) -> object:
+        if isinstance(value, str) and _URL_LIKE.match(value):
+            raise ValueError(
+                "an address and not a port. Kubernetes sets this variable for a service named verbex: set "
+                "`enableServiceLinks: false` for the pod, or set VERBEX_PORT to a number there"
+            )
+        return value
+
     @field_validator("webhook_secrets", "allowed_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
@@ -81,6 +97,11 @@ class Settings(BaseSettings):
     def landing(self) -> str:
         """The location of landing: `landing_url`, or else the folder `landing` in the data folder."""
         return self.landing_url or str(self.data_dir / "landing")
+
+
+def _without_quotes(value: object) -> object:
+    is_quoted = isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if isinstance(value, str) and is_quoted else value
 
 
 def load_settings(**overrides: object) -> Settings:

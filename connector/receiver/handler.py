@@ -5,6 +5,7 @@ See `connector.journal.group_commit` for how an event becomes durable, and `conn
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -22,7 +23,10 @@ from connector.receiver.auth import AuthenticationError, Authenticator
 from connector.receiver.headers import keep_headers
 from connector.receiver.peers import PeerPolicy
 from connector.receiver.problem import Refused, to_response
+from connector.receiver.redaction import Redactor
 from connector.verbex.envelope import read_envelope
+
+logger = logging.getLogger(__name__)
 
 WEBHOOK_PATH = "/webhooks/verbex"
 BODY_TIMEOUT_S = 30.0
@@ -42,6 +46,7 @@ class Receiver:
         metrics: Metrics,
         *,
         peers: PeerPolicy = PeerPolicy(),  # noqa: B008 - it is frozen
+        redactor: Redactor = Redactor(),  # noqa: B008 - it is frozen
         max_body_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -52,6 +57,7 @@ class Receiver:
             authenticator: The rules for who may deliver.
             metrics: The metrics to count in.
             peers: The networks that may deliver.
+            redactor: Removes our own secrets from what is stored.
             max_body_bytes: A larger body is refused.
             clock_ns: The current time, UTC, UNIX nanoseconds.
         """
@@ -59,6 +65,7 @@ class Receiver:
         self._authenticator = authenticator
         self._metrics = metrics
         self._peers = peers
+        self._redactor = redactor
         self._max_body_bytes = max_body_bytes
         self._arriving_bytes = 0
         self._clock_ns = clock_ns
@@ -98,9 +105,14 @@ class Receiver:
             raise self._too_large()
         now_ns = self._clock_ns()
         verified_by = self._authenticate(request, body, now_ns)
-        trace_id, event_name, problem = read_envelope(body)
-        headers = keep_headers(request.headers)
-        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, body)
+        # The proof was of the bytes as they came, so only what is kept of them is changed.
+        kept = self._redactor.clean(body)
+        headers = self._redactor.clean_headers(keep_headers(request.headers))
+        if kept is not body:
+            self._metrics.secrets_removed.inc()
+            logger.warning("A body held a secret of this receiver, which was cut out. Change that secret")
+        trace_id, event_name, problem = read_envelope(kept)
+        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, kept)
         try:
             await self._journal.append(delivery)
         except CannotStoreError as error:

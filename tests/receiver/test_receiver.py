@@ -1,7 +1,8 @@
 """The receiver over a real socket: who may deliver, what is stored, and the answer to each sender."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.receiver import SECRET, SEED_BODIES, Serving, make_body, serving
 
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH
+from connector.receiver.redaction import Redactor
 from connector.settings import Settings, SettingsError
 from connector.verbex.signature import SIGNATURE_HEADER, sign
 
@@ -44,9 +46,10 @@ class Running:
 @asynccontextmanager
 async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:  # noqa: ANN401
     """Start a receiver with these settings at a fixed time of day, and a client."""
-    authenticator = Authenticator.from_settings(Settings(_env_file=None, **settings))
+    given = Settings(_env_file=None, **settings)
+    authenticator, redactor = Authenticator.from_settings(given), Redactor.from_settings(given)
     async with (
-        serving(folder, authenticator=authenticator) as served,
+        serving(folder, authenticator=authenticator, redactor=redactor) as served,
         aiohttp.ClientSession(served.url.removesuffix(WEBHOOK_PATH)) as client,
     ):
         yield Running(served, client)
@@ -183,10 +186,32 @@ async def test_headers_that_could_be_credentials_are_not_stored(signed: Running)
         Authorization="Bearer wrong",
         X_Api_Key="key",
         Cookie="session",
+        X_Webhook_Token="key",
+        X_Webhook_Authorization="key",
+        X_Webhook_Secret="key",
+        X_Webhook_Event_Key="key",
         X_Webhook_Event="kept",
     )
     names = {name for name, _ in signed.stored()[0]["headers"]}
     assert names == {"content-type", "user-agent", "x-webhook-event"}
+
+
+@pytest.mark.parametrize("secret", ["whsec_abc/def+12=", 'a "key" \u00e9', "hush-api-key"])
+@pytest.mark.parametrize("write", [json.dumps, lambda text: json.dumps(text).replace("/", r"\/")])
+async def test_our_own_secrets_are_cut_out_of_what_is_stored(
+    tmp_path: Path, secret: str, write: Callable[[str], str]
+) -> None:
+    """In bodies and headers, in every form that JSON gives them. The signature is of the body as it came."""
+    settings = {"webhook_secrets": (SecretStr(SECRET), SecretStr(secret)), "api_key": SecretStr(secret)}
+    async with running(tmp_path, **settings) as receiver:
+        body = make_body("a")[:-1] + f', "note": {write(f"see {secret} and {SECRET}!")}}}'.encode()
+        headers = {SIGNATURE_HEADER: sign(body, [SECRET], signed_at_s=NOW_S)}
+        assert (await receiver.post(body, User_Agent=f"agent {secret}", **headers))[0] == 200
+        (row,) = receiver.stored()
+    event = json.loads(row["body"])
+    assert event["note"] == "see [secret removed] and [secret removed]!"
+    assert {name: value for name, value in event.items() if name != "note"} == json.loads(make_body("a"))
+    assert dict(row["headers"])["user-agent"] == "agent [secret removed]"
 
 
 @pytest.mark.parametrize(

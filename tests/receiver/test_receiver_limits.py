@@ -3,6 +3,9 @@
 import asyncio
 import gzip
 import json
+import os
+import shutil
+import signal
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -280,6 +283,22 @@ async def test_workers_share_only_a_port(tmp_path: Path) -> None:
     assert sorted(row["trace_id"] for row in rows) == sorted(f"trace-{number}" for number in range(40))
     assert len({row["receiver_id"] for row in rows}) > 1
     assert sorted(path.name for path in (data_dir / "journal").iterdir()) == ["0", "1", "2"]
+
+
+async def test_workers_need_nothing_of_the_folder_for_temporary_files(tmp_path: Path) -> None:
+    """The system cleans it while they run. A worker that dies is replaced, and metrics go on."""
+    with ReceiverProcess(tmp_path / "data", WORKERS="2") as receiver:
+        for left in tmp_path.glob("verbex-metrics-*"):  # the receiver's folder for temporary files
+            shutil.rmtree(left)
+        lock = tmp_path / "data" / "journal" / "1" / "lock"
+        first = int(lock.read_text())
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: lock.read_text().strip() not in ("", str(first)))
+        assert (await post(receiver.url, make_body()))[0] == 200
+        async with aiohttp.ClientSession() as client:
+            response = await client.get(receiver.url.replace("/webhooks/verbex", "/metrics"))
+            assert 'verified_by="unsigned"} 1.0' in await response.text()
+        assert receiver.stop() == 0
 
 
 async def test_fewer_workers_land_what_more_workers_left_behind(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -212,7 +213,7 @@ async def test_silent_tls_connections_leave_the_journal_its_descriptors(tmp_path
             metrics = await (await open_one.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).text()
             assert 'refused_total{reason="tls_handshake"}' in metrics
             assert "verbex_journal_failures_total 0.0" in metrics
-            await flood.communicate()
+            await flood.communicate(b"")
         assert receiver.stop() == 0
     assert len(landed_rows(Landing(str(tmp_path / "data" / "landing")))) == 7
 
@@ -257,6 +258,24 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers:
         assert ended.returncode == 1
         assert port in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_before_it_listens_ends_it_in_order(
+    tmp_path: Path, workers: str, number: signal.Signals
+) -> None:
+    """All processes get the signal, as a service manager or Ctrl-C sends it, and none leaves a traceback."""
+    environment = os.environ | {"VERBEX_DATA_DIR": str(tmp_path / "data"), "VERBEX_PORT": "0"}
+    environment |= {"VERBEX_ALLOW_UNSIGNED": "true", "VERBEX_WORKERS": workers}
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "connector.serve"]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    while not (tmp_path / "data").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, number)
+    assert process.wait(HANG_S) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from connector.metrics import Metrics
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
 from connector.receiver.peers import PeerPolicy
+from connector.receiver.redaction import Redactor
 from connector.receiver.server import Server
 from connector.receiver.tls import Certificate
 from support.deadline import HANG_S
@@ -120,6 +121,7 @@ async def serving(
     *,
     authenticator: Authenticator = Authenticator((), None, allow_unsigned=True, tolerance_s=300),  # noqa: B008
     peers: PeerPolicy = PeerPolicy(),  # noqa: B008
+    redactor: Redactor = Redactor(),  # noqa: B008
     max_body_bytes: int = 10_000,
     clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
     certificate: Certificate | None = None,
@@ -130,7 +132,13 @@ async def serving(
     journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
     journal.start()
     receiver = Receiver(
-        journal, authenticator, metrics, peers=peers, max_body_bytes=max_body_bytes, clock_ns=clock_ns
+        journal,
+        authenticator,
+        metrics,
+        peers=peers,
+        redactor=redactor,
+        max_body_bytes=max_body_bytes,
+        clock_ns=clock_ns,
     )
     server = Server(receiver, metrics, certificate=certificate, **limits)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
