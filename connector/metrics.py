@@ -80,6 +80,12 @@ class Metrics:
             "Bodies that held a secret of this receiver, which was cut out.",
             registry=registry,
         )
+        self.refusals_in_a_row = Gauge(
+            "verbex_refusals_in_a_row",
+            "Deliveries without a right proof since the last one with a right proof.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         # Looking up a counter by its labels takes longer than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())

@@ -4,6 +4,7 @@ Names, defaults and checks belong here. The effect of a setting belongs in the m
 """
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,10 @@ class Settings(BaseSettings):
     allow_unsigned: bool = False
     signature_tolerance_s: float = Field(259_200, gt=0)
     allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    ops_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1/128"),
+    )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     max_body_bytes: int = Field(1_048_576, ge=1)
     seal_interval_s: float = Field(5, gt=0)
@@ -69,7 +74,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("webhook_secrets", "allowed_networks", "trusted_proxies", mode="before")
+    @field_validator("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):

@@ -103,6 +103,7 @@ async def _receive(settings: Settings, role: Role) -> None:
             Authenticator.from_settings(settings),
             metrics,
             peers=PeerPolicy(settings.allowed_networks, settings.trusted_proxies),
+            ops=PeerPolicy(settings.ops_networks, settings.trusted_proxies),
             redactor=Redactor.from_settings(settings),
             max_body_bytes=settings.max_body_bytes,
         )

@@ -121,6 +121,15 @@ async def test_bytes_that_are_not_http_are_answered_without_quoting_them(tmp_pat
         assert "hush" not in receiver.log
 
 
+async def test_no_sender_can_fill_the_log(tmp_path: Path) -> None:
+    """Of many lines that one fault of a sender makes, only some are written; metrics count all."""
+    with ReceiverProcess(tmp_path / "data") as receiver:
+        for _ in range(120):
+            await answer_to(receiver.url, b"no HTTP\r\n\r\n")
+        assert receiver.stop() == 0
+        assert receiver.log.count("not valid HTTP") == 50
+
+
 async def test_bytes_that_are_not_http_are_counted(tmp_path: Path) -> None:
     """They are a refusal like any other."""
     async with serving(tmp_path) as running:
@@ -172,6 +181,16 @@ ALLOWED, PROXY, ANY = "192.0.2.7", "10.0.0.1", "203.0.113.9"
         (PROXY, [f"{ANY}, {ALLOWED}"], True),
         (PROXY, [ANY, f"{ALLOWED}, {PROXY}"], True),
         (PROXY, ["nonsense"], False),
+        (PROXY, [f"{ALLOWED}:52344"], True),
+        (PROXY, [f"{ALLOWED}:1, {PROXY}:2"], True),
+        (PROXY, [f"{ANY}:443"], False),
+        (PROXY, [f"{ALLOWED}, {ANY}:80"], False),
+        (PROXY, [f"{ALLOWED}:x"], False),
+        (PROXY, [f"[{ALLOWED}"], False),
+        (PROXY, ["[2001:db8::1]:443"], True),
+        (PROXY, ["[2001:db8::1]"], True),
+        (PROXY, ["2001:db8::1"], True),
+        (PROXY, ["[2001:db9::1]:443"], False),
         (PROXY, [f"{ALLOWED},"], False),
     ],
 )
@@ -179,7 +198,8 @@ def test_only_what_a_named_proxy_wrote_is_trusted(
     peer: str | None, forwarded_for: list[str], is_allowed: bool
 ) -> None:
     """The header is read from its end, up to the first address that is not a named proxy."""
-    policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
+    allowed = ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")
+    policy = PeerPolicy(allowed, (ip_network("10.0.0.0/8"),))
     assert policy.is_allowed(peer, forwarded_for) is is_allowed
 
 

@@ -26,7 +26,7 @@ from connector.landing.zones import EVENT_SCHEMA, EVENTS
 from connector.metrics import Metrics
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
-from connector.receiver.peers import PeerPolicy
+from connector.receiver.peers import LOOPBACK, PeerPolicy
 from connector.receiver.redaction import Redactor
 from connector.receiver.server import Server
 from connector.receiver.tls import Certificate
@@ -121,6 +121,7 @@ async def serving(
     *,
     authenticator: Authenticator = Authenticator((), None, allow_unsigned=True, tolerance_s=300),  # noqa: B008
     peers: PeerPolicy = PeerPolicy(),  # noqa: B008
+    ops: PeerPolicy = LOOPBACK,
     redactor: Redactor = Redactor(),  # noqa: B008
     max_body_bytes: int = 10_000,
     clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
@@ -136,6 +137,7 @@ async def serving(
         authenticator,
         metrics,
         peers=peers,
+        ops=ops,
         redactor=redactor,
         max_body_bytes=max_body_bytes,
         clock_ns=clock_ns,
