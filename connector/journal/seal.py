@@ -175,7 +175,7 @@ class Sealer:
                 await asyncio.wait_for(self._stopping.wait(), self._tick_s)
 
     async def _measure(self) -> None:
-        with suppress(OSError):  # sealing meets the same error, and logs it
+        with suppress(Exception):  # sealing goes on without gauges; it meets the same error, and logs it
             unsealed = await self._journal.unsealed()
             self._metrics.journal_bytes.set(unsealed.size_bytes)
             self._metrics.unsealed_age_s.set(unsealed.age_s)
