@@ -64,6 +64,28 @@ class Metrics:
         self.seal_failures = Counter(
             "verbex_seal_failures", "Attempts to land a segment that failed.", registry=registry
         )
+        self.landing_clashes = Counter(
+            "verbex_landing_clashes",
+            "Segments whose name another receiver's deliveries have in landing.",
+            registry=registry,
+        )
+        self.damaged_segments = Gauge(
+            "verbex_journal_damaged_segments",
+            "Damaged segments that are kept aside in the journal.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.secrets_removed = Counter(
+            "verbex_secrets_removed",
+            "Bodies that held a secret of this receiver, which was cut out.",
+            registry=registry,
+        )
+        self.refusals_in_a_row = Gauge(
+            "verbex_refusals_in_a_row",
+            "Deliveries without a right proof since the last one with a right proof.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         # Looking up a counter by its labels takes longer than counting.
         self._stored = {
             (verified_by, is_event): stored.labels(verified_by, str(is_event).lower())

@@ -3,13 +3,14 @@
 The printed line and the exit codes belong here. See `connector.receiver.worker` for the process itself.
 """
 
+import signal
 import sys
 
-from connector.errors import EXIT_USAGE
+from connector.errors import EXIT_USAGE, OperatorError
 from connector.receiver.auth import Authenticator
 from connector.receiver.supervisor import supervise
 from connector.receiver.tls import load_certificate
-from connector.receiver.worker import EXIT_FAILED, Role, complain, run_worker
+from connector.receiver.worker import EXIT_FAILED, STOP_SIGNALS, Role, complain, run_worker
 from connector.settings import Settings, SettingsError, load_settings
 
 
@@ -22,6 +23,8 @@ def serve(settings: Settings) -> int:
         The exit code: 0 after a stop signal, 1 if the journal or the port is in use, 2 if the settings accept
         no sender or contradict each other.
     """
+    # A stop signal from now on is answered in order, once there is something to stop.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         line = f"{Authenticator.from_settings(settings).describe()}, {_describe_storage(settings)}"
         load_certificate(settings)
@@ -30,7 +33,7 @@ def serve(settings: Settings) -> int:
         return run_worker(settings, Role(0, 1, lambda url: _say(f"listening on {url}, {line}")))
     except SettingsError as error:
         return complain(error, EXIT_USAGE)
-    except OSError as error:  # the workers' port is in use, or their folder can't be used
+    except (OperatorError, OSError) as error:  # the workers' port is in use, or their folder can't be used
         return complain(error, EXIT_FAILED)
 
 

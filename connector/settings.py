@@ -4,10 +4,11 @@ Names, defaults and checks belong here. The effect of a setting belongs in the m
 """
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connector.errors import EXIT_USAGE, OperatorError
@@ -41,6 +42,10 @@ class Settings(BaseSettings):
     allow_unsigned: bool = False
     signature_tolerance_s: float = Field(259_200, gt=0)
     allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    ops_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1/128"),
+    )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     max_body_bytes: int = Field(1_048_576, ge=1)
     seal_interval_s: float = Field(5, gt=0)
@@ -54,7 +59,23 @@ class Settings(BaseSettings):
     memory_bytes: int | None = Field(None, ge=100_000_000)
     pca_give_up_s: float = Field(86_400, gt=0)
 
-    @field_validator("webhook_secrets", "allowed_networks", "trusted_proxies", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_quotes(cls, values: dict[str, object]) -> dict[str, object]:
+        # `docker --env-file` and systemd's cousins keep the quotes that a shell or a `.env` reader removes.
+        return {name: _without_quotes(value) for name, value in values.items()}
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _check_port(cls, value: object) -> object:
+        if isinstance(value, str) and _URL_LIKE.match(value):
+            raise ValueError(
+                "an address and not a port. Kubernetes sets this variable for a service named verbex: set "
+                "`enableServiceLinks: false` for the pod, or set VERBEX_PORT to a number there"
+            )
+        return value
+
+    @field_validator("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -82,6 +103,11 @@ class Settings(BaseSettings):
     def landing(self) -> str:
         """The location of landing: `landing_url`, or else the folder `landing` in the data folder."""
         return self.landing_url or str(self.data_dir / "landing")
+
+
+def _without_quotes(value: object) -> object:
+    is_quoted = isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if isinstance(value, str) and is_quoted else value
 
 
 def load_settings(**overrides: object) -> Settings:

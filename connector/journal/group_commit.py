@@ -20,10 +20,10 @@ from typing import TypeVar
 
 from connector.errors import OperatorError
 from connector.journal.delivery import Delivery
-from connector.journal.segment import SEGMENT_SUFFIX
+from connector.journal.segment import DAMAGED_SUFFIX, SEGMENT_SUFFIX
 from connector.journal.segment_log import SegmentLog, Unsealed
 from connector.metrics import Metrics
-from connector.system.files import make_folder
+from connector.system.files import make_folder, move_without_replacing
 from connector.system.lock import LockHeldError, hold_lock
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,15 @@ class Journal:
         """End the open segment if it is old enough, and return the closed ones, oldest first."""
         return await self._on_thread(self._log.closed_segments)
 
+    @property
+    def receiver_id(self) -> str:
+        """The id that deliveries are stored under now."""
+        return self._log.receiver_id
+
+    async def continue_as(self, receiver_id: str) -> None:
+        """Store all following deliveries under another id, because another receiver has this one too."""
+        await self._on_thread(lambda: self._log.continue_as(receiver_id))
+
     async def unsealed(self) -> Unsealed:
         """Return how much is not sealed yet, including the open segment."""
         return await self._on_thread(self._log.unsealed)
@@ -137,11 +146,18 @@ class Journal:
         """Move the segments of another folder to this one, unless a running receiver holds that folder.
 
         Otherwise the deliveries of a worker that is no longer started, or of a host whose disk was moved
-        here, would never be landed. Segment names are unique, so moving them is enough.
+        here, would never be landed. A folder that was copied has segments of the same names; those wait until
+        the next start, when ours are landed and can be compared with them.
         """
         with suppress(JournalLockedError), _hold(folder):
-            for path in folder.glob(f"*{SEGMENT_SUFFIX}"):
-                path.rename(self.folder / path.name)
+            for path in [*folder.glob(f"*{SEGMENT_SUFFIX}"), *folder.glob(f"*{DAMAGED_SUFFIX}")]:
+                try:
+                    move_without_replacing(path, self.folder / path.name)
+                except FileExistsError:
+                    logger.warning(
+                        "The journal has a segment of this name already, so it waits for the next start",
+                        extra={"path": str(path)},
+                    )
 
     async def drain(self) -> None:
         """Accept nothing more, store what is queued, and end the open segment."""

@@ -1,11 +1,12 @@
 """A journal segment: an append-only file of groups of deliveries, each complete or ignored.
 
-The file format, durable writing, and reading after a crash belong here. `connector.journal.segment_log`
-decides when a segment begins and ends.
+The file format and durable writing belong here. See `connector.journal.segment_reader` for reading, also
+after a crash or of a damaged file. `connector.journal.segment_log` decides when a segment begins and ends.
 
 A segment is a sequence of frames: a length and a CRC-32 (little-endian, four bytes each), then that many
 bytes of MessagePack. The first frame holds a `Header`, every other one a `Group`. The checksum shows whether
-a group is complete, even if a lost write left zeros in it.
+a group is complete, even if a lost write left zeros in it. A file is named after its receiver and its number,
+so it can be read without its header.
 
 As a segment grows, zeros are written ahead of its end and overwritten later: an fsync that does not change
 the file size takes about half the time. The zeros are cut off when the segment is closed. A reader ignores
@@ -15,21 +16,20 @@ the zeros of a segment that was not closed.
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
-import pyarrow as pa
 
-from connector.journal.delivery import Group, decode_group, encode_group, to_batch
+from connector.journal.delivery import Group, encode_group
 from connector.system.files import fsync_data, fsync_path
 
 SEGMENT_SUFFIX = ".segment"
 
-_FRAME_HEADER = struct.Struct("<II")
-_BATCH_BYTES = 2 * 1024 * 1024
+DAMAGED_SUFFIX = ".damaged"
+"""The end of the name of a segment that was kept aside, because not all of it could be read."""
+
+FRAME_HEADER = struct.Struct("<II")
 _MAX_ZEROS_BYTES = 1024 * 1024
 
 
@@ -38,6 +38,16 @@ class Header(msgspec.Struct, frozen=True):
 
     receiver_id: str
     format: int = 1
+
+
+def segment_name(receiver_id: str, number: int) -> str:
+    """Return the file name of a receiver's segment."""
+    return f"{receiver_id}-{number:06d}{SEGMENT_SUFFIX}"
+
+
+def receiver_of(path: Path) -> str:
+    """Return the receiver that a segment is named after."""
+    return path.stem.rpartition("-")[0]
 
 
 class Segment:
@@ -79,7 +89,7 @@ class Segment:
         os.close(self._descriptor)
 
     def _write_frame(self, payload: bytes) -> None:
-        frame = _FRAME_HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        frame = FRAME_HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         end = self.size_bytes + len(frame)
         # As many zeros as there are bytes before them, so that a segment with few events stays small.
         zeros = bytes(min(end, _MAX_ZEROS_BYTES)) if end > self._file_bytes else b""
@@ -91,60 +101,3 @@ class Segment:
         fsync_data(self._descriptor)
         self._file_bytes = max(self._file_bytes, self.size_bytes + written)
         self.size_bytes = end
-
-
-class SegmentReader:
-    """A reader of a closed segment, from its start to its last complete group, a few megabytes at a time."""
-
-    def __init__(self, path: Path) -> None:
-        """Prepare the reader.
-
-        Args:
-            path: A segment that is no longer written.
-        """
-        self._path = path
-        self.torn_bytes = 0
-        """The bytes after the last complete group, without zeros at the end. Known once `batches` is read."""
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the deliveries of all complete groups, in order, as batches of `EVENT_SCHEMA`.
-
-        Raises:
-            OSError: The file can't be read.
-        """
-        payloads = self._payloads()
-        header = next(payloads, None)
-        if header is None:
-            return
-        receiver_id = msgspec.msgpack.decode(header, type=Header).receiver_id
-        groups: list[Group] = []
-        size_bytes = 0
-        for payload in payloads:
-            groups.append(decode_group(payload))
-            size_bytes += len(payload)
-            if size_bytes >= _BATCH_BYTES:
-                yield to_batch(receiver_id, groups)
-                groups, size_bytes = [], 0
-        if groups:
-            yield to_batch(receiver_id, groups)
-
-    def _payloads(self) -> Iterator[bytes]:
-        whole_bytes, file_bytes = 0, self._path.stat().st_size
-        with self._path.open("rb") as file:
-            while (payload := _read_payload(file, file_bytes)) is not None:
-                whole_bytes = file.tell()
-                yield payload
-            file.seek(whole_bytes)
-            self.torn_bytes = len(file.read().rstrip(b"\0"))
-
-
-def _read_payload(file: BinaryIO, most_bytes: int) -> bytes | None:
-    """Return the next frame's payload, or None at the end or if no complete frame follows."""
-    frame_header = file.read(_FRAME_HEADER.size)
-    if len(frame_header) < _FRAME_HEADER.size:
-        return None
-    size, checksum = _FRAME_HEADER.unpack(frame_header)
-    if not 0 < size <= most_bytes:
-        return None
-    payload = file.read(size)
-    return payload if len(payload) == size and zlib.crc32(payload) == checksum else None

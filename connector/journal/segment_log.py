@@ -6,19 +6,24 @@ The begin and end of a segment belong here, and the handling of a segment whose 
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
 from connector.journal.delivery import Delivery, Group
-from connector.journal.segment import SEGMENT_SUFFIX, Segment
+from connector.journal.segment import DAMAGED_SUFFIX, SEGMENT_SUFFIX, Segment, segment_name
 
 
 class Unsealed(NamedTuple):
-    """The amount that waits to be landed. `age_s` is the time since the oldest segment was last written."""
+    """The amount that waits to be landed. `age_s` is the time since the oldest segment was last written.
+
+    `damaged_segments` do not wait: they were kept aside.
+    """
 
     size_bytes: int
     age_s: float
+    damaged_segments: int
 
 
 class SegmentLog:
@@ -26,7 +31,7 @@ class SegmentLog:
 
     def __init__(self, folder: Path, receiver_id: str, segment_bytes: int, segment_age_s: float) -> None:
         self._folder = folder
-        self._receiver_id = receiver_id
+        self.receiver_id = receiver_id
         self._segment_bytes = segment_bytes
         self._segment_age_s = segment_age_s
         self._open: Segment | None = None
@@ -54,6 +59,12 @@ class SegmentLog:
                 self._end_segment()
         return time.monotonic() - started_at_s
 
+    def continue_as(self, receiver_id: str) -> None:
+        """Write all following deliveries under another id. Their numbers go on."""
+        with self._lock:
+            self._end_segment()
+            self.receiver_id = receiver_id
+
     def end_segment(self) -> None:
         """Close the open segment, if there is one. Remove it if it has no group."""
         with self._lock:
@@ -71,10 +82,14 @@ class SegmentLog:
 
     def unsealed(self) -> Unsealed:
         """Return how much is in the folder."""
-        stats = [path.stat() for path in self._folder.glob(f"*{SEGMENT_SUFFIX}")]
+        stats = []
+        for path in self._folder.glob(f"*{SEGMENT_SUFFIX}"):
+            with suppress(FileNotFoundError):  # it may be sealed and removed meanwhile
+                stats.append(path.stat())
         oldest_at_s = min((stat.st_mtime for stat in stats), default=None)
         age_s = 0.0 if oldest_at_s is None else max(0.0, time.time() - oldest_at_s)
-        return Unsealed(sum(stat.st_size for stat in stats), age_s)
+        damaged_segments = sum(1 for _ in self._folder.glob(f"*{DAMAGED_SUFFIX}"))
+        return Unsealed(sum(stat.st_size for stat in stats), age_s, damaged_segments)
 
     def _end_segment(self) -> None:
         segment, self._open = self._open, None
@@ -85,7 +100,7 @@ class SegmentLog:
 
     def _begin_segment(self) -> Segment:
         self._segment_count += 1
-        name = f"{self._receiver_id}-{self._segment_count:06d}{SEGMENT_SUFFIX}"
-        self._open = Segment(self._folder / name, self._receiver_id)
+        name = segment_name(self.receiver_id, self._segment_count)
+        self._open = Segment(self._folder / name, self.receiver_id)
         self._opened_at_s = time.monotonic()
         return self._open

@@ -1,9 +1,11 @@
 """The write side of landing: a file is written under a temporary name, fsynced and renamed.
 
-So a reader never sees half a file. The encoding of a file, and the steps that make it visible, belong here.
-See `connector.landing.files` for which rows go into which file.
+So a reader never sees half a file, and a landed file is never replaced by another one. The encoding of a
+file, and the steps that make it visible, belong here. See `connector.landing.files` for which rows go into
+which file.
 """
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,13 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from connector.system.files import fsync_path, make_folder
+from connector.system.files import fsync_path, make_file, make_folder, move_without_replacing
+
+_CHUNK_BYTES = 1024 * 1024
 
 _REPETITIVE = [
     *("receiver_id", "fetcher_id", "event_name", "verified_by", "problem", "headers.key_value.key"),
     *("agent_id", "outcome", "error"),
 ]
 """The columns worth a dictionary. For bodies and ids, all different, it would add a tenth to the file."""
+
+
+class FileTakenError(FileExistsError):
+    """A landed file of this name is there already, and its bytes are others."""
 
 
 class FileWriter:
@@ -28,6 +36,7 @@ class FileWriter:
         self._fs = filesystem
         self._root = root
         self._is_local = isinstance(filesystem, fs.LocalFileSystem)
+        self._asides: dict[str, str] = {}
 
     @contextmanager
     def open_aside(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
@@ -42,32 +51,62 @@ class FileWriter:
         except BaseException:
             # A useless half of a file would stay forever, and most likely on a full disk.
             with suppress(OSError):
-                self._fs.delete_file(self._aside(path))
+                self._fs.delete_file(self._asides.pop(path))
             raise
 
     def show(self, path: str) -> int:
-        """Make the file from `open_aside` visible as `path`, durably.
+        """Make the file from `open_aside` visible as `path`, durably. The same bytes may be there already.
+
+        An object store has no rename that fails if the name is taken. There, two writers of one name could
+        both find it free at the same instant; the second then replaces the first.
 
         Returns:
             The size of the file in bytes.
 
         Raises:
+            FileTakenError: Another file has this name. It stays as it is.
             OSError: The store can't store the file. Nothing is visible.
         """
         # An object store needs the temporary name too: an upload that breaks off can still be completed, as a
         # shorter object, when its stream is closed.
-        aside, target = self._aside(path), f"{self._root}/{path}"
-        if self._is_local:
-            fsync_path(Path(aside))
-        self._fs.move(aside, target)
+        aside, target = self._asides.pop(path), f"{self._root}/{path}"
+        try:
+            self._move(aside, target)
+        except OSError as error:
+            is_there = isinstance(error, FileExistsError) and self._is_same(aside, target)
+            with suppress(OSError):
+                self._fs.delete_file(aside)
+            if isinstance(error, FileExistsError) and not is_there:
+                raise FileTakenError(f"{target} exists and has other rows, so it was not replaced.") from None
+            if not is_there:
+                raise
         if self._is_local:
             fsync_path(Path(target).parent)
         return int(self._fs.get_file_info(target).size)
 
+    def _move(self, aside: str, target: str) -> None:
+        if self._is_local:
+            fsync_path(Path(aside))
+            move_without_replacing(Path(aside), Path(target))
+        elif self._fs.get_file_info(target).type == fs.FileType.NotFound:
+            self._fs.move(aside, target)
+        else:
+            raise FileExistsError(target)
+
+    def _is_same(self, one: str, other: str) -> bool:
+        with self._fs.open_input_stream(one) as first, self._fs.open_input_stream(other) as second:
+            while (chunk := first.read(_CHUNK_BYTES)) == second.read(_CHUNK_BYTES):
+                if not chunk:
+                    return True
+        return False
+
     def _open(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-        aside = self._aside(path)
+        folder, _, name = path.rpartition("/")
+        # Random, because another process may write a file of the same name now.
+        aside = self._asides[path] = f"{self._root}/{folder}/.{name}.{secrets.token_hex(4)}.tmp"
         if self._is_local:
             make_folder(Path(aside).parent)
+            make_file(Path(aside))
         return pq.ParquetWriter(
             aside,
             schema,
@@ -77,10 +116,6 @@ class FileWriter:
             use_dictionary=_REPETITIVE,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_number(field)},
         )
-
-    def _aside(self, path: str) -> str:
-        folder, _, name = path.rpartition("/")
-        return f"{self._root}/{folder}/.{name}.tmp"
 
 
 def _is_number(field: pa.Field) -> bool:

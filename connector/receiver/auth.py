@@ -5,8 +5,9 @@ The policy belongs here: without a valid proof it refuses, unless unsigned event
 """
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from multidict import MultiMapping
 
 from connector.landing.zones import VerifiedBy
 from connector.settings import Settings, SettingsError
@@ -51,7 +52,7 @@ class Authenticator:
             tolerance_s=settings.signature_tolerance_s,
         )
 
-    def authenticate(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> VerifiedBy:
+    def authenticate(self, headers: MultiMapping[str], body: bytes, *, now_s: float) -> VerifiedBy:
         """Return the kind of proof that the request carries. A wrong proof never counts as unsigned.
 
         Args:
@@ -63,17 +64,19 @@ class Authenticator:
             AuthenticationError: The proof is missing or wrong. The message quotes nothing of the request.
         """
         refusal: AuthenticationError | None = None
-        signature = headers.get(SIGNATURE_HEADER) if self.secrets else None
-        if signature is not None:
+        signatures = headers.getall(SIGNATURE_HEADER, []) if self.secrets else []
+        if signatures:
+            # HTTP lets a proxy split a list over several lines, and some send a line twice.
+            signature = ",".join(dict.fromkeys(signatures))
             try:
                 verify(body, signature, self.secrets, now_s=now_s, tolerance_s=self.tolerance_s)
             except SignatureError as error:
                 refusal = AuthenticationError(f"signature_{error.reason}", str(error))
             else:
                 return "signature"
-        authorization = headers.get("Authorization") if self.token else None
-        if authorization is not None:
-            if self._is_token(authorization):
+        authorizations = headers.getall("Authorization", []) if self.token else []
+        if authorizations:
+            if any(map(self._is_token, authorizations)):
                 return "token"
             refusal = refusal or AuthenticationError(
                 "token_wrong", "The bearer token is wrong. Send the token that this receiver is set up with."

@@ -5,9 +5,10 @@ See `connector.journal.group_commit` for how an event becomes durable, and `conn
 """
 
 import asyncio
+import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -20,16 +21,21 @@ from connector.metrics import CONTENT_TYPE, Metrics
 from connector.receiver.acknowledgement import Acknowledgement
 from connector.receiver.auth import AuthenticationError, Authenticator
 from connector.receiver.headers import keep_headers
-from connector.receiver.peers import PeerPolicy
-from connector.receiver.problem import Refused, to_response
+from connector.receiver.peers import LOOPBACK, PeerPolicy
+from connector.receiver.problem import SERVER, Refused, to_response
+from connector.receiver.redaction import Redactor
+from connector.receiver.refusals import Refusals
 from connector.verbex.envelope import read_envelope
 
+logger = logging.getLogger(__name__)
+
 WEBHOOK_PATH = "/webhooks/verbex"
+METRICS_PATH = "/metrics"
 BODY_TIMEOUT_S = 30.0
 MAX_ARRIVING_BYTES = 64 * 1024 * 1024
 """The limit on bytes of incomplete bodies in memory, over all connections."""
 
-_JSON = {hdrs.CONTENT_TYPE: "application/json"}
+_JSON = {hdrs.CONTENT_TYPE: "application/json"} | SERVER
 
 
 class Receiver:
@@ -42,6 +48,8 @@ class Receiver:
         metrics: Metrics,
         *,
         peers: PeerPolicy = PeerPolicy(),  # noqa: B008 - it is frozen
+        ops: PeerPolicy = LOOPBACK,
+        redactor: Redactor = Redactor(),  # noqa: B008 - it is frozen
         max_body_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -52,6 +60,8 @@ class Receiver:
             authenticator: The rules for who may deliver.
             metrics: The metrics to count in.
             peers: The networks that may deliver.
+            ops: The networks that may see the metrics.
+            redactor: Removes our own secrets from what is stored.
             max_body_bytes: A larger body is refused.
             clock_ns: The current time, UTC, UNIX nanoseconds.
         """
@@ -59,20 +69,23 @@ class Receiver:
         self._authenticator = authenticator
         self._metrics = metrics
         self._peers = peers
+        self._ops = ops
+        self._redactor = redactor
+        self._refusals = Refusals(metrics)
         self._max_body_bytes = max_body_bytes
         self._arriving_bytes = 0
         self._clock_ns = clock_ns
         self._gets: dict[str, Callable[[], Awaitable[web.Response]]] = {
             "/healthz": self._is_alive,
             "/readyz": self._is_ready,
-            "/metrics": self._render_metrics,
+            METRICS_PATH: self._render_metrics,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         try:
-            # HTTP allows other spellings of the same path: http://host/webhooks/verbex, %76erbex.
-            if request.raw_path.partition("?")[0] != WEBHOOK_PATH and request.path != WEBHOOK_PATH:
+            # HTTP allows other spellings of the same path, and people add slashes to it.
+            if request.raw_path.partition("?")[0] != WEBHOOK_PATH and _plain(request.path) != WEBHOOK_PATH:
                 return await self._answer_get(request)
             self._admit(request)
             if request.content.is_eof():  # nearly always: the body arrived with the headers
@@ -89,18 +102,20 @@ class Receiver:
             raise _wrong_method("POST")
         if self._peers.allowed:
             self._check_peer(request)
-        if not _is_json(request.headers.get(hdrs.CONTENT_TYPE)):
-            detail = "The content type is not JSON. Send Content-Type: application/json."
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", detail)
 
     async def _receive(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         if len(body) > self._max_body_bytes:
             raise self._too_large()
         now_ns = self._clock_ns()
         verified_by = self._authenticate(request, body, now_ns)
-        trace_id, event_name, problem = read_envelope(body)
-        headers = keep_headers(request.headers)
-        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, body)
+        # The proof was of the bytes as they came, so only what is kept of them is changed.
+        kept = self._redactor.clean(body)
+        headers = self._redactor.clean_headers(keep_headers(request.headers))
+        if kept is not body:
+            self._metrics.secrets_removed.inc()
+            logger.warning("A body held a secret of this receiver, which was cut out. Change that secret")
+        trace_id, event_name, problem = read_envelope(kept)
+        delivery = Delivery(now_ns // 1000, trace_id, event_name, verified_by, problem, headers, kept)
         try:
             await self._journal.append(delivery)
         except CannotStoreError as error:
@@ -147,14 +162,23 @@ class Receiver:
 
     def _authenticate(self, request: web.BaseRequest, body: bytes, now_ns: int) -> VerifiedBy:
         try:
-            return self._authenticator.authenticate(request.headers, body, now_s=now_ns / 1e9)
+            verified_by = self._authenticator.authenticate(request.headers, body, now_s=now_ns / 1e9)
         except AuthenticationError as error:
+            self._refusals.add(error.reason)
             headers = {"WWW-Authenticate": "Bearer"}
             raise Refused(HTTPStatus.UNAUTHORIZED, error.reason, str(error), headers=headers) from None
+        self._refusals.end()
+        return verified_by
+
+    def _may_see_metrics(self, request: web.BaseRequest) -> bool:
+        forwarded_for = request.headers.getall("X-Forwarded-For", [])
+        # Behind a proxy that is not named, every sender has the proxy's address.
+        is_plain = self._ops.proxies or not (forwarded_for or hdrs.FORWARDED in request.headers)
+        return bool(is_plain) and self._ops.is_allowed(request.remote, forwarded_for)
 
     async def _answer_get(self, request: web.BaseRequest) -> web.Response:
         answer = self._gets.get(request.path)
-        if answer is None:
+        if answer is None or (request.path == METRICS_PATH and not self._may_see_metrics(request)):
             detail = f"There is nothing at this path. Send events with POST to {WEBHOOK_PATH}."
             raise Refused(HTTPStatus.NOT_FOUND, "not_found", detail)
         if request.method not in ("GET", "HEAD"):
@@ -170,7 +194,7 @@ class Receiver:
         return _json({"status": "ok"})
 
     async def _render_metrics(self) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=self._metrics.render(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE} | SERVER)
 
     def _too_large(self) -> Refused:
         detail = (
@@ -184,11 +208,8 @@ def _json(document: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), headers=_JSON)
 
 
-@lru_cache(maxsize=256)
-def _is_json(content_type: str | None) -> bool:
-    # Without the header the body can still be JSON, and losing an event would be worse.
-    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
+def _plain(path: str) -> str:
+    return re.sub("/+", "/", path).rstrip("/")
 
 
 def _wrong_method(allowed: str) -> Refused:

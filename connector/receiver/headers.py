@@ -1,17 +1,21 @@
 """The request headers that are stored with a delivery.
 
-Only the choice of headers belongs here. It is an allow-list, because a subscription can add its own headers
-to each delivery, and those can be credentials under any name.
+Only the choice of headers belongs here. It is a list of exact names, because a subscription can add its own
+headers to each delivery, and those can be credentials under any name, such as `X-Webhook-Token`.
+See `connector.receiver.redaction` for secrets in the values.
+
+Source: the example and the list of headers on Verbex's webhook page.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-from connector.verbex.signature import SIGNATURE_HEADER
-
-_KEPT = frozenset({"content-type", "content-encoding", "user-agent"})
-_KEPT_PREFIX = "x-webhook-"
-_SIGNATURE = SIGNATURE_HEADER.lower()
+_KEPT = frozenset(
+    {
+        *("content-type", "content-encoding", "user-agent"),
+        *("x-webhook-event", "x-webhook-traceid", "x-webhook-timestamp"),
+    }
+)
 
 
 def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -28,8 +32,7 @@ def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
 @lru_cache(maxsize=1024)
 def _kept_name(given_name: str) -> str | None:
     name = given_name.lower()
-    is_kept = name in _KEPT or (name.startswith(_KEPT_PREFIX) and name != _SIGNATURE)
-    return name if is_kept else None
+    return name if name in _KEPT else None
 
 
 def _to_unicode(value: str) -> str:

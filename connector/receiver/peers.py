@@ -3,9 +3,12 @@
 Decisions based on addresses belong here. See `connector.receiver.auth` for proofs of identity.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+_HOP = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<plain>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -31,12 +34,22 @@ class PeerPolicy:
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
         address = _parse(peer)
         while hops and address is not None and _is_in(address, self.proxies):
-            address = _parse(hops.pop())
+            address = _parse(_without_port(hops.pop()))
         return address is not None and _is_in(address, self.allowed)
+
+
+LOOPBACK = PeerPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")))
+"""Senders on this machine."""
 
 
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    """Return the address of a hop. Some proxies add the port, and then write IPv6 in brackets."""
+    match = _HOP.fullmatch(hop)
+    return (match["bracketed"] or match["plain"]) if match else hop
 
 
 def _parse(text: str | None) -> Address | None:

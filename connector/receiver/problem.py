@@ -11,6 +11,8 @@ import msgspec
 from aiohttp import web
 
 RETRY_AFTER_S = 5
+SERVER = {"Server": "verbex-sync"}
+"""The header that aiohttp would otherwise fill with its version and Python's."""
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is no error of ours
@@ -33,7 +35,7 @@ def to_response(refused: Refused, **members: object) -> web.Response:
         status=status,
         body=msgspec.json.encode(document | members),
         content_type="application/problem+json",
-        headers=refused.headers,
+        headers={**SERVER, **(refused.headers or {})},
     )
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -13,8 +13,11 @@ from typing import Any, cast
 from aiohttp import web
 
 from connector.metrics import Metrics
+from connector.receiver.descriptors import handshakes_beside
 from connector.receiver.handler import Receiver
+from connector.receiver.handshake import HANDSHAKE_TIMEOUT_S, Arrival, Handshakes
 from connector.receiver.problem import RETRY_AFTER_S, Refused, to_response
+from connector.receiver.tls import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -43,21 +46,35 @@ class Server(web.Server):
         receiver: Receiver,
         metrics: Metrics,
         *,
+        certificate: Certificate | None = None,
         max_connections: int = MAX_CONNECTIONS,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
         unread_timeout_s: float = UNREAD_TIMEOUT_S,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
         super().__init__(receiver.handle)
         self._metrics = metrics
         self._unread_timeout_s = unread_timeout_s
         self._max_connections = max_connections
         self._keepalive_timeout_s = keepalive_timeout_s
+        self._handshakes: Handshakes | None = None
+        if certificate is not None:
+            most = handshakes_beside(max_connections)
+            self._handshakes = Handshakes(
+                certificate, self._accept, metrics, most=most, timeout_s=handshake_timeout_s
+            )
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # the event loop needs no more
         """Return the protocol for one new connection."""
-        if len(self.connections) >= self._max_connections:
+        return self._accept() if self._handshakes is None else Arrival(self._handshakes)
+
+    def _accept(self) -> asyncio.Protocol:
+        others = len(self.connections)
+        if self._handshakes is not None:
+            others += len(self._handshakes) - 1  # the connection itself is one of them
+        if others >= self._max_connections:
             self._metrics.refused.labels("connections").inc()
-            return _TurnedAway()  # type: ignore[return-value]  # the event loop needs no more
+            return _TurnedAway()
         return _Connection(
             self,
             self._metrics,

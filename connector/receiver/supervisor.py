@@ -10,17 +10,20 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from connector.metrics import SHARED_FOLDER_VARIABLE
-from connector.receiver.worker import Role, run_worker
+from connector.receiver.worker import STOP_SIGNALS, PortError, Role, run_worker
 from connector.settings import Settings
+from connector.system.files import make_folder
+from connector.system.lock import hold_lock
 from connector.system.logs import log_as_json
 
 logger = logging.getLogger(__name__)
@@ -39,13 +42,40 @@ def supervise(settings: Settings, on_listening: Callable[[str], None]) -> int:
 
     Returns:
         0 if all workers stopped with 0, else the first exit code that was not 0.
+
+    Raises:
+        LockHeldError: Other workers use this data folder.
+        PortError: The port is in use.
+        OSError: The data folder can't be used.
     """
     log_as_json()
-    # A new folder each time: a second receiver, started by mistake, must not delete the metrics of the first.
-    with TemporaryDirectory(prefix="verbex-metrics-") as folder, _reserve_port(settings) as reserved:
-        os.environ[SHARED_FOLDER_VARIABLE] = folder
+    with _shared_metrics(settings.data_dir / "metrics"), _reserve_port(settings) as reserved:
         settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
         return _Supervisor(settings).run(on_listening)
+
+
+@contextmanager
+def _shared_metrics(folder: Path) -> Iterator[None]:
+    """Let the workers share their metrics in a folder that is empty at first.
+
+    It is not in the system's folder for temporary files, which is cleaned of old files while we run.
+    """
+    make_folder(folder)
+    with hold_lock(folder / "lock"):
+        for path in folder.glob("*.db"):
+            path.unlink()
+        os.environ[SHARED_FOLDER_VARIABLE] = str(folder)
+        yield
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let stop signals wait. What is started in this block begins with them waiting too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Supervisor:
@@ -55,8 +85,9 @@ class _Supervisor:
         self._is_stopping = False
 
     def run(self, on_listening: Callable[[str], None]) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self._workers = [_Worker(self._settings, number) for number in range(self._settings.workers)]
         urls = [worker.wait_until_listening() for worker in self._workers]
         if all(urls) and not self._is_stopping:
@@ -117,7 +148,8 @@ class _Worker:
             args=(self._settings, self._number, url_writer, watched),
             name=f"worker-{self._number}",
         )
-        self.process.start()
+        with _signals_wait():  # a worker that still imports could not end in order
+            self.process.start()
         url_writer.close()
         watched.close()
 
@@ -135,8 +167,5 @@ def _reserve_port(settings: Settings) -> socket.socket:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind((settings.host, settings.port))
     except OSError as error:
-        raise OSError(
-            f"The workers can't listen on {settings.host}, port {settings.port}: {error}. "
-            "Free that port, or set another VERBEX_HOST or VERBEX_PORT."
-        ) from None
+        raise PortError(settings, error) from None
     return reserved

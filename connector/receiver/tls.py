@@ -26,9 +26,9 @@ class Certificate:
         """
         self._cert = cert
         self._key = key
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._seen = self._stamp()
-        self._load()
+        self.context = self._load()
+        """The context for connections from now on. A renewal replaces it."""
 
     def reload_if_changed(self) -> bool:
         """Load renewed files for new connections, and return whether there were any. Only log bad files."""
@@ -36,7 +36,7 @@ class Certificate:
             stamp = self._stamp()
             if stamp == self._seen:
                 return False
-            self._load()
+            self.context = self._load()
         except OSError as error:  # ssl.SSLError is one
             logger.warning(
                 "The new certificate can't be loaded, so the old one stays", extra={"error": str(error)}
@@ -52,11 +52,11 @@ class Certificate:
             await asyncio.sleep(interval_s)
             self.reload_if_changed()
 
-    def _load(self) -> None:
-        # Load into an unused context first: a certificate that does not match its key would otherwise be
-        # half loaded.
-        for context in (ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self.context):
-            context.load_cert_chain(self._cert, self._key, _no_password)
+    def _load(self) -> ssl.SSLContext:
+        # Into a context of its own: one that has a certificate of another kind of key would serve both.
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._cert, self._key, _no_password)
+        return context
 
     def _stamp(self) -> tuple[int, int, int, int]:
         cert, key = self._cert.stat(), self._key.stat()

@@ -28,14 +28,16 @@ from connector.receiver.auth import Authenticator
 from connector.receiver.descriptors import make_room
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
 from connector.receiver.peers import PeerPolicy
+from connector.receiver.redaction import Redactor
 from connector.receiver.server import MAX_CONNECTIONS, Server
-from connector.receiver.tls import load_certificate
+from connector.receiver.tls import Certificate, load_certificate
 from connector.settings import Settings
 from connector.system.logs import log_as_json
 from connector.system.loop import run
 
 logger = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
 
@@ -44,6 +46,16 @@ LAST_SEAL_TIMEOUT_S = 20.0
 
 # Sealing shares the interpreter with waiting senders. Python's default lets it run for 5 ms at a time.
 _LONGEST_TURN_S = 0.0005
+
+
+class PortError(OperatorError):
+    """A port that can't be listened on. The message names it and the cause."""
+
+    def __init__(self, settings: Settings, error: OSError) -> None:
+        super().__init__(
+            f"The receiver can't listen on {settings.host}, port {settings.port}: {error.strerror or error}. "
+            "Free that port, or set another VERBEX_HOST or VERBEX_PORT."
+        )
 
 
 class Role(NamedTuple):
@@ -91,10 +103,14 @@ async def _receive(settings: Settings, role: Role) -> None:
             Authenticator.from_settings(settings),
             metrics,
             peers=PeerPolicy(settings.allowed_networks, settings.trusted_proxies),
+            ops=PeerPolicy(settings.ops_networks, settings.trusted_proxies),
+            redactor=Redactor.from_settings(settings),
             max_body_bytes=settings.max_body_bytes,
         )
-        server = Server(receiver, metrics, max_connections=make_room(MAX_CONNECTIONS))
-        async with _listen(settings, role, server) as url:
+        certificate = load_certificate(settings)
+        room = make_room(MAX_CONNECTIONS)
+        server = Server(receiver, metrics, certificate=certificate, max_connections=room)
+        async with _listen(settings, role, server, certificate) as url:
             _settle_memory()
             sys.setswitchinterval(_LONGEST_TURN_S)
             role.on_listening(url)
@@ -133,9 +149,10 @@ async def _open_journal(settings: Settings, role: Role, metrics: Metrics) -> Asy
 
 
 @asynccontextmanager
-async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterator[str]:
+async def _listen(
+    settings: Settings, role: Role, server: Server, certificate: Certificate | None
+) -> AsyncIterator[str]:
     """Serve, and yield the URL. At the end, answer open requests first."""
-    certificate = load_certificate(settings)
     renewal = asyncio.create_task(certificate.keep_fresh()) if certificate else None
     # aiohttp waits this long twice: for the handler, then for its connection.
     runner = web.ServerRunner(server, shutdown_timeout=DRAIN_TIMEOUT_S / 2)
@@ -146,10 +163,12 @@ async def _listen(settings: Settings, role: Role, server: Server) -> AsyncIterat
             settings.host,
             settings.port,
             backlog=1024,
-            ssl_context=certificate.context if certificate else None,
             reuse_port=role.worker_count > 1,
         )
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise PortError(settings, error) from None
         host, port = runner.addresses[0][:2]
         scheme = "https" if certificate else "http"
         yield f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{WEBHOOK_PATH}"
@@ -170,8 +189,9 @@ def _settle_memory() -> None:
 def _stop_event(role: Role) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # those that came meanwhile arrive now
     if role.stop_when_readable is not None:
         loop.add_reader(role.stop_when_readable, stop.set)
     return stop

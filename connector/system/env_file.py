@@ -5,12 +5,13 @@ from.
 """
 
 import re
+import stat
 from pathlib import Path
 
 from dotenv import dotenv_values, set_key
 from pydantic import SecretStr
 
-from connector.system.files import fsync_path
+from connector.system.files import fsync_path, make_file
 
 WEBHOOK_SECRETS = "VERBEX_WEBHOOK_SECRETS"
 _PLAIN = re.compile(r"[\w+/=.,:-]*", re.ASCII)
@@ -32,6 +33,8 @@ def add_variable(env_file: Path, name: str, value: str) -> None:
     Raises:
         OSError: The file can't be written.
     """
+    if not env_file.exists():
+        make_file(env_file)
     with env_file.open("a+", encoding="utf-8") as file:
         file.seek(0)
         is_line_open = file.read()[-1:] not in ("", "\n")  # some editors do not end the last line
@@ -41,16 +44,19 @@ def add_variable(env_file: Path, name: str, value: str) -> None:
 def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
     """Put `secret` in front of the secrets in `env_file`. The older secrets stay accepted.
 
-    The file is replaced as a whole, and only its owner can read it afterwards (mode 600). Its other lines
-    stay, and a link to the file stays a link. A receiver reads the file when it starts.
+    The file is replaced as a whole, and only its owner can read it afterwards (mode 600, or 400 if it was).
+    Its other lines stay, and a link to the file stays a link. A receiver reads the file when it starts.
 
     Raises:
         OSError: The file can't be read or written. Its content is unchanged.
+        UnicodeDecodeError: The file is not valid UTF-8. It is unchanged.
     """
     env_file = env_file.resolve()
-    if env_file.exists():
-        env_file.chmod(0o600)
     values = dotenv_values(env_file)
+    if not env_file.exists():
+        make_file(env_file)
+    mode = stat.S_IMODE(env_file.stat().st_mode) & 0o600
+    env_file.chmod(mode)  # before the secret is in it
     # Settings ignore the case of their names, so of two lines one would be lost.
     variable = next((name for name in values if name.upper() == WEBHOOK_SECRETS), WEBHOOK_SECRETS)
     older = (values.get(variable) or "").split(",")
@@ -58,7 +64,7 @@ def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
     value = ",".join([new, *(old.strip() for old in older if old.strip() not in ("", new))])
     # Without quotes if possible: some programs that read an env file do not remove them.
     set_key(env_file, variable, value, quote_mode="never" if _PLAIN.fullmatch(value) else "always")
-    env_file.chmod(0o600)
+    env_file.chmod(mode)
     # Verbex shows the secret only once, so it must not be lost to a power cut.
     fsync_path(env_file)
     fsync_path(env_file.parent)

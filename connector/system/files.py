@@ -3,14 +3,21 @@
 An fsynced file is still lost if its name in the folder is not durable. The callers decide what to write.
 """
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 from pathlib import Path
 
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, and make their names durable.
+    """Create a folder and its missing parents, and make their names durable. Only their owner may enter them.
+
+    A folder with the setgid bit is shared with its group on purpose, so what is created in it is shared too.
+    Folders that exist keep their mode.
 
     Raises:
         OSError: A folder can't be created or fsynced.
@@ -18,8 +25,51 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if is_shared(folder.parent):
+        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
     fsync_path(folder.parent)
+
+
+def make_file(path: Path) -> None:
+    """Create an empty file that only its owner may read, or also its group if its folder is shared with it.
+
+    Raises:
+        OSError: The file can't be created, or exists.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        if is_shared(path.parent):
+            os.fchmod(descriptor, 0o660)
+    finally:
+        os.close(descriptor)
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether a folder is shared with its group on purpose: it has the setgid bit."""
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_ISGID and mode & stat.S_IRGRP)
+
+
+def move_without_replacing(source: Path, target: Path) -> None:
+    """Rename a file, unless the new name is taken. Another process can't take the name in between.
+
+    Where files can't have two names, as on FAT, another process can.
+
+    Raises:
+        FileExistsError: The name is taken. The file keeps its old name.
+        OSError: The file can't be renamed.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(target)) from None
+        source.rename(target)
+    else:
+        source.unlink()
 
 
 def fsync_path(path: Path) -> None:

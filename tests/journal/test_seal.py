@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.receiver import NOON_US, landed_rows, make_delivery, until
 
+from connector.journal import seal as seal_module
 from connector.journal.delivery import Group
 from connector.journal.group_commit import Journal
 from connector.journal.seal import Sealer, seal_segment
@@ -34,7 +36,7 @@ def write_segment(folder: Path, *received_at_us: int, name: str = "r-000001") ->
 def test_a_sealed_segment_is_landed_under_its_own_name_and_removed(tmp_path: Path) -> None:
     """The rows are in the UTC day of their receipt."""
     landing, path = Landing(str(tmp_path / "landing")), write_segment(tmp_path, NOON_US, NOON_US + 1)
-    files = seal_segment(path, landing)
+    files = seal_segment(path, landing).files
     assert [file.path for file in files] == ["date=2025-11-09/r-000001.parquet"]
     assert [row["body"] for row in landed_rows(landing)] == [b"0", b"1"]
     assert not path.exists()
@@ -44,7 +46,7 @@ def test_a_segment_over_midnight_lands_in_both_days(tmp_path: Path) -> None:
     """This is also true if the clock jumps back in between."""
     landing = Landing(str(tmp_path / "landing"))
     path = write_segment(tmp_path, NOON_US, NOON_US + ONE_DAY_US, NOON_US - ONE_DAY_US, NOON_US)
-    files = seal_segment(path, landing)
+    files = seal_segment(path, landing).files
     assert [file.path[:15] for file in files] == ["date=2025-11-08", "date=2025-11-09", "date=2025-11-10"]
     assert sorted(row["body"] for row in landed_rows(landing)) == [b"0", b"1", b"2", b"3"]
 
@@ -53,7 +55,7 @@ def test_sealing_twice_gives_one_copy(tmp_path: Path) -> None:
     """After a kill before the segment was removed, the next seal lands the same bytes."""
     landing, path = Landing(str(tmp_path / "landing")), write_segment(tmp_path, NOON_US)
     segment_bytes = path.read_bytes()
-    (first,) = seal_segment(path, landing)
+    (first,) = seal_segment(path, landing).files
     landed_bytes = (tmp_path / "landing" / first.path).read_bytes()
     path.write_bytes(segment_bytes)
     seal_segment(path, landing)
@@ -66,7 +68,7 @@ def test_a_segment_without_a_complete_group_lands_nothing(tmp_path: Path, conten
     """No empty file is landed, and the segment is removed."""
     landing, path = Landing(str(tmp_path / "landing")), tmp_path / "r.segment"
     path.write_bytes(content)
-    assert seal_segment(path, landing) == []
+    assert seal_segment(path, landing).files == []
     assert not path.exists()
     assert landed_rows(landing) == []
 
@@ -100,6 +102,47 @@ async def test_the_sealer_catches_up_once_landing_is_back(tmp_path: Path) -> Non
     await sealing
     journal.close()
     assert [row["body"] for row in landed_rows(landing)] == [b"0", b"1", b"2"]
+
+
+async def test_the_age_of_what_waits_grows_while_landing_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount or a bucket that answers nothing is no error, so the gauge and the log must say it."""
+    monkeypatch.setattr(seal_module, "_LONG_LANDING_S", 0.1)
+    metrics, pipe = Metrics(), tmp_path / "landing" / "date=2025-11-09" / "r-000001.parquet"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)  # reading it hangs until someone writes
+    journal = Journal(tmp_path / "journal", "s", metrics, segment_bytes=1, segment_age_s=0)
+    path = write_segment(journal.folder, NOON_US)
+    os.utime(path, (path.stat().st_mtime - 100,) * 2)
+    sealer = Sealer(journal, lambda: Landing(str(tmp_path / "landing")), metrics, interval_s=0.01)
+    sealing = asyncio.create_task(sealer.run())
+    ages = [await next_age(metrics, after=age) for age in (0.0, 100.0, 100.5)]
+    assert ages == sorted(ages)
+    await until(lambda: "hangs" in caplog.text)
+    await asyncio.to_thread(pipe.write_bytes, b"")
+    pipe.unlink()
+    await until(lambda: len(landing_files(tmp_path)) == 1)
+    sealer.stop()
+    await sealing
+    journal.close()
+
+
+async def next_age(metrics: Metrics, *, after: float) -> float:
+    """Wait until the age of the oldest segment is more than `after`, and return it."""
+
+    def age() -> float:
+        match = re.search(rb"^verbex_journal_unsealed_age_seconds (\S+)", metrics.render(), re.MULTILINE)
+        assert match
+        return float(match[1])
+
+    await until(lambda: age() > after)
+    return age()
+
+
+def landing_files(folder: Path) -> list[Path]:
+    """Return the landed files."""
+    return list((folder / "landing").rglob("[!.]*.parquet"))
 
 
 async def test_a_segment_that_cannot_be_read_blocks_no_other(tmp_path: Path) -> None:

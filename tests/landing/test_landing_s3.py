@@ -12,9 +12,18 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 from support.data_folder import DataFolder, bodies_of
-from support.receiver import ReceiverProcess, landed_rows, make_body, make_delivery, post, until
+from support.receiver import (
+    ReceiverProcess,
+    landed_rows,
+    make_body,
+    make_delivery,
+    post,
+    seal_all,
+    until,
+)
 
 from connector.journal.delivery import Group, to_batch
+from connector.journal.segment import Segment
 from connector.landing.compaction import compact
 from connector.landing.files import Landing
 from connector.landing.zones import EVENTS
@@ -102,6 +111,21 @@ def test_small_files_in_a_bucket_are_compacted_without_a_change_for_readers() ->
     assert landing.list_files(EVENTS) == before
     assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
     assert len(landing.list_stored("date=2025-11-09")) == 1
+
+
+@pytest.mark.usefixtures("store")
+async def test_two_receivers_of_one_id_land_everything_in_a_bucket(tmp_path: Path) -> None:
+    """An object of the same name is not replaced, the rest lands beside it, and no temporary object stays."""
+    url = f"s3://{BUCKET}/landing"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        segment = Segment(tmp_path / name / "r-000001.segment", "r")
+        segment.append(Group(0, [make_delivery(name.encode())]))
+        segment.close()
+        await seal_all(tmp_path / name, url)
+    assert sorted(row["body"] for row in landed_rows(Landing(url))) == [b"a", b"b"]
+    found = fs.FileSystem.from_uri(url)[0].get_file_info(fs.FileSelector(f"{BUCKET}/landing", recursive=True))
+    assert len([info for info in found if info.type == fs.FileType.File]) == 2
 
 
 async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:

@@ -3,8 +3,13 @@
 import asyncio
 import gzip
 import json
+import os
+import shutil
+import signal
 import ssl
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +17,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.certificate import EC, KEYS, make_certificate
 from support.deadline import HANG_S
 from support.receiver import ReceiverProcess, connected, landed_rows, make_body, post, serving, until
 
@@ -115,6 +121,15 @@ async def test_bytes_that_are_not_http_are_answered_without_quoting_them(tmp_pat
         assert "hush" not in receiver.log
 
 
+async def test_no_sender_can_fill_the_log(tmp_path: Path) -> None:
+    """Of many lines that one fault of a sender makes, only some are written; metrics count all."""
+    with ReceiverProcess(tmp_path / "data") as receiver:
+        for _ in range(120):
+            await answer_to(receiver.url, b"no HTTP\r\n\r\n")
+        assert receiver.stop() == 0
+        assert receiver.log.count("not valid HTTP") == 50
+
+
 async def test_bytes_that_are_not_http_are_counted(tmp_path: Path) -> None:
     """They are a refusal like any other."""
     async with serving(tmp_path) as running:
@@ -166,6 +181,16 @@ ALLOWED, PROXY, ANY = "192.0.2.7", "10.0.0.1", "203.0.113.9"
         (PROXY, [f"{ANY}, {ALLOWED}"], True),
         (PROXY, [ANY, f"{ALLOWED}, {PROXY}"], True),
         (PROXY, ["nonsense"], False),
+        (PROXY, [f"{ALLOWED}:52344"], True),
+        (PROXY, [f"{ALLOWED}:1, {PROXY}:2"], True),
+        (PROXY, [f"{ANY}:443"], False),
+        (PROXY, [f"{ALLOWED}, {ANY}:80"], False),
+        (PROXY, [f"{ALLOWED}:x"], False),
+        (PROXY, [f"[{ALLOWED}"], False),
+        (PROXY, ["[2001:db8::1]:443"], True),
+        (PROXY, ["[2001:db8::1]"], True),
+        (PROXY, ["2001:db8::1"], True),
+        (PROXY, ["[2001:db9::1]:443"], False),
         (PROXY, [f"{ALLOWED},"], False),
     ],
 )
@@ -173,7 +198,8 @@ def test_only_what_a_named_proxy_wrote_is_trusted(
     peer: str | None, forwarded_for: list[str], is_allowed: bool
 ) -> None:
     """The header is read from its end, up to the first address that is not a named proxy."""
-    policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
+    allowed = ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")
+    policy = PeerPolicy(allowed, (ip_network("10.0.0.0/8"),))
     assert policy.is_allowed(peer, forwarded_for) is is_allowed
 
 
@@ -182,27 +208,6 @@ def test_a_hostile_forwarding_header_is_refused_without_an_error(peer: str, forw
     """No text in it makes a sender allowed."""
     policy = PeerPolicy((ip_network("192.0.2.0/24"),), (ip_network("10.0.0.0/8"),))
     assert not policy.is_allowed(peer, forwarded_for)
-
-
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate and its key, and return their paths."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    made = [folder / f"new-{path.name}" for path in (cert, key)]
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    options = ["-subj", f"/CN={name}", "-days", "2", "-out", str(made[0]), "-keyout", str(made[1])]
-    subprocess.run([*command, *options], check=True, capture_output=True)
-    for new, path in zip(made, (cert, key), strict=True):
-        new.replace(path)
-    return cert, key
 
 
 def served_name(port: int) -> bytes:
@@ -214,7 +219,7 @@ def served_name(port: int) -> bytes:
 async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path: Path) -> None:
     """New connections get the new certificate, open ones continue, and a bad certificate changes nothing."""
     certificate = Certificate(*make_certificate(tmp_path, "old.example"))
-    async with serving(tmp_path / "journal", ssl_context=certificate.context) as running:
+    async with serving(tmp_path / "journal", certificate=certificate) as running:
         port = int(running.url.split(":")[2].split("/")[0])
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=1)) as client:
             headers = {"Content-Type": "application/json"}
@@ -229,6 +234,37 @@ async def test_a_renewed_certificate_is_served_and_no_connection_drops(tmp_path:
             third = await asyncio.to_thread(served_name, port)
             assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
             assert (b"old.example" in first, b"new.example" in second, second == third) == (True, True, True)
+
+
+@pytest.mark.parametrize("after", KEYS)
+@pytest.mark.parametrize("before", KEYS)
+async def test_a_certificate_of_another_kind_of_key_is_served_after_its_renewal(
+    tmp_path: Path, before: Sequence[str], after: Sequence[str]
+) -> None:
+    """Certificate authorities change their defaults; the old certificate would be served until it expires."""
+    certificate = Certificate(*make_certificate(tmp_path, "old.example", before))
+    async with serving(tmp_path / "journal", certificate=certificate) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        assert b"old.example" in await asyncio.to_thread(served_name, port)
+        make_certificate(tmp_path, "new.example", after)
+        assert certificate.reload_if_changed()
+        assert b"new.example" in await asyncio.to_thread(served_name, port)
+
+
+async def test_a_handshake_that_takes_too_long_ends(tmp_path: Path) -> None:
+    """A connection that stays silent, or speaks no TLS, is closed and counted. Nothing else notices it."""
+    certificate = Certificate(*make_certificate(tmp_path, "hooks.example", EC))
+    async with serving(tmp_path / "journal", certificate=certificate, handshake_timeout_s=0.1) as running:
+        for sent in (b"", b"\x16", b"GET / HTTP/1.1\r\n\r\n"):
+            async with connected(running.url) as (reader, writer):
+                writer.write(sent)
+                async with asyncio.timeout(HANG_S):
+                    with suppress(ConnectionError):
+                        await reader.read()
+        assert b'refused_total{reason="tls_handshake"} 3.0' in running.metrics.render()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
+            headers = {"Content-Type": "application/json"}
+            assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
 
 
 def test_a_key_with_a_password_is_refused_without_asking_for_it(tmp_path: Path) -> None:
@@ -267,6 +303,22 @@ async def test_workers_share_only_a_port(tmp_path: Path) -> None:
     assert sorted(row["trace_id"] for row in rows) == sorted(f"trace-{number}" for number in range(40))
     assert len({row["receiver_id"] for row in rows}) > 1
     assert sorted(path.name for path in (data_dir / "journal").iterdir()) == ["0", "1", "2"]
+
+
+async def test_workers_need_nothing_of_the_folder_for_temporary_files(tmp_path: Path) -> None:
+    """The system cleans it while they run. A worker that dies is replaced, and metrics go on."""
+    with ReceiverProcess(tmp_path / "data", WORKERS="2") as receiver:
+        for left in tmp_path.glob("verbex-metrics-*"):  # the receiver's folder for temporary files
+            shutil.rmtree(left)
+        lock = tmp_path / "data" / "journal" / "1" / "lock"
+        first = int(lock.read_text())
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: lock.read_text().strip() not in ("", str(first)))
+        assert (await post(receiver.url, make_body()))[0] == 200
+        async with aiohttp.ClientSession() as client:
+            response = await client.get(receiver.url.replace("/webhooks/verbex", "/metrics"))
+            assert 'verified_by="unsigned"} 1.0' in await response.text()
+        assert receiver.stop() == 0
 
 
 async def test_fewer_workers_land_what_more_workers_left_behind(tmp_path: Path) -> None:

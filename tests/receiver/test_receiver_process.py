@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from support.certificate import make_certificate
 from support.deadline import HANG_S
 from support.receiver import SECRET, ReceiverProcess, connected, landed_rows, make_body, until
 
@@ -185,6 +187,46 @@ async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path
         assert "error" not in receiver.log
 
 
+async def test_silent_tls_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
+    """However many connections begin no handshake, open ones and new ones are served, and segments open."""
+    cert, key = make_certificate(tmp_path, "hooks.example")
+    few = ["bash", "-c", 'ulimit -n 300; exec "$@"', "-"]
+    tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key)}
+    silent = [sys.executable, "-c", SILENT_CONNECTIONS]
+    with ReceiverProcess(tmp_path / "data", wrapper=few, **tls) as receiver:
+        port = receiver.url.split(":")[2].split("/")[0]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), headers=JSON) as open_one:
+            assert (await open_one.post(receiver.url, data=make_body("first"))).status == 200
+            flood = await asyncio.create_subprocess_exec(
+                *silent, port, stdout=subprocess.PIPE, stdin=subprocess.PIPE
+            )
+            assert flood.stdout is not None
+            assert await flood.stdout.readline() == b"connected\n"
+            for number in range(3):  # each into its own segment
+                answer = await open_one.post(receiver.url, data=make_body(f"open-{number}"))
+                assert answer.status == 200
+                connector = aiohttp.TCPConnector(ssl=False)
+                async with aiohttp.ClientSession(connector=connector, headers=JSON) as new_one:
+                    answer = await new_one.post(receiver.url, data=make_body(f"new-{number}"))
+                    assert answer.status == 200
+                await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
+            metrics = await (await open_one.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).text()
+            assert 'refused_total{reason="tls_handshake"}' in metrics
+            assert "verbex_journal_failures_total 0.0" in metrics
+            await flood.communicate(b"")
+        assert receiver.stop() == 0
+    assert len(landed_rows(Landing(str(tmp_path / "data" / "landing")))) == 7
+
+
+SILENT_CONNECTIONS = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1500)]
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
+
 async def test_a_second_start_does_not_change_the_metrics_of_the_first(tmp_path: Path) -> None:
     """If several workers are started twice by mistake, the first ones keep counting."""
     with ReceiverProcess(tmp_path / "data", WORKERS="2") as first:
@@ -216,6 +258,24 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(tmp_path: Path, workers:
         assert ended.returncode == 1
         assert port in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_before_it_listens_ends_it_in_order(
+    tmp_path: Path, workers: str, number: signal.Signals
+) -> None:
+    """All processes get the signal, as a service manager or Ctrl-C sends it, and none leaves a traceback."""
+    environment = os.environ | {"VERBEX_DATA_DIR": str(tmp_path / "data"), "VERBEX_PORT": "0"}
+    environment |= {"VERBEX_ALLOW_UNSIGNED": "true", "VERBEX_WORKERS": workers}
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "connector.serve"]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    while not (tmp_path / "data").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, number)
+    assert process.wait(HANG_S) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,14 +19,17 @@ from aiohttp import web
 
 from connector.journal.delivery import Delivery
 from connector.journal.group_commit import Journal
-from connector.journal.segment import SegmentReader
+from connector.journal.seal import Sealer
+from connector.journal.segment_reader import SegmentReader
 from connector.landing.files import Landing
 from connector.landing.zones import EVENT_SCHEMA, EVENTS
 from connector.metrics import Metrics
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH, Receiver
-from connector.receiver.peers import PeerPolicy
+from connector.receiver.peers import LOOPBACK, PeerPolicy
+from connector.receiver.redaction import Redactor
 from connector.receiver.server import Server
+from connector.receiver.tls import Certificate
 from support.deadline import HANG_S
 
 SECRET = "a signing secret"
@@ -68,6 +70,22 @@ def landed_rows(landing: Landing) -> list[dict[str, Any]]:
     return rows
 
 
+async def seal_all(journal_folder: Path, landing: Path | str, *, adopted: Path | None = None) -> Metrics:
+    """Start a journal on a folder, land all that is in it, and return the metrics of that run."""
+    metrics = Metrics()
+    journal = Journal(journal_folder, "sealing", metrics, segment_bytes=1, segment_age_s=1)
+    if adopted is not None:
+        journal.adopt(adopted)
+    journal.start()
+    sealer = Sealer(journal, lambda: Landing(str(landing)), metrics, interval_s=1)
+    sealer.stop()
+    await sealer.run()
+    await journal.drain()
+    journal.close()
+    assert sealer.failure is None
+    return metrics
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until `condition` is true."""
     async with asyncio.timeout(HANG_S):
@@ -103,9 +121,11 @@ async def serving(
     *,
     authenticator: Authenticator = Authenticator((), None, allow_unsigned=True, tolerance_s=300),  # noqa: B008
     peers: PeerPolicy = PeerPolicy(),  # noqa: B008
+    ops: PeerPolicy = LOOPBACK,
+    redactor: Redactor = Redactor(),  # noqa: B008
     max_body_bytes: int = 10_000,
     clock_ns: Callable[[], int] = lambda: NOON_US * 1000,
-    ssl_context: ssl.SSLContext | None = None,
+    certificate: Certificate | None = None,
     **limits: Any,  # noqa: ANN401
 ) -> AsyncIterator[Serving]:
     """Serve at a fixed time, unsigned by default. `limits` are those of the server."""
@@ -113,13 +133,20 @@ async def serving(
     journal = Journal(folder, "r", metrics, segment_bytes=1 << 20, segment_age_s=3600)
     journal.start()
     receiver = Receiver(
-        journal, authenticator, metrics, peers=peers, max_body_bytes=max_body_bytes, clock_ns=clock_ns
+        journal,
+        authenticator,
+        metrics,
+        peers=peers,
+        ops=ops,
+        redactor=redactor,
+        max_body_bytes=max_body_bytes,
+        clock_ns=clock_ns,
     )
-    server = Server(receiver, metrics, **limits)
+    server = Server(receiver, metrics, certificate=certificate, **limits)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
-    scheme = "https" if ssl_context else "http"
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    scheme = "https" if certificate else "http"
     url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{WEBHOOK_PATH}"
     running = Serving(journal, receiver, url, metrics)
     try:

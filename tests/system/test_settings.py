@@ -48,6 +48,30 @@ def test_a_line_end_after_the_key_is_not_part_of_it() -> None:
     assert key.get_secret_value() == "a-key"
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_value_in_the_environment_are_not_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, quote: str
+) -> None:
+    """`docker --env-file` keeps them, and then no signature would fit."""
+    values = {"WEBHOOK_SECRETS": "new,old", "PORT": "80", "ALLOWED_NETWORKS": "192.0.2.0/24", "TLS_CERT": "a"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"VERBEX_{name}", f"{quote}{value}{quote}")
+    settings = load_settings()
+    assert [secret.get_secret_value() for secret in settings.webhook_secrets] == ["new", "old"]
+    assert (settings.port, str(settings.allowed_networks[0]), str(settings.tls_cert)) == (
+        80,
+        "192.0.2.0/24",
+        "a",
+    )
+
+
+def test_a_port_that_kubernetes_set_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives every pod an address under this name, beside a service that is named verbex."""
+    monkeypatch.setenv("VERBEX_PORT", "tcp://10.0.0.1:8080")
+    with pytest.raises(SettingsError, match=r"VERBEX_PORT.*enableServiceLinks"):
+        load_settings()
+
+
 def test_an_env_file_in_another_encoding_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the encoding, and not the bytes, which could be part of a secret."""
     (tmp_path / ".env").write_bytes(b"# caf\xe9\n")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from connector.receiver.auth import Authenticator
@@ -114,7 +115,7 @@ async def test_during_a_rotation_no_delivery_is_refused(
     old_and_new = api.subscriptions.by_id[made.subscription_id].secrets
     assert len(old_and_new) == 2
     for receiver, signing in ((before, old_and_new), (after, old_and_new), (after, old_and_new[:1])):
-        headers = {SIGNATURE_HEADER: sign(b"{}", signing, signed_at_s=1000)}
+        headers = CIMultiDict({SIGNATURE_HEADER: sign(b"{}", signing, signed_at_s=1000)})
         assert receiver.authenticate(headers, b"{}", now_s=1000) == "signature"
 
 
