@@ -4,13 +4,13 @@ Running a check and reporting what it found belongs here. The effect of a failur
 `pipelines.warehouse.refresh`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from connector.errors import OperatorError
-from pipelines.models.model import Check, Model
+from pipelines.models.model import Check, Function, Model
 from pipelines.models.sql_file import ModelError
 
 _SAMPLE_ROWS = 5
@@ -55,6 +55,12 @@ def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
         )
         for name, description, sql in _promises(model, rows or model.table)
     )
+
+
+def define_functions(connection: duckdb.DuckDBPyConnection, functions: Iterable[Function]) -> None:
+    """Let the connection call `functions`, each of which is given after those that it calls."""
+    for function in functions:
+        connection.execute(function.definition)
 
 
 def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check) -> Finding:

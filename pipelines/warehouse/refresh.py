@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipelines.models.model import CHANGED, EXISTING, Check, Model
-from pipelines.models.relations import relations_in
-from pipelines.warehouse.audit import assertions, run_check
+from pipelines.warehouse.audit import assertions, define_functions, run_check
 from pipelines.warehouse.catalog import columns_of, quoted
 from pipelines.warehouse.ledger import Ledger
 
@@ -36,8 +35,8 @@ class Refresher:
         self._models = tuple(models)
         self._checks = tuple(check for check in checks if check.is_blocking)
         self.ledger = Ledger(connection)
-        for definition in sorted({each.definition for model in models for each in model.functions}):
-            self._sql.execute(definition)
+        for model in models:
+            define_functions(connection, model.functions)
         self._forget_outdated()
 
     def stands(self, model: Model) -> bool:
@@ -49,7 +48,7 @@ class Refresher:
 
         Some do not exist yet if a table is materialised alone.
         """
-        read = relations_in(check.sql, check.name) & {model.table for model in self._models}
+        read = check.reads & {model.table for model in self._models}
         return read <= self.ledger.fingerprints().keys()
 
     def refresh(self, model: Model) -> Refreshed:
