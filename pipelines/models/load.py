@@ -106,8 +106,8 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
 
 def _called(file: SqlFile, functions: Iterable[Function]) -> tuple[Function, ...]:
     """Return the functions that the statement and the `changed by` fields of a file call, and theirs."""
-    texts = [file.sql, *(f"from t {text}" for name, text in file.fields.items() if name.startswith("changed"))]
-    parsed: list[Parsed] = [parse(text, file.where()) for text in texts]
+    fields = [(name, f"from t {text}") for name, text in file.fields.items() if name.startswith("changed by")]
+    parsed: list[Parsed] = [parse(text, file.where(name)) for name, text in [("", file.sql), *fields]]
     return _with_called({call.function for each in parsed for call in each.calls}, functions)
 
 

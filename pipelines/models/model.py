@@ -44,6 +44,11 @@ class Function(SqlFile):
         parameters = ", ".join(self.parameters)
         return f"create or replace temp macro {self.name}({parameters}) as {kind}{self.sql}"
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that it reads whoever calls it, itself or by a function that it calls."""
+        return tables_of(self.parsed, self.functions) - set(self.parameters)
+
     @cached_property
     def parsed(self) -> Parsed:
         """What its text reads and calls. Its parameters count as tables where it reads them as such."""
@@ -146,7 +151,7 @@ def tables_of(parsed: Parsed, functions: tuple[Function, ...]) -> frozenset[str]
     for call in parsed.calls:
         function = by_name.get(call.function)
         if function is not None:
-            found |= tables_of(function.parsed, function.functions) - set(function.parameters)
+            found |= function.tables
         if call.is_source:
             found |= _named_tables(call, function)
     return frozenset(found)

@@ -66,7 +66,12 @@ def refuse_model(model: Model) -> None:
     for upstream in model.upstream:
         text = model.fields.get(f"changed by {upstream}")
         if text:
-            parse(f"from t {text}", model.where(f"changed by {upstream}"))
+            calls = {call.function for call in parse(f"from t {text}", model.where(f"changed by {upstream}")).calls}
+            if any(function.tables for function in model.functions if function.name in calls):
+                raise ModelError(
+                    f"{model.where(f'changed by {upstream}')}: it calls a function that reads a table. Keys "
+                    "follow from the changed row alone."
+                )
         for column in model.ignores(upstream):
             if column in _words(model.sql):
                 raise ModelError(

@@ -44,7 +44,8 @@ class Refresher:
         self._created: set[str] = set()
         self.ledger = Ledger(connection)
         for model in models:
-            define_functions(connection, model.functions)
+            # DuckDB takes a function that reads a table only once that table exists.
+            define_functions(connection, (each for each in model.functions if not each.tables))
         self._forget_outdated()
 
     def stands(self, model: Model) -> bool:
@@ -65,6 +66,7 @@ class Refresher:
         Raises:
             AuditError: A blocking check failed. Nothing was changed.
         """
+        define_functions(self._sql, model.functions)
         with self._transaction():
             if not self.stands(model):
                 return self._build(model)

@@ -180,9 +180,7 @@ class Session:
         if any(model.table not in self._updated for model in self._models):
             # Even if no file is missing: a table must not be published older than one that it reads.
             self.follow_published()
-        for model in self._models:
-            with suppress(AuditError, ModelError):  # `held_back` has them
-                self._build_missing([model.table])
+        self._build_missing({model.table for model in self._models})
         self._keep_held_back()
         self._make_views()
         self._write_status(published_at)
@@ -264,10 +262,10 @@ class Session:
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
-            if model.table in tables and not self._refresher.stands(model):
-                if model.table in self._held_back:
-                    raise self._held_back[model.table]
-                self.update(model)
+            is_missing = model.table in tables and not self._refresher.stands(model)
+            if is_missing and model.table not in self._held_back:
+                with suppress(AuditError, ModelError):  # `held_back` has them
+                    self.update(model)
 
     def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
         if not files and self._refresher.stands(model):
