@@ -60,7 +60,7 @@ def publish_the_rest(
     try:
         path = warehouse.publish()
     except OperatorError as error:
-        logger.error("Nothing was published: %s", error)
+        logger.warning("Nothing was published: %s", error)
         return
     metadata = published_metadata(path, warehouse.folder.status())
     instance.report_runless_asset_event(dg.AssetMaterialization(PUBLISHED, metadata=metadata))

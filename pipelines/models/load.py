@@ -145,6 +145,6 @@ def _refuse_missing_models(folder: Path, models: Mapping[str, Model]) -> None:
         for table in sorted(parse(query.sql, query.where()).relations):
             if table not in models and table != "pipeline_status" and not table.startswith("ops.loads"):
                 raise ModelError(
-                    f"sql/ has no model of the table {table}, which {query.where()} reads. Put its file back: "
+                    f"sql/ has no model of the table {table}, which {query.where()} reads. Put it back: "
                     "the tables that came with verbex-sync can be changed, but these can't be removed."
                 )

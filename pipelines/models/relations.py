@@ -1,4 +1,4 @@
-"""The tables that a SELECT reads and the functions that it calls, found by DuckDB's own parser. Nothing is run.
+"""The tables that a SELECT reads and the functions that it calls, found by DuckDB's parser. Nothing is run.
 
 Names and parse trees belong here. What a model does with the tables it reads does not: see
 `pipelines.models.model`.
@@ -36,7 +36,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The tables that a statement reads, in lower case as models are named, without its CTEs; and its calls."""
+    """The tables that a statement reads, in lower case and without its CTEs, and the functions it calls."""
 
     relations: frozenset[str]
     calls: frozenset[Call]
@@ -81,16 +81,15 @@ def _tree(sql: str) -> dict[str, Any]:
 
 
 def _names(tree: object, ctes: frozenset[str]) -> Iterator[str | Call]:
-    """Yield the tables read and the functions called anywhere in a statement. `ctes` are the CTEs it can use."""
+    """Yield the tables read and the functions called in a statement. `ctes` are the CTEs that it can use."""
     if isinstance(tree, list):
         for value in tree:
             yield from _names(value, ctes)
     elif isinstance(tree, dict):
         ctes |= {entry["key"].lower() for entry in tree.get("cte_map", {}).get("map", [])}
         if tree.get("type") == "BASE_TABLE":
-            parts = (tree.get("catalog_name", ""), tree["schema_name"], tree["table_name"])
-            if parts[1] or parts[2].lower() not in ctes:
-                yield _table(".".join(part for part in parts if part))
+            parts = (tree.get("catalog_name"), tree["schema_name"], tree["table_name"])
+            yield from {_table(".".join(filter(None, parts)))} - (frozenset() if parts[1] else ctes)
         elif tree.get("type") == "TABLE_FUNCTION":
             yield _call(tree["function"], ctes)
         elif tree.get("class") == "FUNCTION":
@@ -101,7 +100,9 @@ def _names(tree: object, ctes: frozenset[str]) -> Iterator[str | Call]:
 
 def _call(function: dict[str, Any], ctes: frozenset[str]) -> Call:
     # DuckDB 1 calls the arguments children; DuckDB 2 wraps each of them
-    given = [each.get("expression", each) for each in function.get("arguments") or function.get("children") or []]
+    given = [
+        each.get("expression", each) for each in function.get("arguments") or function.get("children") or []
+    ]
     names = tuple(frozenset(_table(name) for name in _texts(each)) - ctes for each in given)
     return Call(function["function_name"].lower(), names, is_source=True)
 

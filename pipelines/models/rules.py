@@ -64,20 +64,7 @@ def refuse_model(model: Model) -> None:
     if model.is_incremental and not model.grain:
         raise ModelError(f"{model.where()}: it reads `{CHANGED}` but its header has no `grain:`. Add one.")
     for upstream in model.upstream:
-        text = model.fields.get(f"changed by {upstream}")
-        if text:
-            calls = {call.function for call in parse(f"from t {text}", model.where(f"changed by {upstream}")).calls}
-            if any(function.tables for function in model.functions if function.name in calls):
-                raise ModelError(
-                    f"{model.where(f'changed by {upstream}')}: it calls a function that reads a table. Keys "
-                    "follow from the changed row alone."
-                )
-        for column in model.ignores(upstream):
-            if column in _words(model.sql):
-                raise ModelError(
-                    f"{model.where(f'ignores {upstream}')}: it reads `{column}`, which its header ignores. "
-                    "Remove it from that `ignores` line."
-                )
+        _refuse_key_mapping(model, upstream)
     _refuse_sources(model)
 
 
@@ -136,11 +123,13 @@ def _refuse_columns(file: SqlFile, field: str) -> None:
     for name in file.listed(field):
         if not IDENTIFIER.fullmatch(name):
             raise ModelError(
-                f"{file.where(field)}: `{name}` is not the name of a column in small letters. `{field}:` lists "
+                f"{file.where(field)}: `{name}` is not the name of a column in small letters: `{field}:` lists "
                 "names, separated by commas. Text belongs into the description above the fields."
             )
         if described and name not in described and not field.startswith("ignores"):
-            raise ModelError(f"{file.where(field)}: `columns:` has no `{name}`. Add it there, or fix the name.")
+            raise ModelError(
+                f"{file.where(field)}: `columns:` has no `{name}`. Add it there, or fix the name."
+            )
 
 
 def _refuse_other_tables(model: Model) -> None:
@@ -153,6 +142,26 @@ def _refuse_other_tables(model: Model) -> None:
                     f"{model.where(field)}: the model does not read {table}. Fix the name of the table, or "
                     "remove the line."
                 )
+
+
+def _refuse_key_mapping(model: Model, upstream: str) -> None:
+    """Refuse a `changed by` that can't be run on changed rows, and an `ignores` of what is read."""
+    text = model.fields.get(f"changed by {upstream}")
+    if text:
+        calls = {
+            call.function for call in parse(f"from t {text}", model.where(f"changed by {upstream}")).calls
+        }
+        if any(function.tables for function in model.functions if function.name in calls):
+            raise ModelError(
+                f"{model.where(f'changed by {upstream}')}: it calls a function that reads a table. Keys "
+                "follow from the changed row alone."
+            )
+    for column in model.ignores(upstream):
+        if column in _words(model.sql):
+            raise ModelError(
+                f"{model.where(f'ignores {upstream}')}: it reads `{column}`, which its header ignores. "
+                "Remove it from that `ignores` line."
+            )
 
 
 def _refuse_sources(statement: Model | Check) -> None:

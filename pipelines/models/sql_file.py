@@ -140,7 +140,9 @@ def _leading_comments(lines: list[str]) -> Iterator[str]:
 
 
 def _is_known(name: str, known: Sequence[str]) -> bool:
-    return any(name.startswith(each.removesuffix("<table>")) if "<" in each else name == each for each in known)
+    return any(
+        name.startswith(each.removesuffix("<table>")) if "<" in each else name == each for each in known
+    )
 
 
 def _refuse_if_field(where: str, line: str, known: Sequence[str], *, is_below_fields: bool) -> None:

@@ -71,8 +71,8 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
                         f"The published table {model.table} was made by other SQL than today's. Run "
                         "`verbex-sync sync` first, then compare again."
                     ) from error
-            for error in session.held_back.values():
-                raise error
+            for reason in session.held_back.values():
+                raise reason
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:

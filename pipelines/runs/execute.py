@@ -109,7 +109,9 @@ def _run(
     if not result.success:
         reasons = "\n".join(_failures(result))
         if was_published_since(instance, started_at):
-            raise PartlyPublishedError(f"{reasons}\nThis and what reads it is as before. All else is published.")
+            raise PartlyPublishedError(
+                f"{reasons}\nThis and what reads it is as before. All else is published."
+            )
         raise RunFailedError(reasons)
     assets = {
         event.asset_key.to_user_string(): {

@@ -195,7 +195,9 @@ class Ledger:
 
     def _comment(self, model: Model) -> None:
         comments = [(f"table {model.table}", model.description)]
-        comments += [(f"column {model.table}.{quoted(column.name)}", column.description) for column in model.columns]
+        comments += [
+            (f"column {model.table}.{quoted(column.name)}", column.description) for column in model.columns
+        ]
         for subject, text in comments:
             escaped = text.replace("'", "''")
             self._sql.execute(f"comment on {subject} is '{escaped}'")

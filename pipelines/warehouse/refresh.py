@@ -17,7 +17,6 @@ from pipelines.warehouse.audit import assertions, define_functions, run_check
 from pipelines.warehouse.catalog import attach, columns_of, quoted
 from pipelines.warehouse.ledger import Ledger
 
-
 # The columns of our own in `existing` and `computed`.
 _ROW, _COMPUTED_ROW, _EXISTING_ROW = "_row_id", "_computed_row_id", "_existing_row_id"
 _OUR_COLUMNS = frozenset({"rowid", _ROW, _COMPUTED_ROW, _EXISTING_ROW})

@@ -174,12 +174,16 @@ def test_the_end_of_a_call_is_missed_though_no_call_came_after_it(tmp_path: Path
         assert folder.inspect("calls", as_of)["calls_stuck_in_progress"].row_count == stuck
 
 
-@pytest.mark.parametrize("sql", ["from nowhere", "select call_id::integer from calls", "select nothing(call_id) from calls"])
+@pytest.mark.parametrize(
+    "sql", ["from nowhere", "select call_id::integer from calls", "select nothing(call_id) from calls"]
+)
 def test_a_check_that_cannot_run_is_not_shown_as_passed(tmp_path: Path, sql: str) -> None:
     """It is a warning with the reason, and the other checks of its table run."""
     shutil.copytree(sql_folder(), tmp_path / "sql")
     folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
-    (tmp_path / "sql" / "checks" / "mine.sql").write_text(f"-- A.\n--\n-- on: calls\n-- severity: warn\n{sql}")
+    (tmp_path / "sql" / "checks" / "mine.sql").write_text(
+        f"-- A.\n--\n-- on: calls\n-- severity: warn\n{sql}"
+    )
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", -60)])
     definitions = build_definitions(
         Settings(_env_file=None, data_dir=folder.path, api_key=None), WarehouseResource(folder)

@@ -76,7 +76,11 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
     [
         ("mine", "-- A.\n-- on: callz\nfrom calls", "mine.sql:2: there is no table `callz`"),
         ("mine", "-- A.\n-- on: calls\n-- severity: fatal\nfrom calls", "mine.sql:3: the severity is"),
-        ("mine", "-- A.\n-- on: calls\nfrom daily", "mine.sql:2: the check reads daily, which is made from calls"),
+        (
+            "mine",
+            "-- A.\n-- on: calls\nfrom daily",
+            "mine.sql:2: the check reads daily, which is made from calls",
+        ),
         ("mine", "-- A.\n-- on: calls\nselect $as_of", "depend on the time of a load"),
         ("mine", "-- A.\n-- on: calls\nfrom glob('*')", r"reads rows from `glob\(\)`"),
         ("mine", "-- A.\n-- on: calls\nselec 1", "is not one SELECT"),
@@ -160,7 +164,9 @@ def test_a_file_in_another_encoding_is_refused_by_name(
         load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["marts/mine.SQL", "marts/team/mine.sql", "mine.sql", "marts/mine.sql/x.sql"])
+@pytest.mark.parametrize(
+    "name", ["marts/mine.SQL", "marts/team/mine.sql", "mine.sql", "marts/mine.sql/x.sql"]
+)
 def test_a_file_that_is_not_where_models_are_is_refused_by_name(
     write: Callable[[str, str], Path], tmp_path: Path, name: str
 ) -> None:
@@ -181,5 +187,7 @@ def test_a_table_that_our_own_queries_read_cannot_be_removed(
 ) -> None:
     """The error names the table and the query, instead of one command after the other failing."""
     write("queries/busy.sql", "-- A.\nselect * from agent_daily")
-    with pytest.raises(ModelError, match=r"no model of the table agent_daily, which sql/queries/busy.sql reads"):
+    with pytest.raises(
+        ModelError, match=r"no model of the table agent_daily, which sql/queries/busy.sql reads"
+    ):
         load(tmp_path)

@@ -74,7 +74,7 @@ FAULTS = {
 def test_a_mart_that_fails_waits_with_what_reads_it_and_all_else_is_published(
     folder: DataFolder, sql: str
 ) -> None:
-    """Three files take turns; each shows the rows from before the fault. Once it is fixed, nothing is missing."""
+    """Three files take turns, and each shows the rows from before the fault. Once fixed, nothing is missing."""
     write(folder, "published_events", "-- Events.\n(select events from pipeline_status)", room="functions")
     (folder.sql_dir / "marts" / "targets.csv").write_text("a\n1\n")
     write(folder, "counted", sql)
@@ -108,7 +108,9 @@ def test_a_mart_that_never_worked_is_left_out(tmp_path: Path) -> None:
 
 def test_a_failed_check_of_a_mart_holds_back_only_that_mart(folder: DataFolder) -> None:
     """Its rows and their comments stay as they are published."""
-    write(folder, "at_most_one", "-- One call.\n--\n-- on: counted\nfrom counted where calls > 1", room="checks")
+    write(
+        folder, "at_most_one", "-- One call.\n--\n-- on: counted\nfrom counted where calls > 1", room="checks"
+    )
     comments = "select comment from duckdb_columns() where table_name = 'calls' order by column_name"
     before = folder.rows(comments)
     for number in (2, 3):
@@ -150,7 +152,10 @@ def test_nothing_is_published_if_a_table_that_loads_from_landing_fails(folder: D
 
 def test_a_mart_that_was_added_or_changed_is_no_difference_but_a_reason_to_sync(folder: DataFolder) -> None:
     """`verify --rebuild` before the sync that builds it says so."""
-    for name, sql in (("counted", COUNTED.replace("as calls", "as calls, 2 as two")), ("new", "select 1 as one")):
+    for name, sql in (
+        ("counted", COUNTED.replace("as calls", "as calls, 2 as two")),
+        ("new", "select 1 as one"),
+    ):
         write(folder, name, sql)
         with pytest.raises(OutdatedTablesError, match=f"The published table {name} was made by other SQL"):
             list(compare_with_rebuild(folder))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
 import duckdb
@@ -129,8 +129,8 @@ def _rows_in(plan: object) -> int:
         return sum(map(_rows_in, plan))
     if not isinstance(plan, dict):
         return 0
-    own = plan.get("intermediate_rows", plan.get("operator_cardinality", 0))
-    return int(own) + sum(map(_rows_in, plan.values()))
+    own: int = plan.get("intermediate_rows", plan.get("operator_cardinality", 0))
+    return own + sum(map(_rows_in, plan.values()))
 
 
 # Names that are similar to each other, to the view's own columns, or to the numbers that make names unique.
@@ -199,7 +199,9 @@ def test_any_names_give_unique_columns_that_later_answers_never_change(
 @settings(max_examples=25)
 @given(answer=st.lists(items, max_size=24))
 @example(answer=[Item(name, "string") for name in ["Note (2)", "Note (3)", *["note"] * 3, "Note", "Note"]])
-@example(answer=[Item(name, "string") for name in ["Note", " Note", "Note (2)", "Note (2)", "\tNote (2) (2)"]])
+@example(
+    answer=[Item(name, "string") for name in ["Note", " Note", "Note (2)", "Note (2)", "\tNote (2) (2)"]]
+)
 def test_names_are_those_that_taking_them_one_after_the_other_gives(answer: Answer) -> None:
     """Keys and columns take the next free number, as if each item looked at all those before it."""
     tables = Tables()
@@ -208,7 +210,8 @@ def test_names_are_those_that_taking_them_one_after_the_other_gives(answer: Answ
     names = [item.name or "" for item in answer]
     assert [key for (key,) in keys] == unique_keys(names)
     wishes = tables.sql.execute(
-        "select key, type, row_number() over (partition by key order by position) from pca_columns order by position"
+        "select key, type, row_number() over (partition by key order by position)"
+        " from pca_columns order by position"
     ).fetchall()
     assert [column.column_name for column in tables.columns()] == unique_columns(wishes)
 
