@@ -110,7 +110,7 @@ def refuse_function(function: Function) -> None:
 def _refuse_name(file: SqlFile, taken: frozenset[str], kind: str) -> None:
     if not IDENTIFIER.fullmatch(file.name) or file.name in taken | reserved_words():
         raise ModelError(
-            f"{file.where()}: `{file.name}` can't be the name of {kind}. Rename the file: use a-z, 0-9 and _, "
+            f"{file.where()}: `{file.name}` can't be the name of {kind}. Rename the file: use a-z, 0-9, _, "
             "no digit at the start, no reserved word, and no name that is taken."
         )
 
@@ -123,8 +123,8 @@ def _refuse_columns(file: SqlFile, field: str) -> None:
     for name in file.listed(field):
         if not IDENTIFIER.fullmatch(name):
             raise ModelError(
-                f"{file.where(field)}: `{name}` is not the name of a column in small letters: `{field}:` lists "
-                "names, separated by commas. Text belongs into the description above the fields."
+                f"{file.where(field)}: `{name}` is not the name of a column in small letters: "
+                f"`{field}:` lists names, separated by commas. Text belongs into the description above the fields."
             )
         if described and name not in described and not field.startswith("ignores"):
             raise ModelError(
@@ -171,8 +171,8 @@ def _refuse_sources(statement: Model | Check) -> None:
         for call in sorted(parsed.calls, key=lambda call: call.function):
             if call.is_source and call.function not in _PURE_SOURCES | own:
                 raise ModelError(
-                    f"{statement.where()}: it reads rows from `{call.function}()`, and nothing shows when these "
-                    "change. Read tables only; rows of your own can be written as `values` in a model."
+                    f"{statement.where()}: it reads rows from `{call.function}()`, and nothing shows when "
+                    "these change. Read tables only; rows of your own can be written as `values` in a model."
                 )
 
 

@@ -58,8 +58,8 @@ def list_sql_files(folder: Path) -> list[Path]:
     """List the SQL files of a folder, sorted by name. Hidden files, which editors leave behind, are left out.
 
     Raises:
-        ModelError: A file would be taken for SQL by a person, but not by us: its ending is not `.sql` in small
-            letters, or it lies in a folder of its own.
+        ModelError: A file looks like SQL and would not be read: its ending is not `.sql` in small letters, or
+            it lies in a folder of its own.
     """
     if not folder.is_dir():
         return []

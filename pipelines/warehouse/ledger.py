@@ -144,8 +144,8 @@ class Ledger:
         types = dict(columns_of(self._sql, f"from {model.table}"))
         if missing := [key for key in (*model.grain, *model.keys) if key not in types]:
             raise ModelError(
-                f"{model.table} was not updated: it has no column `{missing[0]}`, which is in the `grain:` or the "
-                f"`keys:` of {model.where('grain')}. Select it, or fix the header."
+                f"{model.table} was not updated: it has no column `{missing[0]}`, which is in the `grain:` or "
+                f"the `keys:` of {model.where('grain')}. Select it, or fix the header."
             )
         keys = [(key, types[key]) for key in model.keys] if model.is_incremental else [("stale", "boolean")]
         create_empty(self._sql, f"table {_pending(model.table)}", keys)
@@ -160,7 +160,7 @@ class Ledger:
         return {table for (table,) in self._sql.execute(_THEIR_TABLES).fetchall()}
 
     def copy_other(self, table: str) -> None:
-        """Copy a table and its comments from `other`. It counts as outdated, so the next session builds it."""
+        """Copy a table and its comments from `other`. The next session builds it again."""
         schema, _, name = qualified(table).partition(".")
         self._sql.execute(f"create table {table} as from other.{qualified(table)}")
         self._sql.execute("insert into ops.models values (?, '', ?)", [table, reader_digest()])

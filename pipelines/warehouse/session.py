@@ -98,13 +98,13 @@ class Session:
             if own.table == model.table:
                 return own
         raise ModelError(
-            f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql is gone. Put it back, or reload "
-            "the definitions in Dagster."
+            f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql is gone. Put it back, or "
+            "reload the definitions in Dagster."
         )
 
     @property
     def held_back(self) -> Mapping[str, OperatorError]:
-        """The tables that could not be updated, with the reason. They and what reads them stay as published."""
+        """The tables that could not be updated, with the reason. They and their readers stay as published."""
         return self._held_back
 
     def is_done(self, tables: Collection[str]) -> bool:
@@ -116,8 +116,8 @@ class Session:
         known = {each.table for each in self._models} | {source.relation for source in SOURCES}
         for table in sorted(model.upstream - known):
             raise ModelError(
-                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql reads `{table}`, which no "
-                "model makes, so nothing shows when it changes. Read the tables that it is made from."
+                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql reads `{table}`, which "
+                "no model makes, so nothing shows when it changes. Read the tables that it is made from."
             )
 
     def _refuse_held_back(self, model: Model) -> None:
@@ -168,7 +168,7 @@ class Session:
     def publish(self, published_at: datetime) -> None:
         """Publish this file's tables, and end the session.
 
-        Tables that could not be updated are published as they were, with all that reads them: see `held_back`.
+        Tables that could not be updated stay as published, with all that reads them: see `held_back`.
 
         Args:
             published_at: The time that `pipeline_status` shows.
@@ -195,7 +195,7 @@ class Session:
         return [model for model in self._models if model.table in tables]
 
     def _keep_held_back(self) -> None:
-        """Give tables that could not be updated the rows that are published. Files take turns: ours are older."""
+        """Give tables that could not be updated their published rows. Files take turns: ours are older."""
         models = self._list_held_back()
         for model in models:
             if source_of(model):  # nearly everything is made from these tables

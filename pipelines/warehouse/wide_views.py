@@ -43,7 +43,10 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _can_be_made(connection: duckdb.DuckDBPyConnection) -> bool:
     """Return whether the tables that they are made of exist: one that can't be built may be missing."""
-    found = "select count(*) from duckdb_tables() where database_name = current_database() and list_contains(?, table_name)"
+    found = (
+        "select count(*) from duckdb_tables()"
+        " where database_name = current_database() and list_contains(?, table_name)"
+    )
     ((count,),) = connection.execute(found, [list(_NEEDED)]).fetchall()
     return int(count) == len(_NEEDED)
 

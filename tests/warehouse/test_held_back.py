@@ -60,11 +60,14 @@ FAULTS = {
     "a wide view": "select 'x' as agent_id, count(*) as calls from pca_wide.agent",
     "the status": "select 'x' as agent_id, events as calls from pipeline_status",
     "a CSV beside it": "select 'x' as agent_id, count(*) as calls from 'targets.csv'",
-    "a table named in a text": "select 'x' as agent_id, count(*) as calls from query_table('pipeline_status')",
+    "a table named in a text": "select 'x' as agent_id, 1 as calls from query_table('pipeline_status')",
     "the catalog": "select 'x' as agent_id, count(*) as calls from information_schema.tables",
     "a function that reads such a table": "select 'x' as agent_id, published_events() as calls",
     "a broken promise": f"-- A count.\n--\n-- not null: calls\n{COUNTED.replace('count(*)', 'null::bigint')}",
-    "a column that is not selected": f"-- A count.\n--\n-- columns:\n--   agent_id varchar: a\n--   calls bigint: b\n--   extra bigint: c\n{COUNTED}",
+    "a column that is not selected": (
+        "-- A count.\n--\n-- columns:\n--   agent_id varchar: a\n--   calls bigint: b\n--   extra bigint: c\n"
+        f"{COUNTED}"
+    ),
     "a grain that is not selected": f"-- A count.\n--\n-- grain: day\n{COUNTED}",
     "a column called rowid": COUNTED.replace("agent_id,", "agent_id, 1 as rowid,"),
 }
@@ -74,7 +77,7 @@ FAULTS = {
 def test_a_mart_that_fails_waits_with_what_reads_it_and_all_else_is_published(
     folder: DataFolder, sql: str
 ) -> None:
-    """Three files take turns, and each shows the rows from before the fault. Once fixed, nothing is missing."""
+    """Three files take turns, and each shows the rows from before. Once fixed, nothing is missing."""
     write(folder, "published_events", "-- Events.\n(select events from pipeline_status)", room="functions")
     (folder.sql_dir / "marts" / "targets.csv").write_text("a\n1\n")
     write(folder, "counted", sql)
