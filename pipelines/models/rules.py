@@ -124,7 +124,7 @@ def _refuse_columns(file: SqlFile, field: str) -> None:
         if not IDENTIFIER.fullmatch(name):
             raise ModelError(
                 f"{file.where(field)}: `{name}` is not the name of a column in small letters: "
-                f"`{field}:` lists names, separated by commas. Text belongs into the description above the fields."
+                f"`{field}:` lists names, separated by commas. Text belongs above the fields."
             )
         if described and name not in described and not field.startswith("ignores"):
             raise ModelError(

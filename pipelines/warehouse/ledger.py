@@ -144,8 +144,8 @@ class Ledger:
         types = dict(columns_of(self._sql, f"from {model.table}"))
         if missing := [key for key in (*model.grain, *model.keys) if key not in types]:
             raise ModelError(
-                f"{model.table} was not updated: it has no column `{missing[0]}`, which is in the `grain:` or "
-                f"the `keys:` of {model.where('grain')}. Select it, or fix the header."
+                f"{model.table} was not updated: it has no column `{missing[0]}`, which the `grain:` or "
+                f"the `keys:` of {model.where('grain')} names. Select it, or fix the header."
             )
         keys = [(key, types[key]) for key in model.keys] if model.is_incremental else [("stale", "boolean")]
         create_empty(self._sql, f"table {_pending(model.table)}", keys)

@@ -61,7 +61,7 @@ def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
 def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp_path: Path) -> None:
     """In any case, after an empty line, with `main` before a table, and with words of fields in its prose."""
     text = "\n-- The grain: see below. On: off.\n\n-- Grain: call_id\n--not null: call_id\n-- SCHEMA: Ops\n"
-    write("marts/mine.sql", text + "-- changed by main.Calls: select call_id\nselect call_id from Calls")
+    write("marts/mine.sql", f"{text}-- changed by main.Calls: select call_id\nfrom Calls select call_id")
     (model,) = (model for model in load_models(tmp_path) if model.name == "mine")
     assert (model.table, model.grain, model.listed("not null")) == ("ops.mine", ("call_id",), ("call_id",))
     assert model.changed_by("calls") == "select call_id"
