@@ -84,7 +84,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
 
 def _publish_at_end(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
     """Let the run publish the other tables, if it was to publish at all."""
-    selected = context.run.asset_selection
+    selected = context.run.asset_selection or None  # nothing is named in a run of a whole job
     if selected is not None and dg.AssetKey(PUBLISHED) not in selected:
         return
     models = warehouse.session().models
