@@ -129,8 +129,8 @@ def _rows_in(plan: object) -> int:
         return sum(map(_rows_in, plan))
     if not isinstance(plan, dict):
         return 0
-    own: int = plan.get("intermediate_rows", plan.get("operator_cardinality", 0))
-    return own + sum(map(_rows_in, plan.values()))
+    own = plan.get("intermediate_rows") or plan.get("operator_cardinality") or 0
+    return int(own) + sum(map(_rows_in, plan.values()))
 
 
 # Names that are similar to each other, to the view's own columns, or to the numbers that make names unique.
