@@ -4,7 +4,7 @@ Opening and closing the session belongs here, so that assets stay small and test
 the settings say where the tables are: who can start a run must not choose what it reads or writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ class WarehouseResource:
         self._open = ExitStack()
         self._session: Session | None = None
         self._busy: WarehouseBusyError | None = None
+        self.at_end: Callable[[], None] | None = None
+        """Called when a run ends, before its session does."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -49,7 +51,7 @@ class WarehouseResource:
             with ExitStack() as run:
                 if context.instance is not None:  # so that the run's records do not wait for the disk
                     run.enter_context(hold_event_log(Path(context.instance.root_directory)))
-                run.callback(self.close)  # what it committed is used by the next run
+                run.callback(self._end)  # what it committed is used by the next run
                 yield self
 
         return warehouse
@@ -79,6 +81,14 @@ class WarehouseResource:
         self.close()
         self._is_full_refresh = False  # what a command loads after its refresh is only what is new
         return self.folder.warehouse.published
+
+    def _end(self) -> None:
+        at_end, self.at_end = self.at_end, None
+        try:
+            if at_end is not None:
+                at_end()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End the session, if one is open, so that other writers can use the warehouse."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.assets.metadata import Result, rows_value
-from pipelines.names import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, PUBLISHED
+from pipelines.names import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, PUBLISHED, VERIFY_JOB
 from pipelines.reconciliation.comparison import Comparison, newest_span, read_comparison
 from pipelines.resources import WarehouseResource
 
@@ -37,7 +37,7 @@ def agreement_asset() -> dg.AssetsDefinition:
         span = newest_span(warehouse.folder)
         found = None if span is None else read_comparison(warehouse.folder, span)
         yield dg.MaterializeResult(metadata={} if found is None else _metadata(found))
-        yield _check_result(found or Comparison())
+        yield _not_compared() if found is None else _check_result(found)
 
     return agreement
 
@@ -51,6 +51,17 @@ def _metadata(found: Comparison) -> dict[str, dg.MetadataValue | float]:
     if found.complete_percent is not None:
         metadata["complete_percent"] = found.complete_percent
     return metadata
+
+
+def _not_compared() -> dg.AssetCheckResult:
+    """Return a warning: nothing is known, so the check must not look as if all calls agreed."""
+    return dg.AssetCheckResult(
+        passed=False,
+        check_name=AGREEMENT_CHECK,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="Nothing was compared with Verbex's list yet.",
+        metadata={"next_step": f"Run the job `{VERIFY_JOB}` or `verbex-sync verify`."},
+    )
 
 
 def _check_result(found: Comparison) -> dg.AssetCheckResult:

@@ -87,9 +87,9 @@ def fetched_metadata(fetched: Fetched) -> dict[str, int | str]:
 def check_results(
     model: Model, checks: Sequence[Check], update: TableUpdate, findings: Sequence[Finding]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield the result of every check of `model`. A check without a finding is shown as passed.
+    """Yield the result of every check of `model`.
 
-    A blocking check that fails stops the update, so here it has passed.
+    A blocking check that fails stops the update, so one without a finding has passed.
     """
     found = {finding.name: finding for finding in findings}
     for check in checks:
@@ -100,13 +100,18 @@ def check_results(
 
 
 def finding_result(finding: Finding) -> dg.AssetCheckResult:
-    """Return the result for a finding, with a sample of the rows that break the rule, if any do."""
+    """Return the result for a finding, with a sample of the rows that break the rule, if any do.
+
+    A check that could not run is shown as a warning with the reason, and not as passed.
+    """
     sample = {"rows": rows_value(finding.columns, finding.rows)} if finding.rows else {}
+    is_error = finding.is_blocking and not finding.problem
     return dg.AssetCheckResult(
-        passed=finding.row_count == 0,
+        passed=finding.row_count == 0 and not finding.problem,
         check_name=finding.name,
-        severity=dg.AssetCheckSeverity.ERROR if finding.is_blocking else dg.AssetCheckSeverity.WARN,
-        metadata={"row_count": finding.row_count, **sample},
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        description=finding.problem or None,
+        metadata={} if finding.problem else {"row_count": finding.row_count, **sample},
     )
 
 

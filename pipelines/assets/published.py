@@ -3,16 +3,23 @@
 What it shows belongs here. How the warehouse files take turns does not: see `pipelines.warehouse.files`.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from pipelines.assets.metadata import published_metadata
+from connector.errors import OperatorError
+from pipelines.assets.metadata import Result, published_metadata
 from pipelines.models.model import Model
+from pipelines.models.sql_file import ModelError
 from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
+from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import MissingFilesError
+
+logger = logging.getLogger(__name__)
 
 
 def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
@@ -27,11 +34,39 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
     )
-    def published(warehouse: dg.ResourceParam[WarehouseResource]) -> dg.MaterializeResult[None]:
+    def published(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
         try:
+            session = warehouse.session()
             path = warehouse.publish()
-        except (WarehouseBusyError, MissingFilesError) as error:
+        except (WarehouseBusyError, MissingFilesError, AuditError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        return dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
+        yield dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
+        if session.held_back:
+            raise dg.Failure("\n".join(map(str, session.held_back.values())), allow_retries=False)
 
     return published
+
+
+def publish_the_rest(
+    warehouse: WarehouseResource, instance: dg.DagsterInstance, tables: Collection[str]
+) -> None:
+    """Publish at the end of a run in which a table failed, because Dagster skips all steps after that one.
+
+    Nothing is published if one of `tables`, those of the run, was not tried, as when the run is interrupted.
+    """
+    session = warehouse.session()
+    if not session.is_done(tables):
+        return
+    try:
+        path = warehouse.publish()
+    except OperatorError as error:
+        logger.warning("Nothing was published: %s", error)
+        return
+    metadata = published_metadata(path, warehouse.folder.status())
+    instance.report_runless_asset_event(dg.AssetMaterialization(PUBLISHED, metadata=metadata))
+
+
+def was_published_since(instance: dg.DagsterInstance, since: datetime) -> bool:
+    """Return whether tables were published at or after `since`."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(PUBLISHED))
+    return event is not None and datetime.fromtimestamp(event.timestamp, UTC) >= since

@@ -6,6 +6,7 @@ either: see `pipelines.assets.metadata`.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
@@ -18,13 +19,14 @@ from pipelines.assets.metadata import (
     finding_result,
     update_metadata,
 )
+from pipelines.assets.published import publish_the_rest
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import ModelError
+from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import MissingFilesError
-from pipelines.warehouse.memory import TooLittleMemoryError
 from pipelines.warehouse.sources import source_of
 
 _NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."
@@ -53,17 +55,24 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         },
         check_specs=check_specs(model, checks),
     )
-    def table(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
+    def table(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[WarehouseResource]
+    ) -> Iterator[Result]:
         try:
             session = warehouse.session()
+        except (WarehouseBusyError, ModelError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        try:
             update = session.update(model)
-            findings = session.inspect(model, checks)
-        except (WarehouseBusyError, MissingFilesError, TooLittleMemoryError) as error:
+            findings = session.inspect(model, checks, datetime.now(UTC))
+        except MissingFilesError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         except AuditError as error:
+            _publish_at_end(context, warehouse)
             yield finding_result(error.finding)
             raise dg.Failure(str(error), allow_retries=False) from None
         except ModelError as error:
+            _publish_at_end(context, warehouse)
             raise dg.Failure(str(error), allow_retries=False) from error
         lag_s = session.measure_lag(model, datetime.now(UTC))
         metadata = update_metadata(model, update, lag_s, session.describe_columns(model))
@@ -71,6 +80,16 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         yield from check_results(model, checks, update, findings)
 
     return table
+
+
+def _publish_at_end(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
+    """Let the run publish the other tables, if it was to publish at all."""
+    selected = context.run.asset_selection or None  # nothing is named in a run of a whole job
+    if selected is not None and dg.AssetKey(PUBLISHED) not in selected:
+        return
+    models = warehouse.session().models
+    tables = [m.table for m in models if selected is None or dg.AssetKey(m.name) in selected]
+    warehouse.at_end = partial(publish_the_rest, warehouse, context.instance, tables)
 
 
 def _upstream_assets(model: Model, tables: dict[str, str]) -> Iterator[str]:

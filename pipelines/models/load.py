@@ -1,90 +1,150 @@
 """A folder of SQL as models, checks, functions and queries. A file that can't work is refused by name.
 
-Finding and ordering the files belongs here. Running them does not: see `pipelines.warehouse.refresh`.
+Finding and ordering the files belongs here. The rules of each kind do not: see `pipelines.models.rules`.
+Running them does not either: see `pipelines.warehouse.refresh`.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from pipelines.models.model import CHANGED, EXISTING, Check, Function, Model
-from pipelines.models.relations import reserved_words
-from pipelines.models.sql_file import ModelError, read_sql_file
+from pipelines.models.model import Check, Function, Model
+from pipelines.models.relations import Parsed, parse
+from pipelines.models.rules import (
+    CHECK_FIELDS,
+    FUNCTION_FIELDS,
+    MODEL_FIELDS,
+    QUERY_FIELDS,
+    meant_check,
+    meant_model,
+    refuse_check,
+    refuse_function,
+    refuse_model,
+)
+from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
 
 _NO_MODELS = ("checks", "functions", "queries")
-_TABLE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-_TAKEN_NAMES = frozenset({CHANGED, EXISTING, "computed", "unchanged", "found", "pipeline_status"})
 
 
 def load_models(folder: Path) -> tuple[Model, ...]:
     """Return all models of a folder, each one after everything it reads.
 
     Raises:
-        ModelError: A header or SELECT can't be read, two files share a name, or models read each other.
+        ModelError: A file can't be used, two files share a name, models read each other, or a table that our
+            own queries read has no model.
     """
-    layers = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in _NO_MODELS)
+    layers = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in _NO_MODELS]
     functions = load_functions(folder)
     models: dict[str, Model] = {}
-    for path in (path for layer in layers for path in sorted(layer.glob("*.sql"))):
+    for path in (path for layer in layers if layer.name[0] != "." for path in list_sql_files(layer)):
         model = read_model(path, functions)
-        if model.table in models:
-            raise ModelError(
-                f"{path}: {models[model.table].folder}/ already has a model of this name. Rename one of them."
-            )
+        if model.name in {each.name for each in models.values()}:
+            (other,) = (each.folder for each in models.values() if each.name == model.name)
+            raise ModelError(f"{path}: {other}/ already has a model of this name. Rename one of them.")
         models[model.table] = model
-    graph = {name: sorted(model.upstream & models.keys()) for name, model in models.items()}
-    try:
-        return tuple(models[name] for name in TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        circle = " -> ".join(error.args[1])
-        raise ModelError(
-            f"These models read each other in a circle: {circle}. Break the circle in one of them."
-        ) from None
+    _refuse_stray_files(folder)
+    _refuse_missing_models(folder, models)
+    return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
 
 
 def load_checks(folder: Path) -> tuple[Check, ...]:
     """Return the checks in the folder's `checks/`, sorted by name.
 
     Raises:
-        ModelError: A header does not name the table that the check is about.
+        ModelError: A check can't be used, or the table that it is about has no model.
     """
-    paths = sorted((folder / "checks").glob("*.sql"))
-    checks = tuple(Check(**vars(read_sql_file(path))) for path in paths)
-    for path, check in zip(paths, checks, strict=True):
-        if "on" not in check.fields:
-            raise ModelError(f"{path}: its header has no `on:`. Add it, with the table that is checked.")
-    return checks
+    models, functions = load_models(folder), load_functions(folder)
+    checks = []
+    for path in list_sql_files(folder / "checks"):
+        file = meant_check(read_sql_file(path, CHECK_FIELDS))
+        check = Check(**vars(file), functions=_called(file, functions))
+        refuse_check(check, models)
+        checks.append(check)
+    return tuple(checks)
 
 
 def load_functions(folder: Path) -> tuple[Function, ...]:
-    """Return the functions in the folder's `functions/`, sorted by name."""
-    paths = sorted((folder / "functions").glob("*.sql"))
-    return tuple(Function(**vars(read_sql_file(path))) for path in paths)
+    """Return the functions in the folder's `functions/`, each one after those that it calls.
+
+    Raises:
+        ModelError: A function can't be used, or functions call each other.
+    """
+    files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_sql_files(folder / "functions")]
+    alone = {file.name: Function(**vars(file)) for file in files}
+    for function in alone.values():
+        refuse_function(function)
+    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
+    made: dict[str, Function] = {}
+    for name in _in_order(calls):
+        made[name] = Function(
+            **(vars(files[list(alone).index(name)])), functions=_with_called(calls[name], made.values())
+        )
+    return tuple(made.values())
 
 
 def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
-    """Read one model file, which may call any of `functions`. Its SELECT is parsed, but not run."""
-    file = read_sql_file(path)
-    if not _TABLE_NAME.fullmatch(file.name) or file.name in _TAKEN_NAMES | reserved_words():
-        raise ModelError(
-            f"{path}: `{file.name}` can't be the name of a table. Rename the file: use a-z, 0-9 and _, no "
-            "digit at the start, and no reserved word."
-        )
-    text = "\n".join([*file.fields.values(), file.sql])
-    called = (each for each in functions if re.search(rf"\b{each.name}\s*\(", text, re.IGNORECASE))
-    model = Model(**vars(file), functions=tuple(called))
-    # without a grain rows could repeat, and a repeated row looks the same as an unchanged one
-    if model.is_incremental and not model.grain:
-        raise ModelError(f"{path}: it reads `{CHANGED}` but its header has no `grain:`. Add one.")
-    for column in (column for upstream in model.reads for column in model.ignores(upstream)):
-        if re.search(rf"\b{column}\b", model.sql):
-            raise ModelError(
-                f"{path}: it reads `{column}`, which its header ignores. Remove it from that `ignores` line."
-            )
+    """Read one model file, which may call any of `functions`. Its SELECT is parsed, but not run.
+
+    Raises:
+        ModelError: It can't be used.
+    """
+    file = meant_model(read_sql_file(path, MODEL_FIELDS))
+    model = Model(**vars(file), functions=_called(file, functions))
+    refuse_model(model)
     return model
 
 
 def read_query(folder: Path, name: str) -> str:
     """Return the statement of the query `name`."""
-    return read_sql_file(folder / "queries" / f"{name}.sql").sql
+    return read_query_file(folder, name).sql
+
+
+def read_query_file(folder: Path, name: str) -> SqlFile:
+    """Return the query `name` with its header."""
+    return read_sql_file(folder / "queries" / f"{name}.sql", QUERY_FIELDS)
+
+
+def _called(file: SqlFile, functions: Iterable[Function]) -> tuple[Function, ...]:
+    """Return the functions that the statement and the `changed by` fields of a file call, and theirs."""
+    fields = [(name, f"from t {text}") for name, text in file.fields.items() if name.startswith("changed by")]
+    parsed: list[Parsed] = [parse(text, file.where(name)) for name, text in [("", file.sql), *fields]]
+    return _with_called({call.function for each in parsed for call in each.calls}, functions)
+
+
+def _with_called(names: set[str], functions: Iterable[Function]) -> tuple[Function, ...]:
+    """Return the functions of these names, each one after those that it calls."""
+    found: dict[str, Function] = {}
+    for function in functions:
+        if function.name in names:
+            found |= {each.name: each for each in (*function.functions, function)}
+    return tuple(found.values())
+
+
+def _in_order(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the names of a graph, each one after those that it points to."""
+    own = {name: sorted(set(others) & graph.keys()) for name, others in graph.items()}
+    try:
+        return list(TopologicalSorter(own).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise ModelError(
+            f"These files of SQL need each other in a circle: {circle}. Break the circle in one of them."
+        ) from None
+
+
+def _refuse_stray_files(folder: Path) -> None:
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    if stray := [path for path in files if path.suffix.lower() == ".sql" and not path.is_dir()]:
+        raise ModelError(f"{stray[0]}: SQL files lie in `sql/<folder>/`. Move it into `sql/marts/`.")
+
+
+def _refuse_missing_models(folder: Path, models: Mapping[str, Model]) -> None:
+    """Refuse a folder without a table that our own queries read, such as those that find what is due."""
+    for path in list_sql_files(folder / "queries"):
+        query = read_sql_file(path, QUERY_FIELDS)
+        for table in sorted(parse(query.sql, query.where()).relations):
+            if table not in models and table != "pipeline_status" and not table.startswith("ops.loads"):
+                raise ModelError(
+                    f"sql/ has no model of the table {table}, which {query.where()} reads. Put it back: "
+                    "the tables that came with verbex-sync can be changed, but these can't be removed."
+                )

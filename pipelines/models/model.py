@@ -10,31 +10,66 @@ from hashlib import sha256
 
 import duckdb
 
-from pipelines.models.relations import relations_in
+from pipelines.models.relations import Call, Parsed, is_select, parse
 from pipelines.models.sql_file import SqlFile
 
 CHANGED = "changed"
 """The relation with the keys that a model must compute again. A refresh creates it."""
 EXISTING = "existing"
 """The relation with the rows that a table already has for these keys. A refresh creates it."""
+AS_OF = "$as_of"
+"""The parameter of a check with the time at which it runs, UTC."""
 
 
 @dataclass(frozen=True)
 class Function(SqlFile):
-    """An expression that several models share."""
+    """An expression or a SELECT that several models share, with the functions that it calls."""
+
+    functions: tuple["Function", ...] = ()
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of its parameters."""
+        return self.listed("parameters")
+
+    @cached_property
+    def is_table(self) -> bool:
+        """True if it is a SELECT, which is called where a table is read."""
+        return is_select(self.sql)
 
     @property
     def definition(self) -> str:
         """The statement that lets a connection use it. Nothing is stored in the database."""
-        parameters = ", ".join(self.listed("parameters"))
-        return f"create or replace temp macro {self.name}({parameters}) as {self.sql}"
+        kind = "table " if self.is_table else ""
+        parameters = ", ".join(self.parameters)
+        return f"create or replace temp macro {self.name}({parameters}) as {kind}{self.sql}"
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that it reads whoever calls it, itself or by a function that it calls."""
+        return tables_of(self.parsed, self.functions) - set(self.parameters)
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        """What its text reads and calls. Its parameters count as tables where it reads them as such."""
+        return parse(self.sql if self.is_table else f"select {self.sql}", self.where())
 
 
 @dataclass(frozen=True)
-class Model(SqlFile):
-    """A SELECT that is kept as a table, with the functions that it or its header calls."""
+class _Statement(SqlFile):
+    """A SELECT with the functions that it, its header or these functions call."""
 
     functions: tuple[Function, ...] = ()
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """Every relation that it reads, by itself or by a function: CTEs do not count."""
+        return tables_of(parse(self.sql, self.where()), self.functions)
+
+
+@dataclass(frozen=True)
+class Model(_Statement):
+    """A SELECT that is kept as a table. In `reads`, `changed` and the table itself count."""
 
     @property
     def table(self) -> str:
@@ -57,11 +92,6 @@ class Model(SqlFile):
         """The column with the time of receipt, in a table that loads from landing."""
         return self.fields.get("received", "received_at")
 
-    @cached_property
-    def reads(self) -> frozenset[str]:
-        """Every relation that the SELECT reads: `changed` and the table itself count, CTEs do not."""
-        return relations_in(self.sql, self.name)
-
     @property
     def upstream(self) -> frozenset[str]:
         """The relations that the table is made from."""
@@ -74,7 +104,8 @@ class Model(SqlFile):
 
     def changed_by(self, upstream: str) -> str:
         """Return the SELECT, without FROM, that turns changed rows of `upstream` into keys of this model."""
-        return self.fields.get(f"changed by {upstream}") or f"select {', '.join(self.keys)}"
+        listed = ", ".join(f'"{key}"' for key in self.keys)
+        return self.fields.get(f"changed by {upstream}") or f"select {listed}"
 
     def ignores(self, upstream: str) -> tuple[str, ...]:
         """Return the columns of `upstream` that it does not read. If only these change, nothing is queued."""
@@ -94,7 +125,7 @@ class Model(SqlFile):
 
 
 @dataclass(frozen=True)
-class Check(SqlFile):
+class Check(_Statement):
     """A SELECT of the rows that break a rule. If there are none, the check passes."""
 
     @property
@@ -106,3 +137,30 @@ class Check(SqlFile):
     def is_blocking(self) -> bool:
         """True if a failure leaves the table as it was."""
         return self.fields.get("severity", "error") == "error"
+
+    @property
+    def is_timed(self) -> bool:
+        """True if its result depends on the time at which it runs."""
+        return AS_OF in self.sql
+
+
+def tables_of(parsed: Parsed, functions: tuple[Function, ...]) -> frozenset[str]:
+    """Return the tables that a statement reads, by itself or by one of `functions`."""
+    found = set(parsed.relations)
+    by_name = {each.name: each for each in functions}
+    for call in parsed.calls:
+        function = by_name.get(call.function)
+        if function is not None:
+            found |= function.tables
+        if call.is_source:
+            found |= _named_tables(call, function)
+    return frozenset(found)
+
+
+def _named_tables(call: Call, function: Function | None) -> set[str]:
+    """Return the tables that the arguments of a call name."""
+    if function is None:
+        return {name for names in call.names for name in names} if call.function == "query_table" else set()
+    read = tables_of(function.parsed, function.functions)
+    pairs = zip(function.parameters, call.names, strict=False)
+    return {name for parameter, names in pairs if parameter in read for name in names}

@@ -1,11 +1,13 @@
-"""The tables that a SELECT reads, found by DuckDB's own parser. Nothing is run.
+"""The tables that a SELECT reads and the functions that it calls, found by DuckDB's parser. Nothing is run.
 
 Names and parse trees belong here. What a model does with the tables it reads does not: see
 `pipelines.models.model`.
 """
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,35 +15,118 @@ import duckdb
 
 from pipelines.models.sql_file import ModelError
 
+QUERY_TABLE = "query_table"
+"""DuckDB's function that reads the table that its argument names."""
+
+IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+"""A name that means the same with and without quotes."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that a statement calls. `names` has, for each argument, the tables that it may name.
+
+    `is_source` is true if rows are read from it, as in `from range(3)`.
+    """
+
+    function: str
+    names: tuple[frozenset[str], ...] = ()
+    is_source: bool = False
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The tables that a statement reads, in lower case and without its CTEs, and the functions it calls."""
+
+    relations: frozenset[str]
+    calls: frozenset[Call]
+
 
 @cache
-def relations_in(sql: str, name: str) -> frozenset[str]:
-    """Return the tables that a SELECT reads, in lower case as models are named, without its CTEs.
+def parse(sql: str, where: str) -> Parsed:
+    """Return what a SELECT reads and calls. `where` names its file in the error.
 
     Raises:
         ModelError: `sql` is not one SELECT that DuckDB can parse.
     """
-    row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
-    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    tree = _tree(sql)
     if tree["error"] or len(tree["statements"]) != 1:
         cause = tree.get("error_message", "found several statements")
-        raise ModelError(f"{name}.sql is not one SELECT: {cause}. Fix the file: it must hold one SELECT.")
-    return frozenset(_relations(tree, frozenset()))
+        raise ModelError(f"{where} is not one SELECT: {cause}. Fix the file: it must hold one SELECT.")
+    found = set(_names(tree, frozenset()))
+    return Parsed(
+        frozenset(each for each in found if isinstance(each, str)),
+        frozenset(each for each in found if isinstance(each, Call)),
+    )
 
 
-def _relations(tree: object, ctes: frozenset[str]) -> Iterator[str]:
-    """Yield the tables read anywhere in a part of a statement. `ctes` are the CTEs it can use."""
+def is_select(sql: str) -> bool:
+    """Return whether `sql` is a SELECT, and not an expression."""
+    return not sql.startswith("(") and not _tree(sql)["error"]
+
+
+def relations_in(sql: str, name: str) -> frozenset[str]:
+    """Return the tables that the SELECT of `name`.sql reads by themselves, without functions.
+
+    Raises:
+        ModelError: `sql` is not one SELECT that DuckDB can parse.
+    """
+    return parse(sql, f"{name}.sql").relations
+
+
+def _tree(sql: str) -> dict[str, Any]:
+    row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    return tree
+
+
+def _names(tree: object, ctes: frozenset[str]) -> Iterator[str | Call]:
+    """Yield the tables read and the functions called in a statement. `ctes` are the CTEs that it can use."""
     if isinstance(tree, list):
         for value in tree:
-            yield from _relations(value, ctes)
+            yield from _names(value, ctes)
     elif isinstance(tree, dict):
         ctes |= {entry["key"].lower() for entry in tree.get("cte_map", {}).get("map", [])}
         if tree.get("type") == "BASE_TABLE":
-            schema, table = tree["schema_name"].lower(), tree["table_name"].lower()
-            if schema or table not in ctes:
-                yield table if schema in ("", "main") else f"{schema}.{table}"
+            parts = (tree.get("catalog_name"), tree["schema_name"], tree["table_name"])
+            yield from {_table(".".join(filter(None, parts)))} - (frozenset() if parts[1] else ctes)
+        elif tree.get("type") == "TABLE_FUNCTION":
+            yield _call(tree["function"], ctes)
+        elif tree.get("class") == "FUNCTION":
+            yield Call(tree["function_name"].lower())
         for value in tree.values():
-            yield from _relations(value, ctes)
+            yield from _names(value, ctes)
+
+
+def _call(function: dict[str, Any], ctes: frozenset[str]) -> Call:
+    # DuckDB 1 calls the arguments children; DuckDB 2 wraps each of them
+    given = [
+        each.get("expression", each) for each in function.get("arguments") or function.get("children") or []
+    ]
+    names = tuple(frozenset(_table(name) for name in _texts(each)) - ctes for each in given)
+    return Call(function["function_name"].lower(), names, is_source=True)
+
+
+def _texts(expression: object) -> Iterator[str]:
+    """Yield the names and texts anywhere in an argument."""
+    if isinstance(expression, list):
+        for value in expression:
+            yield from _texts(value)
+    elif isinstance(expression, dict):
+        if expression.get("class") == "COLUMN_REF":
+            yield ".".join(expression["column_names"])
+        elif expression.get("class") == "CONSTANT":
+            constant = expression.get("literal") or expression.get("value") or {}
+            text = constant.get("text", constant.get("value"))
+            if isinstance(text, str):
+                yield text
+        else:
+            for value in expression.values():
+                yield from _texts(value)
+
+
+def _table(name: str) -> str:
+    return name.lower().removeprefix("main.")
 
 
 @cache
@@ -49,3 +134,10 @@ def reserved_words() -> frozenset[str]:
     """Return the words that DuckDB does not accept as the name of a table."""
     rows = duckdb.execute("select keyword_name from duckdb_keywords() where keyword_category = 'reserved'")
     return frozenset(word for (word,) in rows.fetchall())
+
+
+@cache
+def builtin_functions() -> frozenset[str]:
+    """Return the names of DuckDB's own functions."""
+    rows = duckdb.execute("select distinct function_name from duckdb_functions()")
+    return frozenset(name for (name,) in rows.fetchall())

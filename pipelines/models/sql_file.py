@@ -1,16 +1,18 @@
-"""One SQL file: a header, which is a block of `--` lines at the top, and the statement below it.
+"""One SQL file: a header, which is the comment at the top, and the statement below it.
 
-Reading a header belongs here. The meaning of its fields does not: see `pipelines.models.model`.
+Finding and reading files, and splitting a header into its fields, belongs here. The meaning of the fields
+does not: see `pipelines.models.model`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from connector.errors import OperatorError
 
-_FIELD = re.compile(r"^(?P<name>[a-z][a-z_. ]*):\s*(?P<value>.*)$")
+_FIELD = re.compile(r"^(?P<name>[a-z][a-z0-9_. ]*):(?:\s+|$)(?P<value>.*)$", re.IGNORECASE)
 _COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
 
 
@@ -29,7 +31,10 @@ class Column:
 
 @dataclass(frozen=True)
 class SqlFile:
-    """One SQL file: the header's fields and the statement below it."""
+    """One SQL file: the header's fields and the statement below it.
+
+    `lines` has the number of the line on which each field stands.
+    """
 
     name: str
     folder: str
@@ -37,25 +42,63 @@ class SqlFile:
     fields: Mapping[str, str]
     columns: tuple[Column, ...]
     sql: str
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     def listed(self, field: str) -> tuple[str, ...]:
         """Return a comma-separated header field as a tuple, empty if the header has no such field."""
         return tuple(part.strip() for part in self.fields.get(field, "").split(",") if part.strip())
 
+    def where(self, field: str = "") -> str:
+        """Return the file, and the line of `field` if it has that field, as an error names them."""
+        path = f"sql/{self.folder}/{self.name}.sql"
+        return f"{path}:{self.lines[field]}" if field in self.lines else path
 
-def read_sql_file(path: Path) -> SqlFile:
-    """Read a file, and split it into its header, a block of `--` lines at the top, and its statement."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    header = [line[2:] for line in _leading_comments(lines)]
+
+def list_sql_files(folder: Path) -> list[Path]:
+    """List the SQL files of a folder, sorted by name. Hidden files, which editors leave behind, are left out.
+
+    Raises:
+        ModelError: A file looks like SQL and would not be read: its ending is not `.sql` in small letters, or
+            it lies in a folder of its own.
+    """
+    if not folder.is_dir():
+        return []
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for path in paths:
+        if path.is_dir():
+            deeper = [each for each in path.rglob("*.sql") if not each.name.startswith(".")]
+            if deeper or path.suffix.lower() == ".sql":
+                raise ModelError(f"{(deeper or paths)[0]}: SQL files lie in `sql/<folder>/`. Move it there.")
+        elif path.suffix.lower() == ".sql" and path.suffix != ".sql":
+            raise ModelError(f"{path}: its name must end in `.sql`, in small letters. Rename it.")
+    return [path for path in paths if path.suffix == ".sql"]
+
+
+def read_sql_file(path: Path, known: Sequence[str]) -> SqlFile:
+    """Read a file, and split it into its header, which is the comment at the top, and its statement.
+
+    Args:
+        path: The file.
+        known: The fields that its header may have. A name that ends in `<table>` stands for any table.
+
+    Raises:
+        ModelError: It can't be read, or a line of its header can't be taken for what it seems to be.
+    """
+    lines = _read(path).splitlines()
+    header = list(_leading_comments(lines))
     fields: dict[str, str] = {}
+    numbers: dict[str, int] = {}
     columns: list[Column] = []
     prose: list[str] = []
-    for line in header:
+    for number, line in enumerate(header, 1):
         if column := _COLUMN.match(line[1:] if "columns" in fields else ""):
             columns.append(Column(**column.groupdict()))
-        elif field := _FIELD.match(line.strip()):
-            fields[field["name"]] = field["value"].strip()
+        elif (found := _FIELD.match(line.strip())) and _is_known(name := found["name"].lower(), known):
+            if name in fields:
+                raise ModelError(f"{path}:{number}: it has a second `{name}:`. Remove one of them.")
+            fields[name], numbers[name] = found["value"].strip(), number
         else:
+            _refuse_if_field(f"{path}:{number}", line.strip(), known, is_below_fields=bool(fields))
             prose.append(line.strip())
     return SqlFile(
         name=path.stem,
@@ -64,6 +107,7 @@ def read_sql_file(path: Path) -> SqlFile:
         fields=fields,
         columns=tuple(columns),
         sql="\n".join(lines[len(header) :]).strip().rstrip(";"),
+        lines=numbers,
     )
 
 
@@ -74,8 +118,41 @@ def sql_folder() -> Path:
     return installed if installed.is_dir() else root.parent / "sql"
 
 
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}. Repair or remove it.") from error
+    if "\0" in text:
+        raise ModelError(f"{path} is not UTF-8. Save it as UTF-8, or remove it.")
+    return text
+
+
 def _leading_comments(lines: list[str]) -> Iterator[str]:
+    """Yield the lines of the comment at the top without their dashes, and the empty lines in it."""
     for line in lines:
-        if not line.startswith("--"):
+        text = line.strip()
+        if text and not text.startswith("--"):
             return
-        yield line
+        yield text[2:]
+
+
+def _is_known(name: str, known: Sequence[str]) -> bool:
+    return any(
+        name.startswith(each.removesuffix("<table>")) if "<" in each else name == each for each in known
+    )
+
+
+def _refuse_if_field(where: str, line: str, known: Sequence[str], *, is_below_fields: bool) -> None:
+    """Refuse a line that is no field but looks like one, or that stands where only fields stand."""
+    found = _FIELD.match(line)
+    close = get_close_matches(found["name"].lower(), known, n=1, cutoff=0.75) if found else []
+    if close:
+        raise ModelError(f"{where}: a header has no field `{line}`. Write `{close[0]}:`.")
+    if is_below_fields and line:
+        raise ModelError(
+            f"{where}: `{line}` is no field and no column. The description comes before the fields, and each "
+            f"field is one line. The fields are: {', '.join(known)}."
+        )

@@ -48,6 +48,8 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
 
     Raises:
         NothingPublishedError: There is nothing to compare with.
+        OutdatedTablesError: A published table was made by other SQL than today's.
+        ModelError, AuditError: A table can't be built today. All others are compared before.
     """
     folder.read().close()  # raises the error with the next step if nothing is published
     published = folder.warehouse.published.resolve()
@@ -59,6 +61,8 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
             session.follow_published()
             attach(connection, published, "published")
             for model in session.models:
+                if not session.has_table(model):
+                    continue
                 try:
                     yield _compare(connection, model)
                 except (duckdb.CatalogException, duckdb.BinderException) as error:
@@ -66,6 +70,8 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
                         f"The published table {model.table} was made by other SQL than today's. Run "
                         "`verbex-sync sync` first, then compare again."
                     ) from error
+            for reason in session.held_back.values():
+                raise reason
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
@@ -82,7 +88,7 @@ def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
         sql = f"create or replace temp table {name} as {one} except all {other}"
         ((count,),) = connection.execute(sql).fetchall()
         counts.append(count)
-    keys = ", ".join(model.grain) or listed
+    keys = ", ".join(map(quoted, model.grain)) or listed
     differing = f"(from published_only union all from rebuilt_only) select distinct {keys} order by all"
     sample = connection.execute(f"from {differing} limit {_SAMPLE_ROWS}").fetchall()
     return Difference(model.table, row_count, counts[0], counts[1], tuple(sample))

@@ -5,12 +5,14 @@ Starting a job and reporting what it did belongs here. Printing that does not: s
 
 import time
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from connector.errors import OperatorError
 from connector.landing.zones import LISTED
+from pipelines.assets.published import was_published_since
 from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
@@ -22,6 +24,10 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 class RunFailedError(OperatorError):
     """A run that failed. The message names the step and the reason."""
+
+
+class PartlyPublishedError(RunFailedError):
+    """A run in which tables could not be updated, and all others were published."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ def run_load(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunRe
     """Load what landed into every table, and publish.
 
     Raises:
+        PartlyPublishedError: Tables could not be updated. All others are published.
         RunFailedError: A step failed. What was published before stays published.
     """
     return _run(definitions, LOAD_JOB, instance)
@@ -91,7 +98,7 @@ def _run(
     instance: dg.DagsterInstance,
     config: dict[str, Any] | None = None,
 ) -> RunReport:
-    started_s = time.monotonic()
+    started_s, started_at = time.monotonic(), datetime.now(UTC)
     job = definitions.resolve_job_def(job_name)
     run_config = _QUIET | (config or {})
     result = job.execute_in_process(
@@ -100,7 +107,12 @@ def _run(
     if _is_interrupted(result):
         raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:
-        raise RunFailedError("\n".join(_failures(result)))
+        reasons = "\n".join(_failures(result))
+        if was_published_since(instance, started_at):
+            raise PartlyPublishedError(
+                f"{reasons}\nThis and what reads it is as before. All else is published."
+            )
+        raise RunFailedError(reasons)
     assets = {
         event.asset_key.to_user_string(): {
             name: value.value

@@ -144,9 +144,14 @@ class Follower:
         self._is_published = False
         with open_session(self.folder) as session:
             for model in session.models:
-                updates[model.name] = session.update(model)
-                self._reports.add_update(model, updates[model.name])
+                with suppress(AuditError, ModelError):  # those in `held_back`
+                    updates[model.name] = session.update(model)
+                    self._reports.add_update(model, updates[model.name])
             session.publish(datetime.now(UTC))
+            for error in session.held_back.values():
+                if isinstance(error, AuditError):
+                    self._reports.report_audit(error)
+                self.echo(str(error))
         self._is_published = True
         return updates
 

@@ -68,7 +68,7 @@ class Reports:
         """Report what was done to tables, from the published file.
 
         Raises:
-            ModelError: A check can't be run.
+            ModelError: A file of SQL can't be used.
         """
         if not self._updates:
             return
@@ -82,7 +82,7 @@ class Reports:
                 lag_s = measure_lag(tables, model, models, as_of)
                 metadata = update_metadata(model, update, lag_s, describe_columns(tables, model))
                 self._report(dg.AssetMaterialization(model.name, metadata=metadata))
-                findings = inspect(tables, model, checks)
+                findings = inspect(tables, model, checks, as_of)
                 for result in check_results(model, checks_of(model, checks), update, findings):
                     self._report_if_new(_evaluation(model, result))
         published = published_metadata(self.folder.warehouse.published, status)
@@ -109,4 +109,5 @@ def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvalu
         passed=result.passed,
         metadata=result.metadata,
         severity=result.severity,
+        description=result.description,
     )

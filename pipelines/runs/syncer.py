@@ -24,10 +24,22 @@ from pipelines.instance.retention import forget_old_records
 from pipelines.reconciliation.comparison import Comparison, read_comparison
 from pipelines.reconciliation.sweep import Swept
 from pipelines.resources import WarehouseResource
-from pipelines.runs.execute import RunFailedError, RunReport, run_backfill, run_fetch, run_load, run_verify
+from pipelines.runs.execute import (
+    PartlyPublishedError,
+    RunFailedError,
+    RunReport,
+    run_backfill,
+    run_fetch,
+    run_load,
+    run_verify,
+)
 from pipelines.runs.follower import Follower
 from pipelines.runs.patience import Echo
 from pipelines.warehouse.data_folder import DataFolder
+
+
+def no_echo(_: str) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +55,19 @@ class Syncer:
         """Load what landed, ask Verbex for what is due, and load the answers.
 
         Raises:
+            PartlyPublishedError: Tables could not be updated. Everything else was done.
             RunFailedError: A run failed. What was published before stays published.
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
-        echo(_loaded(run_load(self.definitions, self.instance)))
-        if not count_due(self.folder, datetime.now(UTC)):
-            return
-        if self.settings.api_key is None:
-            echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
-            return
-        echo(_fetched(run_fetch(self.definitions, self.instance)))
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        failure = self._load(echo)
+        if count_due(self.folder, datetime.now(UTC)):
+            if self.settings.api_key is None:
+                echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
+            else:
+                echo(_fetched(run_fetch(self.definitions, self.instance)))
+                failure = self._load(echo)
+        if failure is not None:
+            raise failure
 
     def ask_again(self, span: Span, echo: Echo) -> None:
         """Load what landed, ask for what is due and for what is unavailable in `span`, and load the answers.
@@ -64,9 +78,10 @@ class Syncer:
         """
         api_key_of(self.settings)
         # An earlier command that was stopped may have landed answers, which must not be asked for again.
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        self._load(echo)
         echo(_fetched(run_fetch(self.definitions, self.instance, again=span)))
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        if failure := self._load(echo):
+            raise failure
 
     def verify(self, span: Span) -> Comparison:
         """List the span's calls at Verbex, load everything that landed, and return what differs.
@@ -89,11 +104,13 @@ class Syncer:
         """
         api_key_of(self.settings)
         # An earlier backfill that was stopped may have landed days, which must not be read again.
-        run_load(self.definitions, self.instance)
+        self._load(no_echo)
         try:
             return run_backfill(self.definitions, self.instance, span)
+        except PartlyPublishedError:
+            raise
         except RunFailedError:
-            run_load(self.definitions, self.instance)
+            self._load(no_echo)
             raise
 
     def follow(self, echo: Echo) -> None:
@@ -102,11 +119,20 @@ class Syncer:
         Raises:
             RunFailedError: The first load failed. What was published before stays published.
         """
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        if failure := self._load(echo):
+            echo(str(failure))
         follower = Follower(self.settings, self.folder, self.instance, echo)
         with _stopped_by_signals(follower):
             follower.run()
         echo("Stopped.")
+
+    def _load(self, echo: Echo) -> PartlyPublishedError | None:
+        """Load what landed. Return the error if tables could not be updated and all others were published."""
+        try:
+            echo(_loaded(run_load(self.definitions, self.instance)))
+        except PartlyPublishedError as error:
+            return error
+        return None
 
 
 @contextmanager

@@ -4,21 +4,27 @@ Running a check and reporting what it found belongs here. The effect of a failur
 `pipelines.warehouse.refresh`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import duckdb
 
 from connector.errors import OperatorError
-from pipelines.models.model import Check, Model
+from pipelines.models.model import Check, Function, Model
+from pipelines.models.rules import NOT_NULL_CHECK, UNIQUE_CHECK
 from pipelines.models.sql_file import ModelError
+from pipelines.warehouse.catalog import quoted
 
 _SAMPLE_ROWS = 5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check. `rows` is a sample of the rows that break the rule, empty if none does."""
+    """The result of a check. `rows` is a sample of the rows that break the rule, empty if none does.
+
+    `problem` says why the check could not run. Nothing is known about the rows then.
+    """
 
     name: str
     description: str
@@ -26,6 +32,7 @@ class Finding:
     row_count: int
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
+    problem: str = ""
 
 
 class AuditError(OperatorError):
@@ -57,19 +64,29 @@ def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
     )
 
 
-def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check) -> Finding:
-    """Run one check, and return what it found.
+def define_functions(connection: duckdb.DuckDBPyConnection, functions: Iterable[Function]) -> None:
+    """Let the connection call `functions`, each of which is given after those that it calls."""
+    for function in functions:
+        connection.execute(function.definition)
+
+
+def run_check(
+    connection: duckdb.DuckDBPyConnection, model: Model, check: Check, as_of: datetime | None = None
+) -> Finding:
+    """Run one check at `as_of`, and return what it found. Only checks that are not blocking know the time.
 
     Raises:
         AuditError: The check is blocking, and some rows fail it.
         ModelError: Its SQL can't be run.
     """
+    parameters = {"as_of": as_of.astimezone(UTC).replace(tzinfo=None)} if as_of and check.is_timed else {}
     try:
-        made = connection.execute(f"create or replace temp table found as {check.sql}")
+        define_functions(connection, check.functions)
+        made = connection.execute(f"create or replace temp table found as {check.sql}", parameters)
     except duckdb.Error as error:
         raise ModelError(
-            f"The check {check.name} on {model.table} can't be run. Fix its SQL, or the header of "
-            f"sql/{model.folder}/{model.name}.sql. DuckDB reports: {error}"
+            f"The check {check.name} on {model.table} can't be run. Fix {check.where()}. "
+            f"DuckDB reports: {error}"
         ) from error
     ((row_count,),) = made.fetchall()
     columns, rows = _sample(connection) if row_count else ((), ())
@@ -80,17 +97,31 @@ def run_check(connection: duckdb.DuckDBPyConnection, model: Model, check: Check)
 
 
 def inspect(
-    connection: duckdb.DuckDBPyConnection, model: Model, checks: Sequence[Check]
+    connection: duckdb.DuckDBPyConnection, model: Model, checks: Sequence[Check], as_of: datetime
 ) -> tuple[Finding, ...]:
-    """Run the non-blocking checks of `model`.
+    """Run the non-blocking checks of `model` as they are at `as_of`. One that can't run is a finding too.
 
     They may read a whole history, so they run when their results are reported, and not at every refresh.
     """
     return tuple(
-        run_check(connection, model, check)
+        _inspect_one(connection, model, check, as_of)
         for check in checks
         if check.model == model.table and not check.is_blocking
     )
+
+
+def unknown(check: Check, problem: str) -> Finding:
+    """Return the finding for a check that could not run."""
+    return Finding(check.name, check.description, check.is_blocking, 0, (), (), problem)
+
+
+def _inspect_one(
+    connection: duckdb.DuckDBPyConnection, model: Model, check: Check, as_of: datetime
+) -> Finding:
+    try:
+        return run_check(connection, model, check, as_of)
+    except ModelError as error:
+        return unknown(check, str(error))
 
 
 def _sample(connection: duckdb.DuckDBPyConnection) -> tuple[tuple[str, ...], tuple[tuple[object, ...], ...]]:
@@ -100,12 +131,12 @@ def _sample(connection: duckdb.DuckDBPyConnection) -> tuple[tuple[str, ...], tup
 
 def _promises(model: Model, rows: str) -> Iterator[tuple[str, str, str]]:
     if model.grain:
-        grain = ", ".join(model.grain)
+        grain = ", ".join(map(quoted, model.grain))
         yield (
-            "unique_grain",
-            f"One row per {grain}.",
-            f"select {grain}, count(*) as row_count from {rows} group by {grain} having count(*) > 1",
+            UNIQUE_CHECK,
+            f"One row per {', '.join(model.grain)}.",
+            f'select {grain}, count(*) as "number of rows" from {rows} group by {grain} having count(*) > 1',
         )
     if required := model.listed("not null"):
-        condition = " or ".join(f"{column} is null" for column in required)
-        yield "not_null", f"Never null: {', '.join(required)}.", f"from {rows} where {condition}"
+        condition = " or ".join(f"{quoted(column)} is null" for column in required)
+        yield NOT_NULL_CHECK, f"Never null: {', '.join(required)}.", f"from {rows} where {condition}"

@@ -23,7 +23,8 @@ import duckdb
 
 from connector.landing.zones import EVENTS
 from pipelines.models.model import CHANGED, Model
-from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified
+from pipelines.models.sql_file import ModelError
+from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified, quoted
 from pipelines.warehouse.reader import reader_digest
 from pipelines.warehouse.sources import source_of
 
@@ -63,6 +64,17 @@ _THEIR_TABLES = """
     where if(contains(model, '.'), model, 'main.' || model) in (
         select schema_name || '.' || table_name from duckdb_tables() where database_name = 'other'
     )
+"""
+
+
+_THEIR_COMMENTS = """
+    select null, comment
+    from duckdb_tables()
+    where database_name = 'other' and schema_name = $schema and table_name = $name and comment is not null
+    union all
+    select column_name, comment
+    from duckdb_columns()
+    where database_name = 'other' and schema_name = $schema and table_name = $name and comment is not null
 """
 
 
@@ -130,6 +142,11 @@ class Ledger:
         columns = [(column.name, column.type) for column in model.columns]
         create_empty(self._sql, f"table {model.table}", columns or columns_of(self._sql, model.sql))
         types = dict(columns_of(self._sql, f"from {model.table}"))
+        if missing := [key for key in (*model.grain, *model.keys) if key not in types]:
+            raise ModelError(
+                f"{model.table} was not updated: it has no column `{missing[0]}`, which the `grain:` or "
+                f"the `keys:` of {model.where('grain')} names. Select it, or fix the header."
+            )
         keys = [(key, types[key]) for key in model.keys] if model.is_incremental else [("stale", "boolean")]
         create_empty(self._sql, f"table {_pending(model.table)}", keys)
         self._sql.execute(
@@ -137,6 +154,20 @@ class Ledger:
         )
         self._fingerprints = None
         self._comment(model)
+
+    def list_others(self) -> set[str]:
+        """List the tables of the attached file `other`."""
+        return {table for (table,) in self._sql.execute(_THEIR_TABLES).fetchall()}
+
+    def copy_other(self, table: str) -> None:
+        """Copy a table and its comments from `other`. The next session builds it again."""
+        schema, _, name = qualified(table).partition(".")
+        self._sql.execute(f"create table {table} as from other.{qualified(table)}")
+        self._sql.execute("insert into ops.models values (?, '', ?)", [table, reader_digest()])
+        comments = self._sql.execute(_THEIR_COMMENTS, {"schema": schema, "name": name}).fetchall()
+        for column, text in comments:
+            subject = f"column {table}.{quoted(column)}" if column else f"table {table}"
+            self._sql.execute(f"comment on {subject} is '{text.replace(chr(39), chr(39) * 2)}'")
 
     def drop(self, table: str) -> None:
         """Drop a table, with everything recorded about it."""
@@ -164,10 +195,12 @@ class Ledger:
 
     def _comment(self, model: Model) -> None:
         comments = [(f"table {model.table}", model.description)]
-        comments += [(f"column {model.table}.{column.name}", column.description) for column in model.columns]
+        comments += [
+            (f"column {model.table}.{quoted(column.name)}", column.description) for column in model.columns
+        ]
         for subject, text in comments:
-            quoted = text.replace("'", "''")
-            self._sql.execute(f"comment on {subject} is '{quoted}'")
+            escaped = text.replace("'", "''")
+            self._sql.execute(f"comment on {subject} is '{escaped}'")
 
 
 def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:

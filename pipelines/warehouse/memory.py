@@ -6,7 +6,7 @@ limit of the container (cgroup) or the memory of the machine.
 
 import duckdb
 
-from connector.errors import OperatorError
+from pipelines.models.sql_file import ModelError
 
 # So that a first build leaves memory for other programs, however much there is.
 _MOST_BYTES = 3_000_000_000
@@ -21,8 +21,16 @@ _CHUNK_SHARE = 1 / 32
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
 
 
-class TooLittleMemoryError(OperatorError):
+class TooLittleMemoryError(ModelError):
     """A table that can't be computed in the memory that DuckDB may hold."""
+
+
+def too_little_memory(connection: duckdb.DuckDBPyConnection, table: str) -> TooLittleMemoryError:
+    """Return the error for a table that needs more than the limit of a connection."""
+    return TooLittleMemoryError(
+        f"{table} was not updated: it needs more than the {read_limit_bytes(connection) // 1_000_000} MB that"
+        " DuckDB may hold. Give the machine or container more memory, or set VERBEX_MEMORY_BYTES higher."
+    )
 
 
 def limit_memory(connection: duckdb.DuckDBPyConnection, memory_bytes: int | None = None) -> None:

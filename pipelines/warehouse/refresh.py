@@ -7,14 +7,19 @@ which file does not: see `pipelines.warehouse.session`.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from pipelines.models.model import CHANGED, EXISTING, Check, Model
-from pipelines.models.relations import relations_in
-from pipelines.warehouse.audit import assertions, run_check
-from pipelines.warehouse.catalog import columns_of, quoted
+from pipelines.models.sql_file import ModelError
+from pipelines.warehouse.audit import assertions, define_functions, run_check
+from pipelines.warehouse.catalog import attach, columns_of, quoted
 from pipelines.warehouse.ledger import Ledger
+
+# The columns of our own in `existing` and `computed`.
+_ROW, _COMPUTED_ROW, _EXISTING_ROW = "_row_id", "_computed_row_id", "_existing_row_id"
+_OUR_COLUMNS = frozenset({"rowid", _ROW, _COMPUTED_ROW, _EXISTING_ROW})
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,11 @@ class Refresher:
         self._sql = connection
         self._models = tuple(models)
         self._checks = tuple(check for check in checks if check.is_blocking)
+        self._created: set[str] = set()
         self.ledger = Ledger(connection)
-        for definition in sorted({each.definition for model in models for each in model.functions}):
-            self._sql.execute(definition)
+        for model in models:
+            # DuckDB takes a function that reads a table only once that table exists.
+            define_functions(connection, (each for each in model.functions if not each.tables))
         self._forget_outdated()
 
     def stands(self, model: Model) -> bool:
@@ -49,7 +56,7 @@ class Refresher:
 
         Some do not exist yet if a table is materialised alone.
         """
-        read = relations_in(check.sql, check.name) & {model.table for model in self._models}
+        read = check.reads & {model.table for model in self._models}
         return read <= self.ledger.fingerprints().keys()
 
     def refresh(self, model: Model) -> Refreshed:
@@ -58,11 +65,13 @@ class Refresher:
         Raises:
             AuditError: A blocking check failed. Nothing was changed.
         """
+        define_functions(self._sql, model.functions)
         with self._transaction():
             if not self.stands(model):
                 return self._build(model)
             if self.ledger.take_pending(model) == 0:
                 return self._finish(model, 0, 0)
+            self._refuse_missing_keys(model)
             replace = self._replace_keys if model.is_incremental else self._replace_all
             return self._finish(model, *replace(model))
 
@@ -79,16 +88,31 @@ class Refresher:
         """
         with self._transaction():
             if not self.stands(model):
-                self.ledger.create(model)
+                self._create(model)
             self._mark_changed(model, model.upstream)
             self.ledger.add_loads(model, files)
             return self._finish(model, *self._replace_keys(model))
+
+    def keep_published(self, models: Sequence[Model], published: Path | None) -> None:
+        """Give the tables of `models` the rows of the published file, or drop those that it does not have."""
+        if published is not None:
+            attach(self._sql, published, "other")
+        try:
+            with self._transaction():
+                theirs = self.ledger.list_others() if published is not None else set()
+                for model in models:
+                    self.ledger.drop(model.table)
+                    if model.table in theirs:
+                        self.ledger.copy_other(model.table)
+        finally:
+            if published is not None:
+                self._sql.execute("detach other")
 
     def _build(self, model: Model) -> Refreshed:
         """Compute every key of a new table."""
         if model.is_incremental:
             self._mark_changed(model, model.upstream)
-        self.ledger.create(model)
+        self._create(model)
         added = self._insert(model)
         self._audit(model, model.table)
         self._queue_for_readers(model, model.table)
@@ -112,14 +136,14 @@ class Refresher:
         it would make DuckDB write all computed rows a second time.
         """
         names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.table}")]
-        keys, listed = ", ".join(model.keys), ", ".join(["rowid as row_id", *names])
+        keys, listed = ", ".join(map(quoted, model.keys)), ", ".join([f"rowid as {_ROW}", *names])
         # By rowid, because a join alone would read every column of every row.
         found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
         existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
         computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
         added = self._insert(model)
-        self._sql.execute(f"delete from {model.table} where rowid in (select row_id from {EXISTING})")
-        self._audit(model, f"(select * exclude (row_id) from {computed})")
+        self._sql.execute(f"delete from {model.table} where rowid in (select {_ROW} from {EXISTING})")
+        self._audit(model, f"(select * exclude ({_ROW}) from {computed})")
         if not existing:
             self._queue_for_readers(model, computed)
             return added, 0
@@ -128,11 +152,12 @@ class Refresher:
 
     def _queue_differences(self, model: Model, names: Sequence[str], computed: str) -> int:
         """Queue for all readers the keys that changed rows affect, and return how many rows are unchanged."""
-        self._make("computed", f"from {computed} semi join {EXISTING} using ({', '.join(model.keys)})")
+        keys = ", ".join(map(quoted, model.keys))
+        self._make("computed", f"from {computed} semi join {EXISTING} using ({keys})")
         unchanged = self._find_unchanged(names)
         listed = ", ".join(names)
-        added = f"select {listed} from {computed} anti join unchanged on row_id = computed_id"
-        removed = f"select {listed} from {EXISTING} anti join unchanged on row_id = existing_id"
+        added = f"select {listed} from {computed} anti join unchanged on {_ROW} = {_COMPUTED_ROW}"
+        removed = f"select {listed} from {EXISTING} anti join unchanged on {_ROW} = {_EXISTING_ROW}"
         # Readers that ignore nothing come first: for the others, more rows count as unchanged.
         for reader in sorted(self._readers(model), key=lambda reader: reader.ignores(model.table)):
             if ignored := {quoted(name) for name in reader.ignores(model.table)}:
@@ -143,12 +168,49 @@ class Refresher:
     def _find_unchanged(self, names: Sequence[str]) -> int:
         """Pair computed and existing rows that are equal in these columns, and return the number of pairs."""
         same = " and ".join(f"computed.{name} is not distinct from existing.{name}" for name in names)
-        ids = "computed.row_id as computed_id, existing.row_id as existing_id"
+        ids = f"computed.{_ROW} as {_COMPUTED_ROW}, existing.{_ROW} as {_EXISTING_ROW}"
         return self._make("unchanged", f"select {ids} from computed join existing on {same}")
 
+    def _create(self, model: Model) -> None:
+        self.ledger.create(model)
+        self._created.add(model.table)
+        for name, _ in columns_of(self._sql, f"from {model.table}"):
+            if name.lower() in _OUR_COLUMNS:
+                raise ModelError(
+                    f"{model.table} was not updated: {model.where('columns')} names a column `{name}`, which "
+                    "is how rows are numbered here. Give it another name."
+                )
+
     def _insert(self, model: Model) -> int:
+        if model.table in self._created:
+            self._created.remove(model.table)
+            self._refuse_unselected_columns(model)
         ((added,),) = self._sql.execute(f"insert into {model.table} by name {model.sql}").fetchall()
         return int(added)
+
+    def _refuse_unselected_columns(self, model: Model) -> None:
+        """Refuse a column that would stay null because only the header knows it."""
+        selected = {name.lower() for name, _ in columns_of(self._sql, model.sql)}
+        for column in model.columns:
+            if column.name.lower() not in selected:
+                raise ModelError(
+                    f"{model.table} was not updated: {model.where('columns')} describes the column "
+                    f"`{column.name}`, which the SELECT does not give. Select it, or remove its line."
+                )
+
+    def _refuse_missing_keys(self, model: Model) -> None:
+        """Refuse rows whose key is null, unless the header says that the table has none of them.
+
+        No join finds such a row again, so it would be left out, or be there twice.
+        """
+        optional = set(model.keys) - set(model.listed("not null")) if model.is_incremental else set()
+        for key in sorted(optional):
+            if self._sql.execute(f"select 1 from {CHANGED} where {quoted(key)} is null limit 1").fetchall():
+                raise ModelError(
+                    f"{model.table} was not updated: its key `{key}` is null in rows that it reads, and rows "
+                    f"are found by their keys. Leave these rows out of {model.where('grain')}, and add "
+                    f"`{key}` to its `not null:`."
+                )
 
     def _last_rowid(self, table: str) -> int:
         """Return the highest rowid, or -1 if there is no row. Rows inserted later have higher ones."""
@@ -160,6 +222,7 @@ class Refresher:
     def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
         keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))
         self._make(CHANGED, keys)
+        self._refuse_missing_keys(model)
 
     def _queue_for_readers(self, model: Model, rows: str) -> None:
         for reader in self._readers(model):

@@ -4,27 +4,28 @@ The order of these steps belongs here. How one table is refreshed does not: see 
 Which file is written does not either: see `pipelines.warehouse.files`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from connector.errors import OperatorError
 from connector.landing.files import LandedFile, Landing
 from pipelines.models.load import load_checks, load_models, read_query
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import Column, ModelError
-from pipelines.warehouse.audit import Finding, inspect
+from pipelines.warehouse.audit import AuditError, Finding, inspect, unknown
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseFile, is_damage
 from pipelines.warehouse.intake import MissingFilesError, find_new_files
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
-from pipelines.warehouse.memory import TooLittleMemoryError, chunk_size_bytes, read_limit_bytes
+from pipelines.warehouse.memory import chunk_size_bytes, too_little_memory
 from pipelines.warehouse.refresh import Refreshed, Refresher
-from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
+from pipelines.warehouse.sources import SOURCES, FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
 
@@ -52,12 +53,14 @@ class Session:
         self._sql_dir = sql_dir
         self._models = load_models(sql_dir)
         self._refresher = Refresher(file.connection, self._models, load_checks(sql_dir))
+        self._reference: Path | None = None
         self._published = self._look_at_published()
         # What a refresh builds is all news, as after a first sync.
         self._row_counts = {} if is_full_refresh else dict(self._published.row_counts)
         self._known_paths = {} if is_full_refresh else self._published.paths
         self._is_loss_known = is_loss_known
         self._updated: set[str] = set()
+        self._held_back: dict[str, OperatorError] = {}
 
     def update(self, model: Model) -> TableUpdate:
         """Bring one table up to date with what it reads: other tables, or landing.
@@ -68,23 +71,60 @@ class Session:
             AuditError: A blocking check failed; the table is as it was.
             MissingFilesError: Landing lacks files that tables were loaded from; the table is as it was.
             TooLittleMemoryError: DuckDB may hold too little memory for it; the table is as it was.
-            ModelError: Its SQL can't be run on what is there; the table is as it was.
+            ModelError: Its SQL can't be run on what is there, or a table that it reads was not updated; the
+                table is as it was.
         """
-        self._build_missing(model.upstream)
+        model = self._of_today(model)
         self._updated.add(model.table)
         try:
+            self._refuse_unknown_tables(model)
+            self._build_missing(model.upstream)
+            self._refuse_held_back(model)
             return self._update(model)
+        except (AuditError, ModelError) as error:
+            self._held_back[model.table] = error
+            raise
         except duckdb.OutOfMemoryException as error:
-            limit_mb = read_limit_bytes(self._file.connection) // 1_000_000
-            raise TooLittleMemoryError(
-                f"{model.table} was not updated: it needs more than the {limit_mb} MB that DuckDB may hold."
-                " Give the machine or container more memory, or set VERBEX_MEMORY_BYTES higher."
-            ) from error
+            self._held_back[model.table] = too_little_memory(self._file.connection, model.table)
+            raise self._held_back[model.table] from error
         except duckdb.Error as error:
-            raise ModelError(
+            self._held_back[model.table] = ModelError(
                 f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql failed. Fix it, then "
                 f"run `verbex-sync sync`. DuckDB reports: {error}"
-            ) from error
+            )
+            raise self._held_back[model.table] from error
+
+    def _of_today(self, model: Model) -> Model:
+        """Return the model as its file is now: Dagster's is as old as its definitions."""
+        for own in self._models:
+            if own.table == model.table:
+                return own
+        raise ModelError(
+            f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql is gone. Put it back, or "
+            "reload the definitions in Dagster."
+        )
+
+    @property
+    def held_back(self) -> Mapping[str, OperatorError]:
+        """The tables that could not be updated, with the reason. They and their readers stay as published."""
+        return self._held_back
+
+    def is_done(self, tables: Collection[str]) -> bool:
+        """Return whether each of `tables` was updated or can't be, because of a table that is held back."""
+        held_back = {model.table for model in self._list_held_back()}
+        return set(tables) <= self._updated | held_back
+
+    def _refuse_unknown_tables(self, model: Model) -> None:
+        known = {each.table for each in self._models} | {source.relation for source in SOURCES}
+        for table in sorted(model.upstream - known):
+            raise ModelError(
+                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql reads `{table}`, which "
+                "no model makes, so nothing shows when it changes. Read the tables that it is made from."
+            )
+
+    def _refuse_held_back(self, model: Model) -> None:
+        for table in sorted(model.upstream & self._held_back.keys()):
+            raise ModelError(f"{model.table} was not updated: it reads {table}, which was not updated.")
 
     def _update(self, model: Model) -> TableUpdate:
         source = source_of(model)
@@ -98,12 +138,17 @@ class Session:
             self._refresher.ledger.add_days(model, found.marks)
         return update
 
-    def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:
-        """Run the non-blocking checks of `model`. A check is left out if a table that it reads is missing."""
-        runnable = [
-            check for check in checks if check.model == model.table and self._refresher.can_run(check)
-        ]
-        return inspect(self._file.connection, model, runnable)
+    def inspect(self, model: Model, checks: Sequence[Check], as_of: datetime) -> tuple[Finding, ...]:
+        """Run the non-blocking checks of `model` at `as_of`, and return what is known of all its checks.
+
+        The blocking checks ran when the table was updated, unless a table that they read does not exist yet.
+        """
+        left_out = (
+            unknown(check, "A table that it reads does not exist yet.")
+            for check in checks
+            if check.model == model.table and check.is_blocking and not self._refresher.can_run(check)
+        )
+        return (*inspect(self._file.connection, model, checks, as_of), *left_out)
 
     def measure_lag(self, model: Model, as_of: datetime) -> float | None:
         """Return the lag of the table of `model` at `as_of` [s], None if it is made from nothing received."""
@@ -113,6 +158,10 @@ class Session:
         """Return the columns of the table of `model`."""
         return describe_columns(self._file.connection, model)
 
+    def has_table(self, model: Model) -> bool:
+        """Return whether the table of `model` exists, at least as it was."""
+        return self._refresher.stands(model)
+
     @property
     def models(self) -> tuple[Model, ...]:
         """The models, in the order in which they are updated."""
@@ -121,29 +170,73 @@ class Session:
     def publish(self, published_at: datetime) -> None:
         """Publish this file's tables, and end the session.
 
-        `published_at` is the time that `pipeline_status` shows.
+        Tables that could not be updated stay as published, with all that reads them: see `held_back`.
+
+        Args:
+            published_at: The time that `pipeline_status` shows.
 
         Raises:
-            AuditError: A table that did not exist yet could not be built. Nothing is published.
+            AuditError: A table that loads from landing failed a check. Nothing is published.
+            ModelError: The same for its SQL, or a table that `pipeline_status` reads can't be built.
         """
         if any(model.table not in self._updated for model in self._models):
             # Even if no file is missing: a table must not be published older than one that it reads.
             self.follow_published()
         self._build_missing({model.table for model in self._models})
-        make_views(self._file.connection)
-        status = read_query(self._sql_dir, "pipeline_status")
-        self._file.connection.execute(
-            f"create or replace table pipeline_status as {status}",
-            {"published_at": published_at.astimezone(UTC).replace(tzinfo=None)},
-        )
+        self._keep_held_back()
+        self._make_views()
+        self._write_status(published_at)
         self._file.publish()
+
+    def _list_held_back(self) -> list[Model]:
+        """List the models that could not be updated, and all that reads their tables."""
+        tables = set(self._held_back)
+        for model in self._models:  # each stands after what it reads
+            if model.upstream & tables:
+                tables.add(model.table)
+        return [model for model in self._models if model.table in tables]
+
+    def _keep_held_back(self) -> None:
+        """Give tables that could not be updated their published rows. Files take turns: ours are older."""
+        models = self._list_held_back()
+        for model in models:
+            if source_of(model):  # nearly everything is made from these tables
+                raise self._held_back[model.table]
+            if model.table not in self._held_back:
+                with suppress(ModelError):
+                    self.update(model)  # notes the reason
+        if models:
+            self._refresher.keep_published(models, self._reference)
+
+    def _make_views(self) -> None:
+        try:
+            make_views(self._file.connection)
+        except duckdb.Error as error:
+            self._held_back["pca_views"] = ModelError(
+                "The wide views were not updated: they don't fit sql/marts/calls_enriched.sql or "
+                f"sql/marts/pca_views.sql. Fix these. DuckDB reports: {error}"
+            )
+
+    def _write_status(self, published_at: datetime) -> None:
+        status = read_query(self._sql_dir, "pipeline_status")
+        try:
+            self._file.connection.execute(
+                f"create or replace table pipeline_status as {status}",
+                {"published_at": published_at.astimezone(UTC).replace(tzinfo=None)},
+            )
+        except duckdb.Error as error:
+            for cause in self._held_back.values():
+                raise cause from error
+            raise
 
     def follow_published(self) -> None:
         """Load what the published file has and this one lacks, so that no publish goes back in time."""
         for model in self._models:
             source = source_of(model)
             if source is None:
-                self._refresher.refresh(model)  # cheap, unless a table that it reads has just been loaded
+                if model.table not in self._held_back:
+                    with suppress(AuditError, ModelError):  # `held_back` has them
+                        self.update(model)  # cheap, unless a table that it reads has just been loaded
             elif model.table not in self._updated:
                 self._load_missed(model, source)
 
@@ -158,12 +251,15 @@ class Session:
     def _look_at_published(self) -> Ahead:
         for path in self._file.references:
             try:
-                return ahead_of(self._file.connection, path)
+                ahead = ahead_of(self._file.connection, path)
             except duckdb.CatalogException:
                 continue  # its bookkeeping is not ours any more
             except duckdb.Error as error:
                 if not is_damage(error):
                     raise
+            else:
+                self._reference = path
+                return ahead
         return Ahead()  # this session publishes another file in place of a damaged one
 
     def _check_missing(self, paths: Collection[str]) -> None:
@@ -172,8 +268,10 @@ class Session:
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
-            if model.table in tables and not self._refresher.stands(model):
-                self.update(model)
+            is_missing = model.table in tables and not self._refresher.stands(model)
+            if is_missing and model.table not in self._held_back:
+                with suppress(AuditError, ModelError):  # `held_back` has them
+                    self.update(model)
 
     def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
         if not files and self._refresher.stands(model):

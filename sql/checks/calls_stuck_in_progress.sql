@@ -1,12 +1,16 @@
--- Calls that started and never ended, although we have events that are a day newer: their end may be lost.
+-- Calls that started and never ended, and had no event for a day: their end may be lost.
+--
+-- A day is counted to the time of the check, so a call is shown even if no call came after it. To allow longer
+-- calls, change the interval.
 --
 -- on: calls
 -- severity: warn
-with newest as (
-    select max(last_event_at) as last_event_at from calls
+with allowed as (
+    select interval 1 day as pause
 )
 
 select calls.call_id, calls.agent_id, calls.started_at, calls.last_event_at
-from calls, newest
-where calls.status = 'in_progress' and calls.last_event_at < newest.last_event_at - interval 1 day
+from calls, allowed
+where calls.status = 'in_progress'
+    and coalesce(calls.last_event_at, calls.started_at) < $as_of::timestamp - allowed.pause
 order by calls.last_event_at, calls.call_id

@@ -1,5 +1,5 @@
--- The time of the newest list of Verbex's calls, if we have deliveries that are two days newer. So old a list
--- can't show whether webhooks still reach us. Run `verbex-sync verify` to read a new one.
+-- The time of the newest list of Verbex's calls, if we have deliveries that are two days newer, or no list at
+-- all. Then nothing shows whether webhooks still reach us. Run `verbex-sync verify` to read a new one.
 --
 -- on: call_drift
 -- severity: warn
@@ -13,4 +13,5 @@ last_delivery as (
 
 select newest_list.swept_at, last_delivery.received_at as last_received_at
 from newest_list, last_delivery
-where newest_list.swept_at < last_delivery.received_at - interval 2 days
+where newest_list.swept_at is null
+    or newest_list.swept_at < last_delivery.received_at - interval 2 days

@@ -9,7 +9,7 @@
 -- not null: call_id, agent_id, day, is_here, is_there, compared_at
 -- columns:
 --   call_id varchar: the call
---   agent_id varchar: the AI agent; empty if nobody told it
+--   agent_id varchar: the AI agent; empty if it is unknown
 --   day date: UTC day of the call's start by Verbex, or else by our events
 --   is_here boolean: whether our tables have it
 --   is_there boolean: whether Verbex lists it

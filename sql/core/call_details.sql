@@ -10,7 +10,7 @@
 --   call_id varchar: the call
 --   agent_id varchar: the AI agent, as the API gives it
 --   agent_name varchar: the agent's name when the details were fetched
---   override_agent_id varchar: the agent that stood in for it, if any
+--   override_agent_id varchar: the agent that replaced it, if any
 --   call_status varchar: Verbex's own status of the call
 --   call_type varchar: such as phone_call or web_call
 --   started_at timestamp: start of the call by the API, UTC

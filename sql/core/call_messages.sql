@@ -9,8 +9,8 @@
 --   role varchar: who spoke, such as user or assistant
 --   content varchar: the message as given
 --   text varchar: the message without the leading time span
---   starts_s double: seconds into the call at which it begins, where the content tells [s]
---   ends_s double: seconds into the call at which it ends, where the content tells [s]
+--   starts_s double: seconds into the call at which it begins, if the content says so [s]
+--   ends_s double: seconds into the call at which it ends, if the content says so [s]
 with transcripts as (
     select call_id, coalesce(body -> '$.data.messages', body -> '$.messages') as messages
     from call_details

@@ -11,20 +11,20 @@
 --   call_id varchar: Verbex's identity of the call
 --   organization_id varchar: the Verbex organization
 --   agent_id varchar: the AI agent that held the call
---   status varchar: completed once CallEnded or pcaCompleted was seen or a backfill told its end, else in_progress
---   pca_status varchar: none (not ended), awaiting (ended, not announced), ready (announced, not fetched), failed (announced as failed), fetched, or unavailable (given up)
+--   status varchar: completed once CallEnded or pcaCompleted was seen or a backfill found its end, else in_progress
+--   pca_status varchar: none (not ended), awaiting (ended, not announced), ready (announced, not fetched), failed (announced as failed), fetched, or unavailable (not asked for again)
 --   day date: UTC day of its start, or of its first event where its start is not known
 --   started_at timestamp: earliest CallStarted, UTC; null if it never came
---   started_source varchar: where started_at is from: webhook, or api if a backfill told it
+--   started_source varchar: where started_at is from: webhook, or api if a backfill found it
 --   ended_at timestamp: latest CallEnded, UTC; null if it never came
---   ended_source varchar: where ended_at is from: webhook, or api if a backfill told it
+--   ended_source varchar: where ended_at is from: webhook, or api if a backfill found it
 --   duration_s double: from started_at to ended_at [s]
 --   transferred_at timestamp: latest CallTransferred, UTC
 --   transfer_to varchar: where the latest transfer went
 --   pca_completed_at timestamp: latest pcaCompleted, UTC
 --   pca_lag_s double: from ended_at to pca_completed_at [s]
---   first_event_at timestamp: earliest event of any type, UTC; null if only a backfill told the call
---   last_event_at timestamp: latest event of any type, UTC; null if only a backfill told the call
+--   first_event_at timestamp: earliest event of any type, UTC; null if only a backfill found the call
+--   last_event_at timestamp: latest event of any type, UTC; null if only a backfill found the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamp: receipt of the newest fact in this row, UTC
 --   call_hash ubigint: hash of call_id, by which loads find the call
@@ -73,8 +73,8 @@ listings as (
     group by call_id
 ),
 
--- what a webhook told wins
-told as (
+-- what a webhook reported wins
+merged as (
     select
         call_id,
         lives.organization_id,
@@ -104,38 +104,38 @@ told as (
 
 select
     call_id,
-    told.organization_id,
-    told.agent_id,
+    merged.organization_id,
+    merged.agent_id,
     case
-        when told.ended_at is not null or told.pca_completed_at is not null then 'completed'
+        when merged.ended_at is not null or merged.pca_completed_at is not null then 'completed'
         else 'in_progress'
     end as status,
     case
         when fetches.state in ('fetched', 'unavailable') then fetches.state
-        when told.is_pca_announced then 'ready'
-        when told.pca_completed_at is not null then 'failed'
-        when told.ended_at is not null then 'awaiting'
+        when merged.is_pca_announced then 'ready'
+        when merged.pca_completed_at is not null then 'failed'
+        when merged.ended_at is not null then 'awaiting'
         else 'none'
     end as pca_status,
-    coalesce(told.started_at, told.first_event_at)::date as day,
-    told.started_at,
-    told.started_source,
-    told.ended_at,
-    told.ended_source,
-    epoch_us(told.ended_at - told.started_at) / 1e6 as duration_s,
-    told.transferred_at,
-    told.transfer_to,
-    told.pca_completed_at,
-    epoch_us(told.pca_completed_at - told.ended_at) / 1e6 as pca_lag_s,
-    told.first_event_at,
-    told.last_event_at,
-    told.event_count,
+    coalesce(merged.started_at, merged.first_event_at)::date as day,
+    merged.started_at,
+    merged.started_source,
+    merged.ended_at,
+    merged.ended_source,
+    epoch_us(merged.ended_at - merged.started_at) / 1e6 as duration_s,
+    merged.transferred_at,
+    merged.transfer_to,
+    merged.pca_completed_at,
+    epoch_us(merged.pca_completed_at - merged.ended_at) / 1e6 as pca_lag_s,
+    merged.first_event_at,
+    merged.last_event_at,
+    merged.event_count,
     greatest(
-        told.received_at,
+        merged.received_at,
         fetches.last_attempt_at,
-        case when 'api' in (told.started_source, told.ended_source) or told.event_count = 0 then told.listed_at end
+        case when 'api' in (merged.started_source, merged.ended_source) or merged.event_count = 0 then merged.listed_at end
     ) as updated_at,
     call_hash(call_id) as call_hash
-from told
+from merged
 left join fetches using (call_id)
-order by coalesce(told.first_event_at, told.started_at), call_id
+order by coalesce(merged.first_event_at, merged.started_at), call_id

@@ -11,6 +11,9 @@
 -- called "item". If an earlier column has that name, in upper or lower case, the next free one of "name (2)",
 -- "name (3)" ... is used.
 --
+-- A view has the first 1,000 columns of its agent; the check items_beyond_wide_view shows the agents that have
+-- more items. pca_items, and the map of calls_enriched, have every item.
+--
 -- grain: agent_id, position
 -- keys: agent_id
 -- not null: agent_id, position, column_name, type, key, first_seen_at
@@ -21,7 +24,11 @@
 --   type varchar: text, number or boolean: how the item's result is read; null where it can't be
 --   key varchar: the item's key, as in pca_items and in the map of calls_enriched
 --   first_seen_at timestamp: the earliest answer, of a configuration or an analysis, that had it, UTC
-with sightings as (
+with recursive own as (
+    select ['call_id', 'started_at', 'ended_at', 'duration_s', 'pca_status', 'pca_fetched_at'] as own_columns
+),
+
+sightings as (
     select agent_id, key, type, first_seen_at, position
     from ops.pca_seen_items
     semi join changed using (agent_id)
@@ -52,50 +59,70 @@ ordered as (
             else key
         end as name
     from items
+    qualify position <= 1000
 ),
 
-wanted as (
+wishes as (
     select
         agent_id,
-        list(
-            -- composed at the end, because composing stops at a NUL
-            nfc_normalize(trim(regexp_replace(name, '[\s\p{Z}\p{Cc}]+', ' ', 'g')))
-            || case when type_number > 1 then ' (' || type || ')' else '' end
-            order by position
-        ) as names
+        position,
+        -- composed at the end, because composing stops at a NUL
+        nfc_normalize(trim(regexp_replace(name, '[\s\p{Z}\p{Cc}]+', ' ', 'g')))
+        || case when type_number > 1 then ' (' || type || ')' else '' end as wish
     from ordered
-    group by agent_id
+
+    union all
+
+    -- the view's own columns, as in pca_views
+    select agent_id, -6 + unnest(range(6)), unnest(own_columns)
+    from (select distinct agent_id from ordered), own
 ),
 
--- Each name looks only at those before it, so what is added later changes none; the first six are the
--- view's own columns, as in pca_views.
+-- Each name looks only at those before it, so what is added later changes none. A column proposes its name
+-- with a number, or without one where that is 1. If an earlier column proposes the same, it takes the next
+-- number, until no two columns of an agent propose the same name. Of the columns that wish for one name, the
+-- second can't have a number below 2, nor the third one below 3, so most are right at once.
+proposals as (
+    select
+        agent_id,
+        position,
+        wish,
+        row_number() over (partition by agent_id, lower(wish) order by position) as number,
+        0 as round
+    from wishes
+
+    union all
+
+    select agent_id, position, wish, number + is_taken::int, round + 1
+    from (
+        select
+            *,
+            row_number() over (
+                partition by
+                    agent_id, lower(wish || case when number > 1 then ' (' || number || ')' else '' end)
+                order by position
+            ) > 1 as is_taken
+        from proposals
+    )
+    qualify bool_or(is_taken) over (partition by agent_id)
+),
+
 chosen as (
     select
         agent_id,
-        list_reduce(
-            list_transform(names, lambda name: [name]),
-            lambda taken, wish: list_append(
-                taken,
-                list_filter(
-                    list_prepend(
-                        wish[1],
-                        list_transform(range(2, len(taken) + 3), lambda number: wish[1] || ' (' || number || ')')
-                    ),
-                    lambda name: not list_contains(list_transform(taken, lambda other: lower(other)), lower(name))
-                )[1]
-            ),
-            ['call_id', 'started_at', 'ended_at', 'duration_s', 'pca_status', 'pca_fetched_at']
-        )[7:] as names
-    from wanted
+        position,
+        wish || case when number > 1 then ' (' || number || ')' else '' end as column_name
+    from proposals
+    qualify round = max(round) over (partition by agent_id)
 )
 
 select
     agent_id,
-    ordered.position,
-    chosen.names[ordered.position] as column_name,
+    position,
+    chosen.column_name,
     ordered.type,
     ordered.key,
     ordered.first_seen_at
 from ordered
-join chosen using (agent_id)
-order by agent_id, ordered.position
+join chosen using (agent_id, position)
+order by agent_id, position

@@ -7,15 +7,15 @@
 -- keys: call_hash
 -- ignores events: deliveries
 -- changed by events: select call_hash where event_name = 'callAnalysis.pcaCompleted'
--- not null: call_id, state, attempts
+-- not null: call_id, state, attempts, call_hash
 -- columns:
 --   call_id varchar: the call
 --   agent_id varchar: the agent to ask about
---   state varchar: due (not tried), waiting (tried, will be again), fetched, or unavailable (given up; `verbex-sync ask-again` asks once more)
+--   state varchar: due (not tried), waiting (tried, will be again), fetched, or unavailable (not asked for again, unless by `verbex-sync ask-again`)
 --   attempts bigint: tries since the newest announcement [count]
 --   announced_at timestamp: receipt of the newest announcement, UTC; null if there was none
 --   last_attempt_at timestamp: newest try, UTC
---   next_attempt_at timestamp: earliest next try, UTC; null once fetched or given up
+--   next_attempt_at timestamp: earliest next try, UTC; null once fetched or unavailable
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
 --   call_hash ubigint: hash of call_id, by which loads find the call

@@ -37,7 +37,7 @@ fields as (
         call_id,
         agent_id,
         position,
-        item ->> '$.name' as name,
+        item ->> '$.name' as given_name,
         item ->> '$.type' as type,
         item ->> '$.result' as result,
         item ->> '$.model' as model,
@@ -45,41 +45,22 @@ fields as (
     from positions
 ),
 
-occurrences as (
-    select
-        call_id,
-        position,
-        coalesce(name, '') as name,
-        row_number() over (partition by call_id, coalesce(name, '') order by position) as occurrence
+named as (
+    select call_id as analysis, position, coalesce(given_name, '') as name
     from fields
 ),
 
--- Names seldom repeat, so what it takes to tell them apart is only worked out where they do.
-repeated as (
-    select call_id, position
-    from occurrences
-    where occurrence > 1
-),
-
-names as (
-    select call_id, list(name order by position) as names
-    from occurrences
-    semi join repeated using (call_id)
-    group by call_id
-),
-
 keys as (
-    select call_id, position, item_key(names, position) as key
-    from repeated
-    join names using (call_id)
+    select analysis as call_id, position, key
+    from item_keys('named')
 )
 
 select
     call_id,
     agent_id,
     position,
-    fields.name,
-    coalesce(keys.key, fields.name, '') as key,
+    given_name as name,
+    keys.key,
     type,
     result,
     -- one NaN or infinity, which are doubles too, would be the sum and the average of a whole dashboard
@@ -95,5 +76,5 @@ select
     try_cast(usage ->> '$.completion_tokens' as bigint) as completion_tokens,
     try_cast(usage ->> '$.total_tokens' as bigint) as total_tokens
 from fields
-left join keys using (call_id, position)
+join keys using (call_id, position)
 order by call_id, position

@@ -5,12 +5,12 @@
 -- it is fast. A time that has more digits, is after the year 2262, or has an exponent already is computed
 -- with decimals.
 --
--- parameters: told, digits
+-- parameters: text, digits
 make_timestamp(
     coalesce(
         case
-            when strlen(told) - instr(told || '.', '.') <= digits then try_cast(told || ('e' || digits) as bigint) // 1000
+            when strlen(text) - instr(text || '.', '.') <= digits then try_cast(text || ('e' || digits) as bigint) // 1000
         end,
-        floor(try_cast(told as decimal(28, 9)) * (10 ** (digits - 3))::integer)::bigint
+        floor(try_cast(text as decimal(28, 9)) * (10 ** (digits - 3))::integer)::bigint
     )
 )

@@ -9,7 +9,7 @@
 -- not null: call_id, agent_id, day, kind, compared_at, is_in_flight
 -- columns:
 --   call_id varchar: the call
---   agent_id varchar: the AI agent; empty if nobody told it
+--   agent_id varchar: the AI agent; empty if it is unknown
 --   day date: UTC day of the call's start by Verbex, or else by our events
 --   kind varchar: missing_here, missing_there, different_start, different_end or pca_missing
 --   our_started_at timestamp: its start in calls, UTC

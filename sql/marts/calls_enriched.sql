@@ -5,7 +5,7 @@
 -- changed by pca: select call_hash(call_id) as call_hash
 -- changed by pca_items: select call_hash(call_id) as call_hash
 -- changed by call_details: select call_hash(call_id) as call_hash
--- not null: call_id, status, pca_status
+-- not null: call_id, status, pca_status, call_hash
 -- columns:
 --   call_id varchar: Verbex's identity of the call
 --   organization_id varchar: the Verbex organization

@@ -4,7 +4,7 @@
 -- changed by ops.call_comparisons: select agent_id, day
 -- not null: agent_id, day, calls_there, calls_here, calls_both, pca_announced, pca_fetched, compared_at
 -- columns:
---   agent_id varchar: the AI agent; empty for calls whose agent nobody told
+--   agent_id varchar: the AI agent; empty if it is unknown
 --   day date: UTC day of the calls' start
 --   calls_there bigint: calls that Verbex lists [count]
 --   calls_here bigint: calls in our tables [count]

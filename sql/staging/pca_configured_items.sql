@@ -14,49 +14,9 @@
 --   type varchar: how its result reads: number, boolean, or text for every other type
 --   first_seen_at timestamp: the earliest answer that has it, UTC
 --   position bigint: its place in that answer, from 1
-with answers as (
-    select
-        agent_id,
-        attempted_at at time zone 'UTC' as seen_at,
-        case when json_valid(try(decode(body))) then try(decode(body)) end as body
-    from landed_agents
-    where outcome = 'answered' and agent_id is not null
-),
-
-named as (
-    select
-        agent_id,
-        seen_at,
-        json_transform(
-            coalesce(body -> '$.data.items', body -> '$.items'), '[{"name": "VARCHAR", "type": "VARCHAR"}]'
-        ) as items
-    from answers
-),
-
--- A configuration seldom changes, so its items are told apart once for all answers that are alike.
-shapes as (
-    select
-        agent_id,
-        items,
-        list_transform(items, lambda item: coalesce(item.name, '')) as names,
-        min(seen_at) as seen_at
-    from named
-    group by agent_id, items
-),
-
-places as (
-    select agent_id, items, names, seen_at, unnest(range(1, len(items) + 1)) as position
-    from shapes
-),
-
-every_sighting as (
-    select
-        agent_id,
-        item_key(names, position) as key,
-        case when items[position].type in ('number', 'boolean') then items[position].type else 'text' end as type,
-        seen_at as first_seen_at,
-        position
-    from places
+with every_sighting as (
+    select agent_id, key, type, first_seen_at, position
+    from item_sightings('landed_agents')
 
     union all
 

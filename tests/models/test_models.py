@@ -24,14 +24,16 @@ def test_the_header_gives_grain_keys_and_columns(tmp_path: Path) -> None:
             "visits",
             "-- One row per visit: to a shop.\n--\n-- grain: shop_id, day\n-- not null: shop_id\n"
             "-- columns:\n"
-            "--   shop_id varchar: the shop\n--   pca map(varchar, varchar): answers: by name\n"
-            "select shop_id, pca from shops semi join changed using (shop_id);\n",
+            "--   shop_id varchar: the shop\n--   day date: the day\n"
+            "--   pca map(varchar, varchar): answers: by name\n"
+            "select shop_id, day, pca from shops semi join changed using (shop_id);\n",
         )
     )
     assert model.description == "One row per visit: to a shop."
     assert model.grain == model.keys == ("shop_id", "day")
     assert [(c.name, c.type, c.description) for c in model.columns] == [
         ("shop_id", "varchar", "the shop"),
+        ("day", "date", "the day"),
         ("pca", "map(varchar, varchar)", "answers: by name"),
     ]
     assert model.is_incremental

@@ -88,11 +88,13 @@ class DataFolder(data_folder.DataFolder):
             session.publish(NOON)
         return updates
 
-    def inspect(self, table: str) -> dict[str, Finding]:
+    def inspect(self, table: str, as_of: datetime = NOON) -> dict[str, Finding]:
         """Run the non-blocking checks of a published table, and return their findings by name."""
         (model,) = [model for model in self.models if model.table == table]
         with self.warehouse.read() as connection:
-            return {found.name: found for found in inspect(connection, model, load_checks(self.sql_dir))}
+            return {
+                found.name: found for found in inspect(connection, model, load_checks(self.sql_dir), as_of)
+            }
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows that a statement selects from the published tables."""

@@ -273,7 +273,7 @@ def test_tables_that_are_published_alone_agree_with_what_reads_them(tmp_path: Pa
         with open_session(folder) as session:
             model = next(model for model in session.models if model.table == table)
             session.update(model)
-            session.inspect(model, load_checks(folder.sql_dir))
+            session.inspect(model, load_checks(folder.sql_dir), NOON)
             session.publish(NOON)
     assert folder.rows("select count(*) from calls") == folder.rows("select count(*) from events") == [(2,)]
 
@@ -318,10 +318,10 @@ def test_changed_sql_rebuilds_its_table_and_its_readers_by_itself(tmp_path: Path
 
 
 def test_a_table_whose_sql_is_gone_is_gone(tmp_path: Path) -> None:
-    """Deleting a model's file drops its table with the next sync."""
+    """Deleting a model's file drops its table with the next sync, if no query of ours needs it."""
     folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
     shutil.copytree(sql_folder(), folder.sql_dir)
     folder.sync()
-    (folder.sql_dir / "marts" / "agent_daily.sql").unlink()
+    (folder.sql_dir / "core" / "pca_revisions.sql").unlink()
     folder.sync()
-    assert folder.rows("select count(*) from duckdb_tables() where table_name = 'agent_daily'") == [(0,)]
+    assert folder.rows("select count(*) from duckdb_tables() where table_name = 'pca_revisions'") == [(0,)]

@@ -4,9 +4,12 @@ The SQL of `sql/` runs on answers as they land, in a separate database.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.landing.zones import ANSWER_SCHEMA
-from pipelines.models.load import load_models
+from pipelines.models.load import load_checks, load_models
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.catalog import create_empty, quoted
 from pipelines.warehouse.wide_views import make_views
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 MODELS = {model.table: model for model in load_models(sql_folder())}
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
+BLANK = r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\x00-\x1f\x7f-\x9f]"
 FIXED = ["call_id", "started_at", "ended_at", "duration_s", "pca_status", "pca_fetched_at"]
 
 
@@ -50,10 +54,12 @@ class Seen(NamedTuple):
 class Tables:
     """The tables made from the answers of one agent. Call number n is analysed n minutes after noon."""
 
-    def __init__(self, *, agent_id: str = "agent") -> None:
+    def __init__(self, *, agent_id: str = "agent", is_counting: bool = False) -> None:
         self.sql = duckdb.connect()
         self.sql.execute("create schema ops")
         self.agent_id = agent_id
+        self.rows_handled = 0
+        self.is_counting = is_counting
         self._landed = 0
         for table in ("ops.pca_seen_items", "ops.pca_configured_items", "pca", "calls_enriched"):
             columns = [(column.name, column.type) for column in MODELS[table].columns]
@@ -97,6 +103,9 @@ class Tables:
         for function in model.functions:
             self.sql.execute(function.definition)
         self.sql.execute(f"create or replace temp table changed as {keys}", [key])
+        if self.is_counting:
+            ((_, plan),) = self.sql.execute(f"explain (analyze, format json) {model.sql}").fetchall()
+            self.rows_handled += _rows_in(json.loads(plan))
         self.sql.execute(f"create or replace table {table} as {model.sql}")
 
     def _row(self, number: int, answer: Answer) -> dict[str, object]:
@@ -112,6 +121,16 @@ class Tables:
             "outcome": "answered",
             "body": json.dumps({"items": items}).encode(),
         }
+
+
+def _rows_in(plan: object) -> int:
+    """Return the rows that all operators of a plan gave, as DuckDB 1 and 2 report them."""
+    if isinstance(plan, list):
+        return sum(map(_rows_in, plan))
+    if not isinstance(plan, dict):
+        return 0
+    own = plan.get("intermediate_rows") or plan.get("operator_cardinality") or 0
+    return int(own) + sum(map(_rows_in, plan.values()))
 
 
 # Names that are similar to each other, to the view's own columns, or to the numbers that make names unique.
@@ -175,6 +194,80 @@ def test_any_names_give_unique_columns_that_later_answers_never_change(
     rows = growing.view()
     assert list(rows[0]) == [*FIXED, *(column.column_name for column in after)]
     assert_every_result_shows(growing, rows)
+
+
+@settings(max_examples=25)
+@given(answer=st.lists(items, max_size=24))
+@example(answer=[Item(name, "string") for name in ["Note (2)", "Note (3)", *["note"] * 3, "Note", "Note"]])
+@example(
+    answer=[Item(name, "string") for name in ["Note", " Note", "Note (2)", "Note (2)", "\tNote (2) (2)"]]
+)
+def test_names_are_those_that_taking_them_one_after_the_other_gives(answer: Answer) -> None:
+    """Keys and columns take the next free number, as if each item looked at all those before it."""
+    tables = Tables()
+    tables.land([answer])
+    keys = tables.sql.execute("select key from pca_items order by position").fetchall()
+    names = [item.name or "" for item in answer]
+    assert [key for (key,) in keys] == unique_keys(names)
+    wishes = tables.sql.execute(
+        "select key, type, row_number() over (partition by key order by position)"
+        " from pca_columns order by position"
+    ).fetchall()
+    assert [column.column_name for column in tables.columns()] == unique_columns(wishes)
+
+
+def unique_keys(names: Sequence[str]) -> list[str]:
+    """Return the keys of items of these names."""
+    keys: list[str] = []
+    for place, name in enumerate(names):
+        free = (f"{name} ({number})" for number in count(2) if f"{name} ({number})" not in names)
+        earlier = names[:place].count(name)
+        keys.append(next(islice(free, earlier - 1, None)) if earlier else name)
+    return keys
+
+
+def unique_columns(wishes: Sequence[tuple[str, str, int]]) -> list[str]:
+    """Return the column names for keys, their types, and how many types of the key there are so far."""
+    taken = list(FIXED)
+    for key, kind, type_number in wishes:
+        named = f"item{key}" if re.fullmatch(rf"{BLANK}*( \(\d+\))?", key) else key
+        # composed in parts, as DuckDB composes up to a NUL; spaces stand for every NUL then
+        wish = normalize("NFC", re.sub(f"{BLANK}+", " ", named).strip(" "))
+        wish += f" ({kind})" if type_number > 1 else ""
+        names = chain([wish], (f"{wish} ({number})" for number in count(2)))
+        taken.append(next(name for name in names if name.lower() not in {other.lower() for other in taken}))
+    return taken[len(FIXED) :]
+
+
+@pytest.mark.parametrize("name", ["item {}", "Note", "Note{:_>1000}", "note ({})"])
+def test_twice_as_many_items_are_about_twice_the_work(name: str) -> None:
+    """The rows that DuckDB handles on the way from an answer to its columns grow as the items do.
+
+    Nothing loops over a list inside a row, which these counts would not show.
+    """
+    work = {}
+    for item_count in (200, 400):
+        tables = Tables(is_counting=True)
+        tables.land([[Item(name.format(number), "string") for number in range(item_count)]])
+        work[item_count] = tables.rows_handled
+    assert work[200] > 200
+    assert work[400] < 2.3 * work[200]
+    texts = [path.read_text() for path in sql_folder().rglob("*.sql")]
+    assert not [text for text in texts if "lambda" in text]
+
+
+def test_a_view_has_a_thousand_columns_and_the_rest_is_only_in_the_long_table() -> None:
+    """A check shows the agent. Columns that are there stay as they are."""
+    tables = Tables()
+    tables.land([[Item(f"item {number}", "string") for number in range(999)]])
+    before = tables.columns()
+    (check,) = (each for each in load_checks(sql_folder()) if each.name == "items_beyond_wide_view")
+    assert tables.sql.execute(check.sql).fetchall() == []
+    tables.land([[Item(f"more {number}", "string") for number in range(999)]])
+    assert tables.columns()[:999] == before
+    assert len(tables.columns()) == 1000
+    assert tables.sql.execute("select count(*) from pca_items").fetchall() == [(1998,)]
+    assert tables.sql.execute(check.sql).fetchall() == [("agent", 1998)]
 
 
 def assert_every_result_shows(tables: Tables, rows: list[dict[str, object]]) -> None:

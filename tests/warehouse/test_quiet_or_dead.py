@@ -108,6 +108,8 @@ def test_an_old_list_fails_a_check_of_its_own(folder: DataFolder) -> None:
     assert row == (NOON.replace(tzinfo=None), (NOON + 3 * DAY).replace(tzinfo=None))
 
 
-def test_without_any_list_no_check_fails(folder: DataFolder) -> None:
-    """A user who never ran a comparison gets no warning."""
-    assert all(not finding.rows for finding in findings(folder).values())
+def test_without_any_list_nothing_is_shown_as_compared(folder: DataFolder) -> None:
+    """A check that says that the list is new enough would be wrong. No call is said to be missing."""
+    found = findings(folder)
+    assert found["list_older_than_events"].rows == ((None, NOON.replace(tzinfo=None)),)
+    assert found["calls_after_last_event"].rows == ()

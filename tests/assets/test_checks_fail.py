@@ -1,0 +1,198 @@
+"""Every check has a case in which it fails. A check that can't fail proves nothing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from support.data_folder import NOON, NOON_US, DataFolder, body
+from support.oracle import ANALYSED, ENDED, STARTED
+
+from connector.landing.zones import LISTED, PCA
+from connector.settings import Settings
+from pipelines.definitions import build_definitions
+from pipelines.models.load import load_checks, load_models
+from pipelines.models.model import Check, Model
+from pipelines.models.sql_file import sql_folder
+from pipelines.names import AGREEMENT_CHECK, KEY_CHECK, LOAD_JOB, READABLE_CHECK
+from pipelines.resources import WarehouseResource
+from pipelines.warehouse.audit import AuditError, assertions, run_check
+from pipelines.warehouse.catalog import create_empty
+
+DAY_S = 86_400
+MODELS = load_models(sql_folder())
+CHECKS = load_checks(sql_folder())
+PROMISES = [(model, check) for model in MODELS for check in assertions(model)]
+
+
+def analysis_without_end(folder: DataFolder) -> None:
+    folder.land([body("a", ANALYSED, "call", 0)])
+
+
+def call_after_last_event(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "known", 0)])
+    at = NOON + timedelta(hours=6)
+    call = {"call_start_time": (NOON + timedelta(hours=1)).isoformat()}
+    land_list(folder, {"call_id": "lost", "outcome": "listed", "body": json.dumps(call).encode()}, at=at)
+
+
+def only_an_old_start(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", -2 * DAY_S)])
+
+
+def end_before_start(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 60), body("b", ENDED, "call", 0)])
+
+
+def end_without_analysis(folder: DataFolder) -> None:
+    folder.land([body("a", ENDED, "call", 0), body("b", STARTED, "later", 2 * 3600)])
+
+
+def more_items_than_columns(folder: DataFolder) -> None:
+    items = [{"name": f"item {number}", "type": "string", "result": "x"} for number in range(1001)]
+    folder.land_answers(PCA, [{"call_id": "call", "body": json.dumps({"items": items}).encode()}])
+
+
+def event_without_call(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, None, 0)])
+
+
+def no_list(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 0)])
+
+
+def lost_row(folder: DataFolder) -> None:
+    """Lose a row that was loaded, in every file, as a fault of ours would."""
+    folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
+    folder.sync()
+    for path in (folder.path / "warehouse").glob("*.duckdb"):
+        path.chmod(0o644)
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("delete from events where trace_id = 'a'")
+
+
+def land_list(folder: DataFolder, *calls: dict[str, Any], at: Any) -> None:  # noqa: ANN401
+    window = {"since": (at - timedelta(days=1)).isoformat(), "until": at.isoformat(), "agent_ids": []}
+    swept = {"call_id": "", "agent_id": None, "outcome": "swept", "body": json.dumps(window).encode()}
+    folder.land_answers(LISTED, [{**row, "attempted_at": at} for row in (*calls, swept)])
+
+
+CASES: dict[str, Callable[[DataFolder], None]] = {
+    "analyses_without_end": analysis_without_end,
+    "calls_after_last_event": call_after_last_event,
+    "calls_stuck_in_progress": only_an_old_start,
+    "ends_before_start": end_before_start,
+    "ends_without_analysis": end_without_analysis,
+    "items_beyond_wide_view": more_items_than_columns,
+    "lifecycle_events_without_call": event_without_call,
+    "list_older_than_events": no_list,
+    "unaccounted_deliveries": lost_row,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_check_of_sql_can_fail(tmp_path: Path, check: Check) -> None:
+    """A check without a case here fails this test."""
+    folder = DataFolder(tmp_path)
+    CASES[check.name](folder)
+    if check.is_blocking:
+        with pytest.raises(AuditError, match=check.name):
+            folder.sync()
+    else:
+        folder.sync()
+        assert folder.inspect(check.model)[check.name].row_count > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "check"), PROMISES, ids=[f"{model.name}-{check.name}" for model, check in PROMISES]
+)
+def test_every_promise_of_a_header_can_fail(model: Model, check: Check) -> None:
+    """Two rows of nothing but nulls break each of them."""
+    with duckdb.connect() as connection:
+        connection.execute("create schema ops")
+        create_empty(connection, f"table {model.table}", [(c.name, c.type) for c in model.columns])
+        run_check(connection, model, check)
+        for _ in range(2):
+            connection.execute(f"insert into {model.table} default values")
+        with pytest.raises(AuditError, match=check.name):
+            run_check(connection, model, check)
+
+
+def unreadable_file(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 0)])
+    (path,) = (folder.path / "landing").rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def nothing(_: DataFolder) -> None:
+    """Leave the folder empty: there is no API key, and nothing was ever compared."""
+
+
+DAGSTER_CASES: dict[str, Callable[[DataFolder], None]] = {
+    READABLE_CHECK: unreadable_file,
+    KEY_CHECK: nothing,
+    AGREEMENT_CHECK: nothing,
+}
+
+
+def test_every_check_that_dagster_shows_has_a_case(tmp_path: Path) -> None:
+    """Checks of SQL, promises of headers, and those of our assets."""
+    graph = build_definitions(Settings(_env_file=None, data_dir=tmp_path)).resolve_asset_graph()
+    shown = {key.name for key in graph.asset_check_keys}
+    assert shown == {*CASES, *(check.name for _, check in PROMISES), *DAGSTER_CASES}
+
+
+@pytest.mark.parametrize("name", DAGSTER_CASES)
+def test_every_check_of_an_asset_can_fail(tmp_path: Path, name: str) -> None:
+    """Also one that has nothing to compare: it must not look like agreement."""
+    folder = DataFolder(tmp_path / "data")
+    DAGSTER_CASES[name](folder)
+    definitions = build_definitions(
+        Settings(_env_file=None, data_dir=folder.path, api_key=None), WarehouseResource(folder)
+    )
+    job = definitions.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    found = [each for each in result.get_asset_check_evaluations() if each.check_name == name]
+    assert found
+    assert not all(each.passed for each in found)
+
+
+def test_the_end_of_a_call_is_missed_though_no_call_came_after_it(tmp_path: Path) -> None:
+    """The time of the check counts: on a quiet account no newer event would ever show it."""
+    folder = DataFolder(tmp_path)
+    folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US)
+    folder.sync()
+    ((last_event_at,),) = folder.rows("select last_event_at from calls")
+    for hours, stuck in ((23, 0), (25, 1)):
+        as_of = last_event_at.replace(tzinfo=NOON.tzinfo) + timedelta(hours=hours)
+        assert folder.inspect("calls", as_of)["calls_stuck_in_progress"].row_count == stuck
+
+
+@pytest.mark.parametrize(
+    "sql", ["from nowhere", "select call_id::integer from calls", "select nothing(call_id) from calls"]
+)
+def test_a_check_that_cannot_run_is_not_shown_as_passed(tmp_path: Path, sql: str) -> None:
+    """It is a warning with the reason, and the other checks of its table run."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    (tmp_path / "sql" / "checks" / "mine.sql").write_text(
+        f"-- A.\n--\n-- on: calls\n-- severity: warn\n{sql}"
+    )
+    folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", -60)])
+    definitions = build_definitions(
+        Settings(_env_file=None, data_dir=folder.path, api_key=None), WarehouseResource(folder)
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_job_def(LOAD_JOB).execute_in_process(instance=instance)
+    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert not found["mine"].passed
+    assert found["mine"].severity == dg.AssetCheckSeverity.WARN
+    assert "can't be run" in str(found["mine"].description)
+    assert not found["ends_before_start"].passed
+    assert folder.inspect("calls")["mine"].problem

@@ -1,0 +1,180 @@
+"""A table that can't be updated: it and what reads it stay as published, and everything else goes on."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.data_folder import NOON, NOON_US, DataFolder, body
+from support.oracle import STARTED
+
+from pipelines.models.sql_file import ModelError, sql_folder
+from pipelines.reconciliation.rebuild import OutdatedTablesError, compare_with_rebuild
+from pipelines.warehouse.audit import AuditError
+from pipelines.warehouse.session import open_session
+
+COUNTED = "select agent_id, count(*) as calls from calls group by agent_id"
+READER = "select max(calls) as most from counted"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    """A folder with one call in a mart and in a mart that reads it, synced into several files."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    write(folder, "counted", COUNTED)
+    write(folder, "most", READER)
+    land(folder, 1)
+    for _ in range(3):
+        folder.sync()
+    return folder
+
+
+def write(folder: DataFolder, name: str, sql: str, *, room: str = "marts") -> None:
+    (folder.sql_dir / room / f"{name}.sql").write_text(sql)
+
+
+def land(folder: DataFolder, number: int) -> None:
+    folder.land([body(f"s{number}", STARTED, f"c{number}", number)], received_at_us=NOON_US + number)
+
+
+def sync(folder: DataFolder) -> dict[str, str]:
+    """Update every table as follow mode does, publish, and return the reasons of those held back."""
+    with open_session(folder) as session:
+        for model in session.models:
+            with suppress(AuditError, ModelError):
+                session.update(model)
+        session.publish(NOON)
+    return {table: str(error) for table, error in session.held_back.items()}
+
+
+def shown(folder: DataFolder) -> list[tuple[int, ...]]:
+    return folder.rows(
+        "select (select count(*) from calls), (select sum(calls) from counted), (select most from most)"
+    )
+
+
+FAULTS = {
+    "a cast that fails": COUNTED.replace("count(*)", "any_value(call_id)::integer"),
+    "a table that is none": COUNTED.replace("from calls", "from callz"),
+    "a wide view": "select 'x' as agent_id, count(*) as calls from pca_wide.agent",
+    "the status": "select 'x' as agent_id, events as calls from pipeline_status",
+    "a CSV beside it": "select 'x' as agent_id, count(*) as calls from 'targets.csv'",
+    "a table named in a text": "select 'x' as agent_id, 1 as calls from query_table('pipeline_status')",
+    "the catalog": "select 'x' as agent_id, count(*) as calls from information_schema.tables",
+    "a function that reads such a table": "select 'x' as agent_id, published_events() as calls",
+    "a broken promise": f"-- A count.\n--\n-- not null: calls\n{COUNTED.replace('count(*)', 'null::bigint')}",
+    "a column that is not selected": (
+        "-- A count.\n--\n-- columns:\n--   agent_id varchar: a\n--   calls bigint: b\n--   extra bigint: c\n"
+        f"{COUNTED}"
+    ),
+    "a grain that is not selected": f"-- A count.\n--\n-- grain: day\n{COUNTED}",
+    "a column called rowid": COUNTED.replace("agent_id,", "agent_id, 1 as rowid,"),
+}
+
+
+@pytest.mark.parametrize("sql", FAULTS.values(), ids=FAULTS.keys())
+def test_a_mart_that_fails_waits_with_what_reads_it_and_all_else_is_published(
+    folder: DataFolder, sql: str
+) -> None:
+    """Three files take turns, and each shows the rows from before. Once fixed, nothing is missing."""
+    write(folder, "published_events", "-- Events.\n(select events from pipeline_status)", room="functions")
+    (folder.sql_dir / "marts" / "targets.csv").write_text("a\n1\n")
+    write(folder, "counted", sql)
+    for number in range(2, 5):
+        land(folder, number)
+        assert set(sync(folder)) == {"counted", "most"}
+        assert shown(folder) == [(number, 1, 1)]
+    with pytest.raises((ModelError, AuditError), match="counted"):
+        list(compare_with_rebuild(folder))
+    write(folder, "counted", COUNTED)
+    for _ in range(3):
+        assert sync(folder) == {}
+        assert shown(folder) == [(4, 4, 4)]
+    assert [found.table for found in compare_with_rebuild(folder) if not found.is_equal] == []
+
+
+def test_a_mart_that_never_worked_is_left_out(tmp_path: Path) -> None:
+    """In a fresh folder too: every other table is built and published."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    folder = DataFolder(tmp_path / "data", sql_dir=tmp_path / "sql")
+    write(folder, "counted", FAULTS["a wide view"])
+    write(folder, "most", READER)
+    land(folder, 1)
+    reasons = sync(folder)
+    assert set(reasons) == {"counted", "most"}
+    assert "sql/marts/counted.sql reads `pca_wide.agent`, which no model makes" in reasons["counted"]
+    assert "it reads counted" in reasons["most"]
+    assert folder.rows("select count(*) from calls") == [(1,)]
+    assert folder.rows("select count(*) from duckdb_tables() where table_name = 'counted'") == [(0,)]
+
+
+def test_a_failed_check_of_a_mart_holds_back_only_that_mart(folder: DataFolder) -> None:
+    """Its rows and their comments stay as they are published."""
+    write(
+        folder, "at_most_one", "-- One call.\n--\n-- on: counted\nfrom counted where calls > 1", room="checks"
+    )
+    comments = "select comment from duckdb_columns() where table_name = 'calls' order by column_name"
+    before = folder.rows(comments)
+    for number in (2, 3):
+        land(folder, number)
+        assert set(sync(folder)) == {"counted", "most"}
+        assert shown(folder) == [(number, 1, 1)]
+        assert folder.rows(comments) == before
+    (folder.sql_dir / "checks" / "at_most_one.sql").unlink()
+    assert sync(folder) == {}
+    assert shown(folder) == [(3, 3, 3)]
+
+
+def test_a_model_of_ours_that_fails_is_as_published_too_with_its_comments(folder: DataFolder) -> None:
+    """Files take turns, and the one that is written may be older than the published one."""
+    path = folder.sql_dir / "marts" / "agent_daily.sql"
+    good = path.read_text()
+    comments = "select comment from duckdb_columns() where table_name = 'agent_daily' order by column_name"
+    before = folder.rows(comments)
+    land(folder, 2)
+    folder.sync()
+    path.write_text(good.replace("count(*) as calls", "error('broken')::bigint as calls"))
+    for _ in range(3):
+        assert set(sync(folder)) == {"agent_daily"}
+        assert folder.rows("select sum(calls) from agent_daily") == [(2,)]
+        assert folder.rows(comments) == before
+    path.write_text(good)
+    assert sync(folder) == {}
+    assert [found.table for found in compare_with_rebuild(folder) if not found.is_equal] == []
+
+
+def test_nothing_is_published_if_a_table_that_loads_from_landing_fails(folder: DataFolder) -> None:
+    """Nearly everything is made from it."""
+    write(folder, "no_second", "-- One.\n--\n-- on: events\nfrom events where trace_id = 's2'", room="checks")
+    land(folder, 2)
+    with pytest.raises(AuditError, match="no_second"):
+        sync(folder)
+    assert shown(folder) == [(1, 1, 1)]
+
+
+def test_a_mart_that_was_added_or_changed_is_no_difference_but_a_reason_to_sync(folder: DataFolder) -> None:
+    """`verify --rebuild` before the sync that builds it says so."""
+    for name, sql in (
+        ("counted", COUNTED.replace("as calls", "as calls, 2 as two")),
+        ("new", "select 1 as one"),
+    ):
+        write(folder, name, sql)
+        with pytest.raises(OutdatedTablesError, match=f"The published table {name} was made by other SQL"):
+            list(compare_with_rebuild(folder))
+        write(folder, name, COUNTED if name == "counted" else "select 1 as one")
+
+
+def test_a_model_that_dagster_still_knows_but_whose_file_is_gone_is_refused(folder: DataFolder) -> None:
+    """Otherwise its table would be built by SQL that nobody sees any more."""
+    models = folder.models
+    (folder.sql_dir / "marts" / "most.sql").unlink()
+    with open_session(folder) as session:
+        for model in models:
+            with suppress(ModelError):
+                session.update(model)
+        with pytest.raises(ModelError, match=r"sql/marts/most.sql is gone"):
+            session.update(next(model for model in models if model.name == "most"))
+        session.publish(NOON)
+        assert session.held_back == {}
+    assert folder.rows("select count(*) from duckdb_tables() where table_name = 'most'") == [(0,)]
