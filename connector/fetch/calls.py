@@ -38,13 +38,17 @@ class Due:
         call_id: The call; empty if only something of its agent is wanted.
         agent_id: Its agent; None if no event named it.
         due_since: The time when it became due, UTC. The time until it is unavailable counts from here.
-        attempts: The number of recorded attempts.
+        attempts: The number of recorded attempts since it became due.
+        attempts_ever: The number of recorded attempts, those of earlier times included.
+        announcements: The number of announcements of its analysis that are known.
     """
 
     call_id: str
     agent_id: str | None
     due_since: datetime
     attempts: int = 0
+    attempts_ever: int = 0
+    announcements: int = 0
 
 
 @dataclass
@@ -193,8 +197,8 @@ class _Pass:
             return self._unanswered(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
         if answer.body is None:
             return self._unanswered(due, "pending", answer.reason, answer.http_status)
-        return Attempt(
-            self.clock(), due.call_id, due.agent_id, "answered", answer.http_status, body=answer.body
+        return self._attempted(
+            due, self.clock(), "answered", http_status=answer.http_status, body=answer.body
         )
 
     def _forbidden(self, due: Due, error: NotAuthorizedError) -> Attempt:
@@ -218,12 +222,36 @@ class _Pass:
         has_few_failures = outcome == "failed" and (attempts < LEAST_FAILURES or not may_be_final)
         is_unavailable = now - due.due_since > self.give_up and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
+        return self._attempted(
+            due,
+            now,
+            "unavailable" if is_unavailable else outcome,
+            http_status=http_status,
+            error=error,
+            retry_at=None if is_unavailable else now + timedelta(seconds=max(pause_s, wait_s)),
+        )
+
+    def _attempted(
+        self,
+        due: Due,
+        now: datetime,
+        outcome: Outcome,
+        *,
+        http_status: int | None,
+        error: str | None = None,
+        retry_at: datetime | None = None,
+        body: bytes | None = None,
+    ) -> Attempt:
+        """Return the attempt with what it answers: by number, because other machines have other clocks."""
         return Attempt(
             attempted_at=now,
             call_id=due.call_id,
             agent_id=due.agent_id,
-            outcome="unavailable" if is_unavailable else outcome,
+            outcome=outcome,
             http_status=http_status,
             error=error,
-            retry_at=None if is_unavailable else now + timedelta(seconds=max(pause_s, wait_s)),
+            retry_at=retry_at,
+            body=body,
+            attempt_number=due.attempts_ever + 1,
+            announcements=due.announcements,
         )

@@ -69,7 +69,7 @@ def sweep_span(
             "Nothing was asked. Run this again when that process is done."
         ) from None
     except VerbexError as error:
-        note_hold(folder, error)
+        note_hold(folder, error, datetime.now(UTC))
         raise
     except OSError as error:
         raise NotLandedError(settings, error) from error

@@ -18,7 +18,7 @@
 with answers as (
     select
         call_id,
-        struct_pack(attempted_at, fetcher_id, sequence) as place,
+        struct_pack(attempt_number, attempted_at, fetcher_id, sequence) as place,
         md5(coalesce(body -> '$.data.items', body -> '$.items', body)) as digest
     from ops.pca_attempts
     -- by rowid, because a join alone would read the bodies of the whole history
