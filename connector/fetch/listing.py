@@ -95,7 +95,7 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
         "sort_direction": "asc",
     }
     if window.agent_ids:
-        query["ai_agent_ids[]"] = window.agent_ids
+        query["ai_agent_ids"] = window.agent_ids
     found = 0
     async for page in client.list_calls(query):
         for call in _within(window, page):

@@ -58,8 +58,8 @@ ANSWER_SCHEMA = pa.schema(
 `failed` (the API or the network failed; `error` says how) or `unavailable` (no further try, unless a person
 asks for one). `retry_at` is set for `pending` and `failed`.
 
-`attempt_number` counts the attempts for the same call or agent that were known when it was asked for, this one
-included: it orders them, whatever the clocks of the machines showed. `announcements` is the number of
+`attempt_number` counts the attempts for the same call or agent that were known when it was asked for, this
+one included: it orders them, whatever the clocks of the machines showed. `announcements` is the number of
 announcements of its analysis that were known then: only these are answered. Both are null in files that were
 landed before there were such columns, and in the zone of listed calls.
 

@@ -29,7 +29,7 @@ select
     agent_id,
     attempted_at as fetched_at,
     -- some answers come without the data wrapper
-    coalesce(json_array_length(body, '$.data.items'), json_array_length(body, '$.items'), 0) as item_count,
+    coalesce(json_array_length(unwrapped(body), '$.items'), 0) as item_count,
     body
 from newest
 order by fetched_at, call_id

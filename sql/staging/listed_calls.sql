@@ -35,8 +35,8 @@ with answers as (
 times as (
     select
         *,
-        try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
-        try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at
+        api_time(call ->> '$.call_start_time') as started_at,
+        api_time(call ->> '$.call_end_time') as ended_at
     from answers
 )
 

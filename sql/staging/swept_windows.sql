@@ -18,7 +18,7 @@ with windows as (
         fetcher_id,
         sequence,
         attempted_at at time zone 'UTC' as swept_at,
-        decode(body) as body
+        case when json_valid(try(decode(body))) then try(decode(body)) end as body
     from landed_listed
     where outcome = 'swept'
 )
@@ -26,11 +26,12 @@ with windows as (
 select
     fetcher_id,
     sequence,
-    (body ->> '$.since')::timestamptz at time zone 'UTC' as since,
-    (body ->> '$.until')::timestamptz at time zone 'UTC' as until,
-    coalesce((body -> '$.agent_ids')::varchar[], []) as agent_ids,
-    (body ->> '$.calls')::bigint as call_count,
+    api_time(body ->> '$.since') as since,
+    api_time(body ->> '$.until') as until,
+    coalesce(try_cast(body -> '$.agent_ids' as varchar[]), []) as agent_ids,
+    try_cast(body ->> '$.calls' as bigint) as call_count,
     swept_at,
-    coalesce((body ->> '$.is_backfill')::boolean, false) as is_backfill
+    coalesce(try_cast(body ->> '$.is_backfill' as boolean), false) as is_backfill
 from windows
+where api_time(body ->> '$.since') is not null and api_time(body ->> '$.until') is not null
 order by swept_at, fetcher_id, sequence

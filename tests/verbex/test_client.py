@@ -95,7 +95,7 @@ async def test_the_list_passes_filters_on(api: ApiServer, client: VerbexClient) 
     query = {
         "start_time_after": iso(after.started_us),
         "start_time_before": iso(before.started_us),
-        "ai_agent_ids[]": [agent.agent_id for agent in api.world.agents],
+        "ai_agent_ids": [agent.agent_id for agent in api.world.agents],
     }
     [page] = [page async for page in client.list_calls(query)]
     assert {call["_id"] for call in page} == {call.call_id for call in api.world.calls[3:12]}
