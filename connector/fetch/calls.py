@@ -19,7 +19,7 @@ from connector.landing.files import Landing
 from connector.landing.zones import AGENTS, CALLS, PCA, Outcome, Zone
 from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
-from connector.verbex.answer import Answer, NotAuthorizedError, VerbexError
+from connector.verbex.answer import Answer, ApiUnavailableError, NotAuthorizedError, VerbexError
 from connector.verbex.client import VerbexClient
 from connector.verbex.pace import backoff_s
 from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
@@ -88,7 +88,7 @@ async def _ask_for_pca(client: VerbexClient, due: Due) -> Answer:
     if due.agent_id is None:
         raise VerbexError(
             f"The PCA of call {due.call_id} can't be fetched, because no event names its agent_id yet."
-            " It is asked again later."
+            " Try again once one does."
         )
     return await client.get_pca(due.agent_id, due.call_id)
 
@@ -192,11 +192,12 @@ class _Pass:
                 return None
             return self._forbidden(due, error)
         except VerbexError as error:
-            if (error.retry_after_s or 0) > LONGEST_HOLD_S:
+            if isinstance(error, ApiUnavailableError) and (error.retry_after_s or 0) > LONGEST_HOLD_S:
                 self.fetched.stopped_by = error
             return self._unanswered(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
         if answer.body is None:
-            return self._unanswered(due, "pending", answer.reason, answer.http_status)
+            wait_s = answer.retry_after_s or 0
+            return self._unanswered(due, "pending", answer.reason, answer.http_status, wait_s)
         return self._attempted(
             due, self.clock(), "answered", http_status=answer.http_status, body=answer.body
         )
@@ -206,7 +207,8 @@ class _Pass:
         self.fetched.forbidden += 1
         self.fetched.forbidden_by = error
         is_key = self.fetched.forbidden > self.fetched.outcomes.total()
-        return self._unanswered(due, "failed", str(error), error.http_status, may_be_final=not is_key)
+        wait_s = error.retry_after_s or 0
+        return self._unanswered(due, "failed", str(error), error.http_status, wait_s, may_be_final=not is_key)
 
     def _unanswered(
         self,

@@ -29,6 +29,14 @@ class SweepBusyError(OperatorError):
     """A sweep that can't start, because another process is reading Verbex's list of calls."""
 
 
+class IncompleteSweepError(OperatorError):
+    """Days that Verbex did not list to their end. They are not compared, and are read again next time."""
+
+
+class UnknownAgentError(OperatorError):
+    """An agent that neither our tables nor Verbex's list have a call of."""
+
+
 @dataclass(frozen=True)
 class Swept:
     """The counts of a sweep: days read, days skipped because a backfill had read them, and calls listed."""
@@ -57,6 +65,8 @@ def sweep_span(
     Raises:
         SweepBusyError: Another process is still sweeping after a minute.
         VerbexError: Verbex can't be asked. The days read before that are landed.
+        IncompleteSweepError: Verbex did not list every day to its end. What it listed is landed.
+        UnknownAgentError: The span names an agent that no call is known of.
         NotLandedError: Landing can't store the calls.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -93,7 +103,22 @@ def _sweep(
             progress=progress,
         )
     )
+    if summary.incomplete:
+        raise IncompleteSweepError(
+            f"Only {summary.windows} of {len(windows)} days were listed to their end, so the others can't be"
+            f" compared. {summary.incomplete[0]}"
+        )
+    _check_agents(folder, span, summary.agent_ids)
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
+
+
+def _check_agents(folder: DataFolder, span: Span, listed: set[str]) -> None:
+    known = {agent_id for (agent_id,) in folder.query("known_agents").rows} | listed
+    if unknown := sorted(set(span.agent_ids) - known):
+        raise UnknownAgentError(
+            f"Neither our tables nor Verbex's list of these days have a call of the agent {unknown[0]!r}."
+            " Check its id."
+        )
 
 
 def _windows(span: Span) -> list[Window]:

@@ -12,7 +12,7 @@ from connector.verbex import credentials
 from connector.verbex.credentials import drop_credentials, is_suspect
 
 MARK = "hunter2"
-HARMLESS = st.text().map("n{}".format)
+HARMLESS = st.text().map("{}x".format)
 LEAVES = (
     st.none()
     | st.booleans()
