@@ -1,17 +1,23 @@
 """Clocks of several machines disagree, and a clock may be wrong for a minute: nothing waits for them."""
 
-from datetime import datetime, timedelta
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
-from support.data_folder import NOON, NOON_US, DataFolder, body
+from support.data_folder import NOON, NOON_US, DataFolder, body, dagster_instance
 
 from connector.landing.zones import AGENTS, ANSWER_SCHEMA, CALLS, PCA, Zone
 from connector.verbex.answer import ApiUnavailableError
 from pipelines.enrichment.due import list_due
 from pipelines.enrichment.hold import held_until, note_hold
+from pipelines.names import FETCH_JOB
+from pipelines.resources import WarehouseResource
+from pipelines.sensors import due_sensor, landing_sensor
 
 ANALYSED = "callAnalysis.pcaCompleted"
 ENDED = "CallHandler.CallEnded"
@@ -141,3 +147,32 @@ def test_a_delivery_from_the_future_makes_no_lag(folder: DataFolder) -> None:
     assert status["lag_s"] == 5
     assert status["last_received_at"] <= NOON.replace(tzinfo=None)
     assert status["last_occurred_at"] <= NOON.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-5), TWO_DAYS, timedelta(days=3650)])
+def test_no_time_that_dagster_noted_holds_a_sensor_back(tmp_path: Path, ahead: timedelta) -> None:
+    """Neither the time of the next try nor a run that failed, or began, in a future that never was."""
+    folder, now = DataFolder(tmp_path / "data"), datetime.now(UTC)
+    folder.land([body("end", ENDED, "call", 60), body("pca", ANALYSED, "call", 70)])
+    sensor, due = landing_sensor(folder.models), due_sensor(has_api_key=True)
+    resources = {"warehouse": WarehouseResource(folder)}
+    with dagster_instance(tmp_path) as instance:
+
+        def look(sensor: dg.SensorDefinition, cursor: str | None = None) -> tuple[object, str | None]:
+            with dg.build_sensor_context(instance=instance, resources=resources, cursor=cursor) as context:
+                return sensor(context), context.cursor
+
+        _, cursor = look(sensor)
+        assert cursor is not None
+        fingerprint, tries, _ = cursor.split()
+        noted = (now + ahead).isoformat()
+        assert isinstance(look(sensor, f"{fingerprint} {tries} {noted}")[0], dg.RunRequest)
+        folder.sync()
+        for status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED):
+            run = dg.DagsterRun(job_name=FETCH_JOB, status=status)
+            instance.add_run(run)
+        with closing(sqlite3.connect(tmp_path / "dagster_home" / "history" / "runs.db")) as runs:
+            stamp = (now + ahead).replace(tzinfo=None).isoformat(sep=" ")
+            runs.execute("update runs set create_timestamp = ?, update_timestamp = ?", [stamp, stamp])
+            runs.commit()
+        assert isinstance(look(due)[0], dg.RunRequest)

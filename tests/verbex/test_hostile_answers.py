@@ -250,7 +250,7 @@ async def test_a_wait_beside_a_refusal_is_known(status: int) -> None:
     assert raised.value.retry_after_s == 7.5
 
 
-NEW_FIELDS = st.dictionaries(
+NEW_FIELDS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
     st.sampled_from(("data", "items", "calls", "call", "result", "status", "available", "error", "message")),
     st.none() | st.integers(0, 99) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
     | st.dictionaries(st.sampled_from(("_id", "items", "calls", "data")), st.just([]), max_size=2),
