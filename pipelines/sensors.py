@@ -27,9 +27,9 @@ from pipelines.warehouse.sources import source_of
 # A fetch that failed, for example because of a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
-# Dagster looks every few seconds, and evaluates a sensor if this many have passed since the last time, which it
-# noted. Less than none always have: after a minute with a clock that was two days ahead, any other number would
-# stop the sensor for two days, also after a restart.
+# Dagster looks every few seconds, and evaluates a sensor if this many have passed since the last time, which
+# it noted. Less than none always have: after a minute with a clock that was two days ahead, any other number
+# would stop the sensor for two days, also after a restart.
 _AT_EVERY_LOOK = -1_000_000_000
 
 _START_TIMEOUT = timedelta(minutes=1)

@@ -9,14 +9,14 @@ row was not read to its end.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
 
 import msgspec
 
-from connector.fetch.attempts import AnswerLog, Attempt, answer_log, new_fetcher_id
+from connector.fetch.attempts import Attempt, answer_log, new_fetcher_id
 from connector.landing.files import Landing
 from connector.landing.zones import LISTED, Outcome
 from connector.settings import Settings
@@ -27,6 +27,8 @@ from connector.verbex.transport import Clock, utc_now
 
 _MARGIN = timedelta(seconds=1)
 """Verbex does not document whether its bounds are inclusive, so we ask for more and keep what we want."""
+
+_Add = Callable[[str, str | None, Outcome, bytes | None], Awaitable[None]]
 
 MOST_INCOMPLETE_WINDOWS = 3
 """A sweep ends after so many windows that could not be read to their end."""
@@ -67,6 +69,7 @@ async def sweep_calls(
     landing: Landing,
     rng: random.Random,
     is_backfill: bool = False,
+    sweep_number: int | None = None,
     clock: Clock = utc_now,
     progress: Progress = no_progress,
 ) -> SweepSummary:
@@ -75,6 +78,7 @@ async def sweep_calls(
     A window whose list is incomplete gets no `swept` row, and the others are read. After a few of them, the
     rest is not asked for: the API is at fault then.
 
+    `sweep_number` is one more than that of any sweep that is known: it orders sweeps, whatever clocks showed.
     `progress` is called with the number of windows read and their total. With `is_backfill`, calls are marked
     to become part of our calls, not only to be compared with them. To continue a sweep that was stopped, pass
     the windows that have no `swept` row yet.
@@ -88,17 +92,23 @@ async def sweep_calls(
         VerbexClient.from_settings(settings, rng, clock) as client,
         answer_log(landing, LISTED, summary.fetcher_id) as log,
     ):
+
+        async def add(call_id: str, agent_id: str | None, outcome: Outcome, body: bytes | None) -> None:
+            status = HTTPStatus.OK
+            row = Attempt(clock(), call_id, agent_id, outcome, status, body=body, attempt_number=sweep_number)
+            await log.add(row)
+
         for number, window in enumerate(windows, 1):
             outcome: Outcome = "backfilled" if is_backfill else "listed"
             try:
-                agents = await _sweep(window, client, log, clock, outcome)
+                agents = await _sweep(window, client, add, outcome)
             except IncompleteListError as error:
                 summary.incomplete.append(error)
                 if len(summary.incomplete) >= MOST_INCOMPLETE_WINDOWS:
                     return summary
             else:
                 body = _describe(window, agents.total(), is_backfill=is_backfill)
-                await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=body))
+                await add("", None, "swept", body)
                 summary.windows += 1
                 summary.calls += agents.total()
                 summary.agent_ids |= agents.keys()
@@ -106,9 +116,7 @@ async def sweep_calls(
     return summary
 
 
-async def _sweep(
-    window: Window, client: VerbexClient, log: AnswerLog, clock: Clock, outcome: Outcome
-) -> Counter[str]:
+async def _sweep(window: Window, client: VerbexClient, add: _Add, outcome: Outcome) -> Counter[str]:
     """List the calls of a window, and return their number by agent."""
     query: dict[str, str | Sequence[str]] = {
         "start_time_after": (window.since - _MARGIN).isoformat(),
@@ -123,8 +131,7 @@ async def _sweep(
         for call in page:
             # A call without a readable time is kept: listing it twice does no harm, but losing it does.
             if call.started_at is None or window.since <= call.started_at < window.until:
-                status, body = HTTPStatus.OK, call.body
-                await log.add(Attempt(clock(), call.call_id, call.agent_id, outcome, status, body=body))
+                await add(call.call_id, call.agent_id, outcome, call.body)
                 found[call.agent_id or ""] += 1
     return found
 

@@ -60,8 +60,8 @@ asks for one). `retry_at` is set for `pending` and `failed`.
 
 `attempt_number` counts the attempts for the same call or agent that were known when it was asked for, this
 one included: it orders them, whatever the clocks of the machines showed. `announcements` is the number of
-announcements of its analysis that were known then: only these are answered. Both are null in files that were
-landed before there were such columns, and in the zone of listed calls.
+announcements of its analysis that were known then: only these are answered. In the zone of listed calls,
+`attempt_number` counts the sweeps. Both are null in files that were landed before there were such columns.
 
 In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.
 

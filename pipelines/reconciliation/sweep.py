@@ -88,9 +88,10 @@ def sweep_span(
 def _sweep(
     settings: Settings, folder: DataFolder, span: Span, *, is_backfill: bool, progress: Progress
 ) -> Swept:
-    if (until := held_until(folder, datetime.now(UTC))) is not None:
+    now = datetime.now(UTC)
+    if (until := held_until(folder, now)) is not None:
         raise ApiUnavailableError(explain_hold(until))
-    done = _read_before(folder) if is_backfill else []
+    done = _read_before(folder, now) if is_backfill else []
     wanted = _windows(span)
     windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
     summary = run(
@@ -100,6 +101,7 @@ def _sweep(
             landing=folder.landing,
             rng=random.SystemRandom(),
             is_backfill=is_backfill,
+            sweep_number=_last_number(folder) + 1,
             progress=progress,
         )
     )
@@ -110,6 +112,11 @@ def _sweep(
         )
     _check_agents(folder, span, summary.agent_ids)
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
+
+
+def _last_number(folder: DataFolder) -> int:
+    rows: tuple[Any, ...] = folder.query("last_sweep_number").rows
+    return max((number for (number,) in rows), default=0)
 
 
 def _check_agents(folder: DataFolder, span: Span, listed: set[str]) -> None:
@@ -128,8 +135,8 @@ def _windows(span: Span) -> list[Window]:
     return daily_windows(since, end, span.agent_ids)
 
 
-def _read_before(folder: DataFolder) -> list[Window]:
-    rows: tuple[Any, ...] = folder.query("backfilled_windows").rows
+def _read_before(folder: DataFolder, now: datetime) -> list[Window]:
+    rows: tuple[Any, ...] = folder.query("backfilled_windows", as_of=now.replace(tzinfo=None)).rows
     return [
         Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
         for since, until, agent_ids in rows

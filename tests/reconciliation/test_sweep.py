@@ -1,15 +1,17 @@
 """A sweep says what it could not read, and names an agent that does not exist."""
 
 import asyncio
-from datetime import date
+import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
-from support.data_folder import DataFolder, bodies_of, settings_for
+from support.data_folder import DataFolder, bodies_of, body, settings_for
 
+from connector.landing.zones import LISTED
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
@@ -68,3 +70,33 @@ async def test_an_unknown_agent_is_an_error(folder: DataFolder, *, is_backfill: 
         assert await asyncio.to_thread(sweep, agent_id) == of_agent < len(WORLD.calls)
         with pytest.raises(UnknownAgentError, match="nosuch"):
             await asyncio.to_thread(sweep, agent_id, "nosuch")
+
+
+def test_the_sweep_that_knew_the_others_is_the_newest_whatever_its_clock_shows(folder: DataFolder) -> None:
+    """One of a wrong clock, two days ahead, hides nothing that later ones found, and spares a backfill no day."""
+    folder.land([body("t", "CallHandler.CallStarted", "call", 0)])
+    started_at = datetime.fromtimestamp(1_762_600_000, UTC)
+    day = {"since": "2025-11-08T00:00:00Z", "until": "2025-11-09T00:00:00Z", "is_backfill": True}
+    call = {"_id": "call", "call_start_time": started_at.isoformat()}
+    for number, ahead in enumerate((timedelta(days=2), timedelta(hours=1)), 1):
+        row = {"attempted_at": started_at + ahead, "attempt_number": number, "agent_id": None}
+        rows = [{**row, "call_id": "", "outcome": "swept", "body": json.dumps(day).encode()}]
+        if number == 1:
+            rows.append({**row, "call_id": "call", "outcome": "listed", "body": json.dumps(call).encode()})
+        folder.land_answers(LISTED, rows)
+        folder.sync()
+    assert folder.rows("select is_there from ops.call_comparisons") == [(False,)]
+    early = {"as_of": (started_at + timedelta(hours=2)).replace(tzinfo=None)}
+    assert folder.query("backfilled_windows", **early).rows == ()
+    assert folder.query("last_sweep_number").rows == ((2,),)
+
+
+async def test_sweeps_are_numbered(folder: DataFolder) -> None:
+    """Each is one more than those that are loaded."""
+    async with ApiServer(WORLD) as api:
+        for number in (1, 2):
+            await asyncio.to_thread(
+                sweep_span, settings_for(folder, api), folder, Span(DAY, DAY), is_backfill=False
+            )
+            await asyncio.to_thread(folder.sync)
+            assert folder.query("last_sweep_number").rows == ((number,),)
