@@ -5,7 +5,6 @@ Reading an answer belongs here. It is tolerant: unknown fields are kept, and mis
 temporary: Verbex documents only 422.
 """
 
-import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from connector.errors import OperatorError
 from connector.verbex.credentials import drop_credentials
+from connector.verbex.json_text import replace_halves
 
 _MAX_QUOTE = 200
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -24,11 +24,6 @@ _CALL_FIELDS = {
 }
 _IDENTITIES = ("_id", "call_id", "ai_agent_id")
 _BOM = b"\xef\xbb\xbf"
-# Escapes in their order, so that an escaped backslash before a `u` is not taken for the beginning of one.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
 
 Fields = dict[str, msgspec.Raw]
 """The fields of a JSON object, each still as JSON."""
@@ -170,17 +165,6 @@ def fields_of(value: bytes | msgspec.Raw) -> Fields:
         return _SURFACE.decode(value)
     except msgspec.DecodeError:
         return {}
-
-
-def replace_halves(body: bytes) -> bytes:
-    r"""Return JSON with a question mark for each half of a character, such as `\ud83d` alone.
-
-    JSON can contain one, if a text was cut within an emoji, but no text and no database can store it. All
-    other bytes stay.
-    """
-    if b"\\ud" not in body and b"\\uD" not in body:
-        return body
-    return _ESCAPE.sub(lambda escape: b"?" if escape[1] else escape[0], body)
 
 
 def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float | None) -> None:

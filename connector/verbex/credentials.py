@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from connector.verbex.json_text import as_written
+
 _NAMES = (
     "access tokens",
     "api key",
@@ -72,19 +74,15 @@ _HIDING = re.compile(rb"\\u00[2-7]")
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object as a list of its fields. A dict would keep only the last value of a repeated name."""
-
-
-def _as_written(number: str) -> msgspec.Raw:
-    return msgspec.Raw(number.encode())
+    """A JSON object as a list of its fields. A dict would hide all but one value of a repeated name."""
 
 
 # Numbers stay texts, so that they keep every digit when the body is written again, and none is out of range.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Object,
-    parse_float=_as_written,
-    parse_int=_as_written,
-    parse_constant=_as_written,
+    parse_float=as_written,
+    parse_int=as_written,
+    parse_constant=as_written,
     strict=False,
 )
 _ENCODER = msgspec.json.Encoder()
@@ -143,7 +141,7 @@ def _clean(value: Any, dropped: list[str]) -> Any:  # noqa: ANN401 - any JSON
             if is_credential(name) and not (inner is None or isinstance(inner, bool)):
                 dropped.append(name)
             else:
-                rest[name] = _clean(inner, dropped)
+                rest.setdefault(name, _clean(inner, dropped))
         return rest
     if isinstance(value, list):
         return [_clean(inner, dropped) for inner in value]

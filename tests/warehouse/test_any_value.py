@@ -6,12 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.data_folder import NOON, DataFolder, body
 
-from connector.landing.zones import AGENTS, CALLS, LISTED, PCA
+from connector.landing.zones import AGENTS, CALLS, EVENT_SCHEMA, EVENTS, LISTED, PCA
 from pipelines.enrichment.due import list_due, list_unavailable
 from pipelines.enrichment.span import Span
 
@@ -131,3 +132,25 @@ def test_a_time_that_is_none_costs_that_time_only(tmp_path: Path, written: str) 
     )
     assert (call_type, ended, duration) == ("web_call", expected, None)
     assert folder.rows("select year(ended_at) from ops.listed_calls") == [(expected,)]
+
+
+def test_odd_json_of_a_webhook_costs_no_sync(tmp_path: Path) -> None:
+    """Half an emoji is a question mark, and of a repeated name the first value counts, also in old files."""
+    folder = DataFolder(tmp_path)
+    half = body("half", "CallHandler.CallEnded", "c", 0, reason="cut HERE").replace(b"HERE", rb"\ud83d")
+    first = body("first", "CallHandler.CallEnded", "c", 0)[:-1] + b', "timestamp": 5, "eventName": "other"}'
+    bad = b'{"traceId":"bad","eventName":"E","timestamp":1e300,"timestamp":1,"payload":{"call_id":"d"}}'
+    folder.land([half, first, bad])
+    # as a receiver of an earlier version landed it
+    row = {
+        "receiver_id": "old", "sequence": 0, "received_at": NOON, "trace_id": "old", "event_name": "E",
+        "verified_by": "unsigned", "headers": [], "body": bad.replace(b'"bad"', b'"old"'),
+    }  # fmt: skip
+    folder.landing.write(pa.Table.from_pylist([row], EVENT_SCHEMA), zone=EVENTS, name="old")
+    folder.sync()
+    assert folder.rows("select trace_id, reason, occurred_at = received_at from events order by 1") == [
+        ("first", None, False),
+        ("half", "cut ?", False),
+        ("old", None, True),
+    ]
+    assert folder.rows("select count(*) from quarantine") == [(1,)]
