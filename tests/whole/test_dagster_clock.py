@@ -48,11 +48,11 @@ def test_sensors_are_evaluated_again_once_the_clock_is_right(
         for state in states(instance):
             data = state.instigator_data
             assert isinstance(data, SensorInstigatorData)
-            ahead = {
-                name: (getattr(data, name) or 0) + TWO_DAYS_S
-                for name in ("last_tick_timestamp", "last_tick_start_timestamp")
-            }
-            instance.update_instigator_state(state.with_data(data._replace(**ahead)))
+            moved = data._replace(
+                last_tick_timestamp=(data.last_tick_timestamp or 0) + TWO_DAYS_S,
+                last_tick_start_timestamp=(data.last_tick_start_timestamp or 0) + TWO_DAYS_S,
+            )
+            instance.update_instigator_state(state.with_data(moved))
         after = look()
     assert {name: after[name] - before[name] for name in after} == {
         "new_landed_files": 1,
