@@ -27,10 +27,15 @@ from pipelines.warehouse.sources import source_of
 # A fetch that failed, for example because of a wrong key, is not repeated at every tick.
 _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
+# Dagster looks every few seconds, and evaluates a sensor if this many have passed since the last time, which
+# it noted. Less than none always have: after a minute with a clock that was two days ahead, any other number
+# would stop the sensor for two days, also after a restart.
+_AT_EVERY_LOOK = -1_000_000_000
+
 _START_TIMEOUT = timedelta(minutes=1)
 _FIRST_RETRY = timedelta(seconds=30)
 _LONGEST_RETRY = timedelta(minutes=10)
-_FORGET_EVERY_S = 60
+_FORGET_EVERY = timedelta(minutes=1)
 
 
 class _Tried(NamedTuple):
@@ -69,7 +74,7 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_landed_files",
         job_name=LOAD_JOB,
-        minimum_interval_seconds=1,
+        minimum_interval_seconds=_AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Loads what landed since the last publish.",
     )
@@ -87,7 +92,8 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
         now = datetime.now(UTC)
         tried = _Tried.parse(context.cursor)
         fingerprint = sha256(repr(new).encode()).hexdigest()
-        if fingerprint == tried.fingerprint and now < tried.retry_at:
+        # Not a time beyond the longest wait: it was noted while the clock was wrong.
+        if fingerprint == tried.fingerprint and now < tried.retry_at <= now + _LONGEST_RETRY:
             return dg.SkipReason(
                 f"The last load left out {len(new)} landed files. Its run shows the reason. "
                 f"The next try is after {tried.retry_at:%H:%M:%S} UTC."
@@ -105,7 +111,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     @dg.sensor(
         name="due_answers",
         job_name=FETCH_JOB,
-        minimum_interval_seconds=1,
+        minimum_interval_seconds=_AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks Verbex for what is due.",
     )
@@ -122,7 +128,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
             return dg.SkipReason("Nothing is due.")
         if is_fetching(warehouse.folder) or _is_starting(context.instance, FETCH_JOB):
             return dg.SkipReason("A fetch is running. The next one asks for what became due since.")
-        if _failed_since(context.instance, FETCH_JOB, now - _PAUSE_AFTER_FAILURE):
+        if _has_just_failed(context.instance, FETCH_JOB, now):
             return dg.SkipReason("The last fetch failed less than a minute ago. Its run shows the reason.")
         return dg.RunRequest(tags={"due": str(due)})
 
@@ -134,14 +140,18 @@ def retention_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name="old_records",
-        minimum_interval_seconds=_FORGET_EVERY_S,
+        minimum_interval_seconds=_AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Removes old runs and reports from Dagster's storage.",
     )
     def old_records(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.SkipReason:
-        gone = forget_old_records(context.instance, warehouse.folder.path, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if _is_since(context.cursor, now, _FORGET_EVERY):
+            return dg.SkipReason("Old runs and reports were removed less than a minute ago.")
+        context.update_cursor(now.isoformat())
+        gone = forget_old_records(context.instance, warehouse.folder.path, now)
         return dg.SkipReason(f"Removed {gone} old runs and reports.")
 
     return old_records
@@ -158,16 +168,34 @@ def _reached_by(files: Iterable[LandedFile], models: Sequence[Model]) -> list[st
     return [model.name for model in models if model.table in reached]
 
 
+def _is_since(noted: str | None, now: datetime, time: timedelta) -> bool:
+    """Return whether a noted time is not older than `time`. One in the future is of a wrong clock."""
+    try:
+        return timedelta() <= now - datetime.fromisoformat(noted or "") < time
+    except (ValueError, TypeError):
+        return False
+
+
 def _is_starting(instance: dg.DagsterInstance, job_name: str) -> bool:
     """Return whether a run was requested a moment ago and may not hold its lock yet.
 
     After that only the lock shows what is running: a run whose process was killed stays unfinished for ever.
     """
-    since = datetime.now(UTC) - _START_TIMEOUT
-    starting = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, created_after=since)
+    now = datetime.now(UTC)
+    starting = dg.RunsFilter(
+        job_name=job_name,
+        statuses=UNFINISHED,
+        created_after=now - _START_TIMEOUT,
+        created_before=now + _START_TIMEOUT,
+    )
     return bool(instance.get_runs(starting, limit=1))
 
 
-def _failed_since(instance: dg.DagsterInstance, job_name: str, since: datetime) -> bool:
-    failed = dg.RunsFilter(job_name=job_name, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+def _has_just_failed(instance: dg.DagsterInstance, job_name: str, now: datetime) -> bool:
+    failed = dg.RunsFilter(
+        job_name=job_name,
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        updated_after=now - _PAUSE_AFTER_FAILURE,
+        updated_before=now + _PAUSE_AFTER_FAILURE,
+    )
     return bool(instance.get_runs(failed, limit=1))

@@ -32,6 +32,8 @@ class Attempt(NamedTuple):
     error: str | None = None
     retry_at: datetime | None = None
     body: bytes | None = None
+    attempt_number: int | None = None
+    announcements: int | None = None
 
 
 def new_fetcher_id(now: datetime, rng: random.Random) -> str:

@@ -19,7 +19,7 @@ from connector.landing.files import Landing
 from connector.landing.zones import AGENTS, CALLS, PCA, Outcome, Zone
 from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
-from connector.verbex.answer import Answer, NotAuthorizedError, VerbexError
+from connector.verbex.answer import Answer, ApiUnavailableError, NotAuthorizedError, VerbexError
 from connector.verbex.client import VerbexClient
 from connector.verbex.pace import backoff_s
 from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
@@ -38,13 +38,17 @@ class Due:
         call_id: The call; empty if only something of its agent is wanted.
         agent_id: Its agent; None if no event named it.
         due_since: The time when it became due, UTC. The time until it is unavailable counts from here.
-        attempts: The number of recorded attempts.
+        attempts: The number of recorded attempts since it became due.
+        attempts_ever: The number of recorded attempts, those of earlier times included.
+        announcements: The number of announcements of its analysis that are known.
     """
 
     call_id: str
     agent_id: str | None
     due_since: datetime
     attempts: int = 0
+    attempts_ever: int = 0
+    announcements: int = 0
 
 
 @dataclass
@@ -84,7 +88,7 @@ async def _ask_for_pca(client: VerbexClient, due: Due) -> Answer:
     if due.agent_id is None:
         raise VerbexError(
             f"The PCA of call {due.call_id} can't be fetched, because no event names its agent_id yet."
-            " It is asked again later."
+            " Try again once one does."
         )
     return await client.get_pca(due.agent_id, due.call_id)
 
@@ -188,13 +192,14 @@ class _Pass:
                 return None
             return self._forbidden(due, error)
         except VerbexError as error:
-            if (error.retry_after_s or 0) > LONGEST_HOLD_S:
+            if isinstance(error, ApiUnavailableError) and (error.retry_after_s or 0) > LONGEST_HOLD_S:
                 self.fetched.stopped_by = error
             return self._unanswered(due, "failed", str(error), error.http_status, error.retry_after_s or 0)
         if answer.body is None:
-            return self._unanswered(due, "pending", answer.reason, answer.http_status)
-        return Attempt(
-            self.clock(), due.call_id, due.agent_id, "answered", answer.http_status, body=answer.body
+            wait_s = answer.retry_after_s or 0
+            return self._unanswered(due, "pending", answer.reason, answer.http_status, wait_s)
+        return self._attempted(
+            due, self.clock(), "answered", http_status=answer.http_status, body=answer.body
         )
 
     def _forbidden(self, due: Due, error: NotAuthorizedError) -> Attempt:
@@ -202,7 +207,8 @@ class _Pass:
         self.fetched.forbidden += 1
         self.fetched.forbidden_by = error
         is_key = self.fetched.forbidden > self.fetched.outcomes.total()
-        return self._unanswered(due, "failed", str(error), error.http_status, may_be_final=not is_key)
+        wait_s = error.retry_after_s or 0
+        return self._unanswered(due, "failed", str(error), error.http_status, wait_s, may_be_final=not is_key)
 
     def _unanswered(
         self,
@@ -218,12 +224,36 @@ class _Pass:
         has_few_failures = outcome == "failed" and (attempts < LEAST_FAILURES or not may_be_final)
         is_unavailable = now - due.due_since > self.give_up and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
+        return self._attempted(
+            due,
+            now,
+            "unavailable" if is_unavailable else outcome,
+            http_status=http_status,
+            error=error,
+            retry_at=None if is_unavailable else now + timedelta(seconds=max(pause_s, wait_s)),
+        )
+
+    def _attempted(
+        self,
+        due: Due,
+        now: datetime,
+        outcome: Outcome,
+        *,
+        http_status: int | None,
+        error: str | None = None,
+        retry_at: datetime | None = None,
+        body: bytes | None = None,
+    ) -> Attempt:
+        """Return the attempt with what it answers: by number, because other machines have other clocks."""
         return Attempt(
             attempted_at=now,
             call_id=due.call_id,
             agent_id=due.agent_id,
-            outcome="unavailable" if is_unavailable else outcome,
+            outcome=outcome,
             http_status=http_status,
             error=error,
-            retry_at=None if is_unavailable else now + timedelta(seconds=max(pause_s, wait_s)),
+            retry_at=retry_at,
+            body=body,
+            attempt_number=due.attempts_ever + 1,
+            announcements=due.announcements,
         )

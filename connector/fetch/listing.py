@@ -8,24 +8,30 @@ row was not read to its end.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
-from connector.fetch.attempts import AnswerLog, Attempt, answer_log, new_fetcher_id
+from connector.fetch.attempts import Attempt, answer_log, new_fetcher_id
 from connector.landing.files import Landing
 from connector.landing.zones import LISTED, Outcome
 from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
 from connector.verbex.client import VerbexClient
+from connector.verbex.listed import IncompleteListError
 from connector.verbex.transport import Clock, utc_now
 
 _MARGIN = timedelta(seconds=1)
 """Verbex does not document whether its bounds are inclusive, so we ask for more and keep what we want."""
+
+_Add = Callable[[str, str | None, Outcome, bytes | None], Awaitable[None]]
+
+MOST_INCOMPLETE_WINDOWS = 3
+"""A sweep ends after so many windows that could not be read to their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,16 @@ class Window:
 
 @dataclass
 class SweepSummary:
-    """The result of a sweep: the number of `windows` read to their end, and of `calls` in them."""
+    """The result of a sweep: the number of `windows` read to their end, of `calls` in them, and their agents.
+
+    `incomplete` has the error of each window whose list did not end or lacked calls.
+    """
 
     fetcher_id: str
     windows: int = 0
     calls: int = 0
+    agent_ids: set[str] = field(default_factory=set)
+    incomplete: list[IncompleteListError] = field(default_factory=list)
 
 
 def daily_windows(since: datetime, until: datetime, agent_ids: Sequence[str] = ()) -> list[Window]:
@@ -58,11 +69,16 @@ async def sweep_calls(
     landing: Landing,
     rng: random.Random,
     is_backfill: bool = False,
+    sweep_number: int | None = None,
     clock: Clock = utc_now,
     progress: Progress = no_progress,
 ) -> SweepSummary:
     """List the calls of each window and land them in the zone `LISTED`.
 
+    A window whose list is incomplete gets no `swept` row, and the others are read. After a few of them, the
+    rest is not asked for: the API is at fault then.
+
+    `sweep_number` is one more than that of any sweep that is known: it orders sweeps, whatever clocks showed.
     `progress` is called with the number of windows read and their total. With `is_backfill`, calls are marked
     to become part of our calls, not only to be compared with them. To continue a sweep that was stopped, pass
     the windows that have no `swept` row yet.
@@ -76,18 +92,32 @@ async def sweep_calls(
         VerbexClient.from_settings(settings, rng, clock) as client,
         answer_log(landing, LISTED, summary.fetcher_id) as log,
     ):
-        for window in windows:
+
+        async def add(call_id: str, agent_id: str | None, outcome: Outcome, body: bytes | None) -> None:
+            status = HTTPStatus.OK
+            row = Attempt(clock(), call_id, agent_id, outcome, status, body=body, attempt_number=sweep_number)
+            await log.add(row)
+
+        for number, window in enumerate(windows, 1):
             outcome: Outcome = "backfilled" if is_backfill else "listed"
-            calls = await _sweep(window, client, log, clock, outcome)
-            body = _describe(window, calls, is_backfill=is_backfill)
-            await log.add(Attempt(clock(), "", None, "swept", HTTPStatus.OK, body=body))
-            summary.windows += 1
-            summary.calls += calls
-            progress(summary.windows, len(windows))
+            try:
+                agents = await _sweep(window, client, add, outcome)
+            except IncompleteListError as error:
+                summary.incomplete.append(error)
+                if len(summary.incomplete) >= MOST_INCOMPLETE_WINDOWS:
+                    return summary
+            else:
+                body = _describe(window, agents.total(), is_backfill=is_backfill)
+                await add("", None, "swept", body)
+                summary.windows += 1
+                summary.calls += agents.total()
+                summary.agent_ids |= agents.keys()
+            progress(number, len(windows))
     return summary
 
 
-async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Clock, outcome: Outcome) -> int:
+async def _sweep(window: Window, client: VerbexClient, add: _Add, outcome: Outcome) -> Counter[str]:
+    """List the calls of a window, and return their number by agent."""
     query: dict[str, str | Sequence[str]] = {
         "start_time_after": (window.since - _MARGIN).isoformat(),
         "start_time_before": (window.until + _MARGIN).isoformat(),
@@ -95,31 +125,15 @@ async def _sweep(window: Window, client: VerbexClient, log: AnswerLog, clock: Cl
         "sort_direction": "asc",
     }
     if window.agent_ids:
-        query["ai_agent_ids[]"] = window.agent_ids
-    found = 0
+        query["ai_agent_ids"] = window.agent_ids
+    found: Counter[str] = Counter()
     async for page in client.list_calls(query):
-        for call in _within(window, page):
-            agent_id = str(call["ai_agent_id"]) if call.get("ai_agent_id") else None
-            body = msgspec.json.encode(call)
-            await log.add(Attempt(clock(), str(call["_id"]), agent_id, outcome, HTTPStatus.OK, body=body))
-            found += 1
+        for call in page:
+            # A call without a readable time is kept: listing it twice does no harm, but losing it does.
+            if call.started_at is None or window.since <= call.started_at < window.until:
+                await add(call.call_id, call.agent_id, outcome, call.body)
+                found[call.agent_id or ""] += 1
     return found
-
-
-def _within(window: Window, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for call in page:
-        started_at = _time_of(call.get("call_start_time"))
-        # A call without a readable time is kept: listing it twice does no harm, but losing it does.
-        if call.get("_id") and (started_at is None or window.since <= started_at < window.until):
-            yield call
-
-
-def _time_of(text: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _describe(window: Window, calls: int, *, is_backfill: bool) -> bytes:

@@ -123,17 +123,19 @@ class Landing:
 
         Args:
             file: The file to read.
-            schema: The columns to read, with their types.
+            schema: The columns to read, with their types. One that may be null is null in a file without it.
             where: The rows to return. Row groups that can't contain any are skipped.
 
         Raises:
             FileNotFoundError: The file does not exist.
-            pa.ArrowInvalid: The file is not Parquet, is cut short, or lacks a column of `schema`.
+            pa.ArrowInvalid: The file is not Parquet, is cut short, or lacks a column that may not be null.
         """
         table = self._read(file, schema.names, where)
-        missing = set(schema.names) - set(table.schema.names)
-        if missing:
-            raise pa.ArrowInvalid(f"{file.path} lacks the columns {sorted(missing)}")
+        missing = [column for column in schema if column.name not in table.schema.names]
+        if required := sorted(column.name for column in missing if not column.nullable):
+            raise pa.ArrowInvalid(f"{file.path} lacks the columns {required}")
+        for column in missing:  # files are never edited, so an older one has not every column of today
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
         return table.select(schema.names).cast(schema)
 
     def remove(self, file: LandedFile) -> None:

@@ -48,6 +48,8 @@ ANSWER_SCHEMA = pa.schema(
         pa.field("error", pa.string()),
         pa.field("retry_at", _UTC_US),
         pa.field("body", pa.binary()),
+        pa.field("attempt_number", pa.int32()),
+        pa.field("announcements", pa.int32()),
     ]
 )
 """One row per attempt to fetch something of a call. Grain: `fetcher_id`, `sequence`.
@@ -55,6 +57,11 @@ ANSWER_SCHEMA = pa.schema(
 `outcome` is `answered` (`body` holds the answer, credentials removed), `pending` (Verbex has nothing yet),
 `failed` (the API or the network failed; `error` says how) or `unavailable` (no further try, unless a person
 asks for one). `retry_at` is set for `pending` and `failed`.
+
+`attempt_number` counts the attempts for the same call or agent that were known when it was asked for, this
+one included: it orders them, whatever the clocks of the machines showed. `announcements` is the number of
+announcements of its analysis that were known then: only these are answered. In the zone of listed calls,
+`attempt_number` counts the sweeps. Both are null in files that were landed before there were such columns.
 
 In the zone of agents, whose PCA configurations are fetched, `call_id` is empty.
 

@@ -34,7 +34,7 @@ def list_calls(calls: Iterable[Call], query: MultiMapping[str]) -> tuple[list[Ca
 
 
 def _is_asked_for(call: Call, query: MultiMapping[str]) -> bool:
-    agent_ids = query.getall("ai_agent_ids[]", []) + query.getall("ai_agent_ids", [])
+    agent_ids = query.getall("ai_agent_ids", [])
     if agent_ids and call.agent.agent_id not in agent_ids:
         return False
     return (

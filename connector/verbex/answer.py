@@ -5,7 +5,6 @@ Reading an answer belongs here. It is tolerant: unknown fields are kept, and mis
 temporary: Verbex documents only 422.
 """
 
-import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from connector.errors import OperatorError
 from connector.verbex.credentials import drop_credentials
+from connector.verbex.json_text import replace_halves
 
 _MAX_QUOTE = 200
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -22,8 +22,12 @@ _CALL_FIELDS = {
     *("_id", "ai_agent_id", "messages", "metadata", "call_status", "call_type"),
     *("call_start_time", "call_end_time", "call_duration_seconds", "call_finish_reason"),
 }
-_Fields = dict[str, msgspec.Raw]
-_SURFACE = msgspec.json.Decoder(_Fields)
+_IDENTITIES = ("_id", "call_id", "ai_agent_id")
+_BOM = b"\xef\xbb\xbf"
+
+Fields = dict[str, msgspec.Raw]
+"""The fields of a JSON object, each still as JSON."""
+_SURFACE = msgspec.json.Decoder(Fields)
 
 
 class VerbexError(OperatorError):
@@ -63,13 +67,15 @@ class Answer:
     """One answer: `body` is valid JSON, or None if there is nothing (yet), and then `reason` says why.
 
     The bytes are as received, except that halves of characters become question marks. `fields` holds the
-    fields of `body`, each still as JSON, and is empty if `body` is not an object.
+    fields of `body`, each still as JSON, and is empty if `body` is not an object. `retry_after_s` is the wait
+    that the API asked for, if it did: also "not there yet" may come with one.
     """
 
     http_status: int
     body: bytes | None
     reason: str | None = None
-    fields: _Fields = field(default_factory=dict, repr=False, compare=False)
+    retry_after_s: float | None = None
+    fields: Fields = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - any JSON
@@ -82,7 +88,7 @@ class Answer:
             return None if self.body is None else msgspec.json.decode(self.body)
         except msgspec.ValidationError as error:
             raise ApiUnavailableError(
-                f"An answer can't be read ({error}). Ask again later.", http_status=self.http_status
+                f"An answer can't be read ({error}). Try again later.", http_status=self.http_status
             ) from None
 
 
@@ -101,21 +107,23 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
         ApiUnavailableError: 408, 425, 429, 5xx, a body that is not JSON, or an error reported inside a 2xx.
     """
     if http_status == HTTPStatus.NO_CONTENT:
-        return Answer(http_status, None)
+        return Answer(http_status, None, retry_after_s=retry_after_s)
+    body = body.removeprefix(_BOM)
     try:
         body, fields = _read_surface(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         _raise_for(asked, http_status, _looks_like(body), retry_after_s)
         raise ApiUnavailableError(
-            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON. It is asked again later."
+            f"{asked} got {http_status} with {_looks_like(body)} instead of JSON. Try again later."
             " If this continues, check whether a proxy answers in place of VERBEX_API_URL.",
             http_status=http_status,
+            retry_after_s=retry_after_s,
         ) from None
     status = _status_within(fields, http_status)
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         _raise_for(asked, status, _reason_within(fields), retry_after_s)
-        return Answer(http_status, None, _reason_within(fields))
-    return Answer(http_status, body, fields=fields)
+        return Answer(http_status, None, _reason_within(fields), retry_after_s)
+    return Answer(http_status, body, retry_after_s=retry_after_s, fields=fields)
 
 
 def read_pca(answer: Answer) -> Answer:
@@ -126,7 +134,7 @@ def read_pca(answer: Answer) -> Answer:
     if bytes(inner.get("items", b""))[:1] == b"[" and bytes(inner.get("available", b"")) != b"false":
         return answer
     reason = _reason_within(inner) or _reason_within(outer) or "the answer holds no items"
-    return Answer(answer.http_status, None, reason)
+    return Answer(answer.http_status, None, reason, answer.retry_after_s)
 
 
 def read_call(asked: str, answer: Answer) -> Answer:
@@ -142,17 +150,21 @@ def read_call(asked: str, answer: Answer) -> Answer:
         return answer
     reason = _reason_within(fields) or _reason_within(answer.fields)
     if bytes(fields.get("available", b"")) == b"false":
-        return Answer(answer.http_status, None, reason or "the call is not available")
+        return Answer(answer.http_status, None, reason or "the call is not available", answer.retry_after_s)
     quoted = f" ({reason})" if reason else ""
     raise ApiUnavailableError(
-        f"{asked} got JSON that is not a call{quoted}. It is asked again later.",
+        f"{asked} got JSON that is not a call{quoted}. Try again later.",
         http_status=answer.http_status,
+        retry_after_s=answer.retry_after_s,
     )
 
 
-def unwrap(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return the content of `{"status": ..., "data": ...}`, or `value` itself if it is not wrapped."""
-    return value["data"] if isinstance(value, dict) and "data" in value else value
+def fields_of(value: bytes | msgspec.Raw) -> Fields:
+    """Return the fields of a JSON object, each still as JSON. For any other JSON, return none."""
+    try:
+        return _SURFACE.decode(value)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float | None) -> None:
@@ -163,10 +175,11 @@ def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float
             f"{asked} got {status}. Verbex does not accept the API key. Set VERBEX_API_KEY to a key of your"
             " organization that may read calls and post-call analyses, then run this again.",
             http_status=status,
+            retry_after_s=retry_after_s,
         )
     if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ApiUnavailableError(
-            f"{asked} got {status}{quoted}. It is asked again later.",
+            f"{asked} got {status}{quoted}. Try again later.",
             http_status=status,
             retry_after_s=retry_after_s,
         )
@@ -175,10 +188,11 @@ def _raise_for(asked: str, status: int, reason: str | None, retry_after_s: float
             f"{asked} got {status}{quoted}. The same request would fail again. Check the request and"
             " VERBEX_API_URL.",
             http_status=status,
+            retry_after_s=retry_after_s,
         )
 
 
-def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
+def _read_surface(body: bytes) -> tuple[bytes, Fields]:
     """Check the whole body and read its fields, in a tenth of the time of decoding everything."""
     try:
         body.decode()
@@ -187,27 +201,23 @@ def _read_surface(body: bytes) -> tuple[bytes, _Fields]:
         msgspec.json.decode(body)
         return body, {}
     except msgspec.DecodeError:
-        if b"\\ud" not in body.lower():
+        fixed = replace_halves(body)
+        if fixed == body:
             raise
-        # JSON can contain half of an emoji, such as `\ud83d`, but no text and no database can store it.
-        fixed = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
-        return fixed, _fields_of(fixed)
+        return fixed, fields_of(fixed)
 
 
-def _fields_of(value: bytes | msgspec.Raw) -> _Fields:
-    """Return the fields of a JSON object, each still as JSON. For any other JSON, return none."""
-    try:
-        return _SURFACE.decode(value)
-    except msgspec.ValidationError:
-        return {}
+def _fields_within(answer: Answer) -> Fields:
+    """Return the fields of the answer's `data`, or its own fields if it is not wrapped.
+
+    An answer that names its call or agent is not: a field `data` in it is one that we don't know.
+    """
+    if "data" not in answer.fields or answer.fields.keys() & set(_IDENTITIES):
+        return answer.fields
+    return fields_of(answer.fields["data"])
 
 
-def _fields_within(answer: Answer) -> _Fields:
-    """Return the fields of the answer's `data`, or its own fields if it is not wrapped."""
-    return _fields_of(answer.fields["data"]) if "data" in answer.fields else answer.fields
-
-
-def _status_within(fields: _Fields, http_status: int) -> int:
+def _status_within(fields: Fields, http_status: int) -> int:
     """Return the status that counts. An error reported inside a 2xx counts like the answer's own status."""
     if http_status >= HTTPStatus.MULTIPLE_CHOICES:
         return http_status
@@ -218,7 +228,7 @@ def _status_within(fields: _Fields, http_status: int) -> int:
     return HTTPStatus.BAD_GATEWAY if is_error and not fields.keys() & {"items", "_id"} else http_status
 
 
-def _reason_within(fields: _Fields) -> str | None:
+def _reason_within(fields: Fields) -> str | None:
     for name in ("message", "detail", "error"):
         if _has(fields, name):
             return _quote(fields[name])
@@ -235,7 +245,7 @@ def _quote(reason: msgspec.Raw) -> str:
     return (value if isinstance(value, str) else clean.decode())[:_MAX_QUOTE]
 
 
-def _has(fields: _Fields, name: str) -> bool:
+def _has(fields: Fields, name: str) -> bool:
     return bytes(fields.get(name, b"null")) not in (b"null", b"false", b'""', b"0", b"[]", b"{}")
 
 

@@ -8,7 +8,8 @@ and the query names are from Verbex's documentation.
 import random
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from dataclasses import replace
+from typing import Self
 from urllib.parse import quote
 
 from connector.settings import Settings
@@ -17,13 +18,13 @@ from connector.verbex.answer import (
     ApiUnavailableError,
     NotAuthorizedError,
     RequestRefusedError,
-    read_answer,
+    fields_of,
     read_call,
     read_pca,
-    unwrap,
 )
 from connector.verbex.credentials import drop_credentials
-from connector.verbex.transport import MAX_ANSWER_BYTES, TRIES, Clock, Query, Transport, utc_now
+from connector.verbex.listed import ListedCall, Listing, read_page
+from connector.verbex.transport import TRIES, Clock, Query, Transport, utc_now
 
 MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 64 * 1024 * 1024
@@ -33,6 +34,8 @@ _PLAIN_ID = re.compile(r"[\w-]+", re.ASCII)
 
 class VerbexClient:
     """The REST API of one Verbex organization. Open it with `async with`.
+
+    `secrets` are texts besides the key that no answer may bring into landing, should the API repeat them.
 
     Every method raises `NotAuthorizedError`, `RequestRefusedError`, `AnswerTooLargeError` or, after several
     tries, `ApiUnavailableError`. Answers hold no credentials, except those of `send`.
@@ -47,9 +50,16 @@ class VerbexClient:
         concurrency: int,
         rng: random.Random,
         clock: Clock = utc_now,
+        secrets: Sequence[str] = (),
     ) -> None:
         self._transport = Transport(
-            url, api_key, rate_per_s=rate_per_s, concurrency=concurrency, rng=rng, clock=clock
+            url,
+            api_key,
+            rate_per_s=rate_per_s,
+            concurrency=concurrency,
+            rng=rng,
+            clock=clock,
+            secrets=(api_key, *secrets),
         )
 
     @classmethod
@@ -58,7 +68,9 @@ class VerbexClient:
 
         Raises:
             NotAuthorizedError: `VERBEX_API_KEY` is not set.
+            UnsafeUrlError: `VERBEX_API_URL` would show the key to the network.
         """
+        ours = (*settings.webhook_secrets, *filter(None, [settings.webhook_token]))
         return cls(
             settings.api_url,
             api_key_of(settings),
@@ -66,6 +78,7 @@ class VerbexClient:
             concurrency=settings.api_concurrency,
             rng=rng,
             clock=clock,
+            secrets=[secret.get_secret_value() for secret in ours],
         )
 
     async def __aenter__(self) -> Self:
@@ -89,44 +102,45 @@ class VerbexClient:
         path = f"/v1/calls/{_segment(call_id)}"
         return read_call(f"GET {path}", await self._get(path))
 
-    async def list_calls(self, query: Query | None = None) -> AsyncIterator[list[dict[str, Any]]]:
+    async def list_calls(self, query: Query | None = None) -> AsyncIterator[list[ListedCall]]:
         """Yield the pages of the calls that `query` asks for, each a list of calls.
 
         Args:
             query: The parameters as Verbex names them, for example `start_time_after`.
+
+        Raises:
+            IncompleteListError: The list does not end, or lacks calls. All its pages were given before.
         """
         wanted: dict[str, str | Sequence[str]] = {"page_size": str(MAX_PAGE_SIZE), **(query or {})}
-        seen = set()
+        listing = Listing()
         while True:
-            page = await self._get("/v1/calls/", wanted, most_bytes=MAX_PAGE_BYTES)
-            calls, token = _read_page(page.value)
-            yield calls
-            if not token:
+            page = read_page(
+                await self._transport.ask("GET", "/v1/calls/", query=wanted, most_bytes=MAX_PAGE_BYTES)
+            )
+            yield page.calls
+            listing.add(page)
+            if not page.next_token:
                 return
-            if token in seen:
-                raise ApiUnavailableError("GET /v1/calls/ gave the same page token twice. Ask again later.")
-            seen.add(token)
-            wanted["page_token"] = token
+            wanted["page_token"] = page.next_token
 
     async def send(self, method: str, path: str, value: object = None) -> Answer:
         """Send any other request and return its JSON answer with credentials. A POST is never repeated."""
-        return await self._transport.ask(method, path, json=value, tries=1 if method == "POST" else TRIES)
+        tries = 1 if method == "POST" else TRIES
+        return await self._transport.ask(method, path, json=value, tries=tries, has_secrets=True)
 
-    async def _get(
-        self, path: str, query: Query | None = None, *, most_bytes: int = MAX_ANSWER_BYTES
-    ) -> Answer:
-        answer = await self._transport.ask("GET", path, query=query, most_bytes=most_bytes)
+    async def _get(self, path: str) -> Answer:
+        answer = await self._transport.ask("GET", path)
         if answer.body is None:
             return answer
         try:
             body = drop_credentials(answer.body)
-        except (ValueError, ArithmeticError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ApiUnavailableError(
                 f"GET {path} got JSON that can't be searched for credentials, so it is not stored."
-                " It is asked again later.",
+                " Try again later.",
                 http_status=answer.http_status,
             ) from error
-        return answer if body is answer.body else read_answer(f"GET {path}", answer.http_status, body)
+        return answer if body is answer.body else replace(answer, body=body, fields=fields_of(body))
 
 
 def api_key_of(settings: Settings) -> str:
@@ -140,19 +154,6 @@ def api_key_of(settings: Settings) -> str:
             "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env."
         )
     return settings.api_key.get_secret_value()
-
-
-def _read_page(answer: Any) -> tuple[list[dict[str, Any]], str]:  # noqa: ANN401 - any JSON
-    """Return the calls of one page and the token of the next page, which is empty if there is none."""
-    page = unwrap(answer)
-    if not isinstance(page, dict) or not isinstance(page.get("calls"), list):
-        raise ApiUnavailableError("GET /v1/calls/ got JSON without a list of calls. Ask again later.")
-    calls = [call for call in page["calls"] if isinstance(call, dict) and call.get("_id")]
-    if page["calls"] and not calls:
-        # Otherwise the day would count as read to its end and without calls.
-        raise ApiUnavailableError("GET /v1/calls/ got a list of objects without an `_id`. Ask again later.")
-    # The token may be outside the wrapper.
-    return calls, str(page.get("next_page_token") or answer.get("next_page_token") or "")
 
 
 def _segment(name: str) -> str:

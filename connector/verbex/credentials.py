@@ -1,48 +1,118 @@
-"""The removal of credentials from an API's answers, before anything of them is stored.
+"""The removal of credentials, before anything of an answer or a delivery is stored.
 
-Only this module decides which names are credentials.
+Only this module decides which names are credentials, and in which forms a known secret may come. What it
+keeps whole: texts that are not JSON, apart from secrets that we know ourselves; `true`, `false` and `null`
+under any name, because they say only whether there is one; and fields whose names only mention a credential,
+such as `token_count`, `max_tokens` or `next_page_token`.
 """
 
+import base64
 import json
 import re
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
+from connector.verbex.json_text import as_written
+
 _NAMES = (
-    "access token",
+    "access tokens",
     "api key",
-    "authorization",
+    "api keys",
+    "access key",
+    "auth tokens",
+    "authorization header",
+    "bearer",
     "client secret",
+    "cookie",
+    "credential",
+    "credentials",
+    "encryption key",
     "id token",
+    "jwt",
+    "passcode",
+    "passphrase",
+    "passwd",
     "password",
+    "passwords",
     "private key",
-    "refresh token",
+    "pwd",
+    "refresh tokens",
     "secret",
     "secret key",
-    "session token",
-    "signing secret",
+    "secrets",
+    "session key",
+    "signing key",
+    "token",
 )
-"""Field names, in any case, with their words joined by `_`, `-` or nothing."""
+"""The last words of the names of credentials, in any case, joined by `_`, `-`, `.`, a space or nothing."""
+_WHOLE_NAMES = ("authorization", "proxy authorization", "x authorization")
+"""Names that are credentials only if no other word stands before them."""
+_HARMLESS = ("page token", "cursor token", "continuation token", "sync token")
+"""Last words of names that end like one of a credential, but are none."""
+REMOVED = b"[secret removed]"
+"""What stands in place of a known secret."""
 
-_CREDENTIAL = re.compile("|".join(name.replace(" ", "[_-]?") for name in _NAMES), re.IGNORECASE | re.ASCII)
-# A body needs no full search if no quote in it is followed by the beginning of such a name, and no escape
-# hides a character of a name or next to it. This is also true for JSON inside its texts, at any depth. The
-# pattern accepts any first letter with any next letters, because that is faster and can only find too much.
-_FIRST = "".join(sorted({name[0] for name in _NAMES}))
-_OTHERS = "|".join(sorted({name[1:4].rstrip().replace(" ", "[_-]?") for name in _NAMES}))
-_SUSPECT = re.compile(f'"[{_FIRST}](?:{_OTHERS})'.encode())
+_LEAST_SECRET_CHARACTERS = 8  # a shorter text is no secret, and is found where it means nothing
+_JOINT = r"[_\-. ]?"
+_END = r"[_\-. 0-9]*"
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name).replace(r"\ ", _JOINT) for name in names)
+
+
+_FLAGS = re.IGNORECASE | re.ASCII
+_CREDENTIAL = re.compile(f"(?:{_any_of(_NAMES)}){_END}\\Z|\\A(?:{_any_of(_WHOLE_NAMES)}){_END}\\Z", _FLAGS)
+_NO_CREDENTIAL = re.compile(f"(?:{_any_of(_HARMLESS)}){_END}\\Z", _FLAGS)
+# A body needs no full search if nothing like the end of such a name stands before a quote, and no escape
+# hides a character of a name. This is also true for JSON inside its texts, at any depth.
+_SUSPECT = re.compile(f'(?:{_any_of([*_NAMES, *_WHOLE_NAMES])}){_END}\\\\*"'.encode())
 _HIDING = re.compile(rb"\\u00[2-7]")
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object as a list of its fields. A dict would keep only the last value of a repeated name."""
+    """A JSON object as a list of its fields. A dict would hide all but one value of a repeated name."""
 
 
-# Numbers are read as decimals, so that they keep every digit when the body is written again.
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_float=Decimal, parse_int=Decimal, strict=False)
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
+# Numbers stay texts, so that they keep every digit when the body is written again, and none is out of range.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Object,
+    parse_float=as_written,
+    parse_int=as_written,
+    parse_constant=as_written,
+    strict=False,
+)
+_ENCODER = msgspec.json.Encoder()
+
+
+def is_credential(name: str) -> bool:
+    """Return whether a field or header of this name holds a credential."""
+    return _CREDENTIAL.search(name) is not None and _NO_CREDENTIAL.search(name) is None
+
+
+def secret_forms(secrets: Iterable[str]) -> tuple[bytes, ...]:
+    """Return the forms in which these secrets may come: plain, as JSON, in a URL, and in base64."""
+    forms: set[bytes] = set()
+    for secret in secrets:
+        if len(secret) >= _LEAST_SECRET_CHARACTERS:
+            plain = secret.encode()
+            in_json = {json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
+            in_json |= {form.replace("/", r"\/") for form in in_json}
+            encoded = (base64.b64encode(plain), base64.urlsafe_b64encode(plain))
+            forms |= {plain, quote(secret, safe="").encode(), *(form.encode() for form in in_json)}
+            forms |= {form.rstrip(b"=") for form in encoded}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def cut_secrets(body: bytes, forms: Iterable[bytes]) -> bytes:
+    """Return `body` with each of these forms of known secrets replaced by `REMOVED`."""
+    for form in forms:
+        if form in body:
+            body = body.replace(form, REMOVED)
+    return body
 
 
 def drop_credentials(body: bytes) -> bytes:
@@ -52,7 +122,6 @@ def drop_credentials(body: bytes) -> bytes:
 
     Raises:
         ValueError: `body` is not JSON.
-        ArithmeticError: It has a number that is out of range.
         RecursionError: It is nested too deep.
     """
     if not is_suspect(body):
@@ -70,12 +139,12 @@ def is_suspect(body: bytes) -> bool:
 def _clean(value: Any, dropped: list[str]) -> Any:  # noqa: ANN401 - any JSON
     """Return `value` without credentials, and add their names to `dropped`."""
     if isinstance(value, _Object):
-        rest = {}
+        rest: dict[str, Any] = {}
         for name, inner in value:
-            if _CREDENTIAL.fullmatch(name):
+            if is_credential(name) and not (inner is None or isinstance(inner, bool)):
                 dropped.append(name)
             else:
-                rest[name] = _clean(inner, dropped)
+                rest.setdefault(name, _clean(inner, dropped))
         return rest
     if isinstance(value, list):
         return [_clean(inner, dropped) for inner in value]

@@ -13,6 +13,8 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from connector.verbex.json_text import keep_first, replace_halves
+
 MAX_DEPTH = 100
 """The limit on nesting in a body. It is fixed, so that it does not depend on the interpreter's own limit."""
 
@@ -62,10 +64,39 @@ def read_envelope(body: bytes) -> Envelope:
         body.decode()  # msgspec does not check the text of unknown fields
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
             _refuse_depth(body)
-        event = _decode_event(body)
+        body = replace_halves(body)
+        event = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _explain(body, error)
     return Envelope(event.traceId, event.eventName, None)
+
+
+def _decode(body: bytes) -> _Event:
+    """Decode an event. The first of each repeated name counts: DuckDB reads the first, msgspec the last."""
+    try:
+        event = _decode_event(body)
+    except msgspec.ValidationError:
+        return _decode_event(_keep_first(body))
+    has_second_timestamp = event.payload is not None and event.payload.timestamp is not None
+    return _decode_event(_keep_first(body)) if _may_repeat(body, 1 + has_second_timestamp) else event
+
+
+def _may_repeat(body: bytes, timestamps: int) -> bool:
+    """Return whether a name that we read may be there twice. Only its bytes are counted, which is fast."""
+    return (
+        body.count(b'"timestamp"') > timestamps
+        or body.count(b'"traceId"') > 1
+        or body.count(b'"eventName"') > 1
+        or body.count(b'"payload"') > 1
+        or b"\\u00" in body
+    )
+
+
+def _keep_first(body: bytes) -> bytes:
+    try:
+        return keep_first(body)
+    except (ValueError, RecursionError):
+        return body  # decoding it says what is wrong
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

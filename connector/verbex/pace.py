@@ -6,11 +6,16 @@ faults.
 
 import asyncio
 import random
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from multidict import MultiMapping
 
 LONGEST_WAIT_S = 86_400.0
 """The limit for a `Retry-After`. A longer one is probably a mistake, and one request a day does no harm."""
+
+_SECONDS = re.compile(r"\+?(\d+(?:[.,]?\d*)|\.\d+)\s*(?:s|sec|secs|seconds?)?", re.ASCII | re.IGNORECASE)
 
 
 class Pace:
@@ -50,17 +55,33 @@ def backoff_s(attempts: int, rng: random.Random, *, first_s: float, longest_s: f
     return min(longest_s, doubled) * rng.uniform(0.5, 1.0)
 
 
+def longest_wait_s(headers: MultiMapping[str], now: datetime) -> float | None:
+    """Return the longest wait that the headers of an answer ask for, or None if they ask for none.
+
+    A date counts from the answer's own `Date`, because our clock (`now`, UTC) may differ from the API's.
+    """
+    sent_at = _date_of(headers.get("Date", "")) or now
+    waits = [retry_after_s(header, sent_at) for header in headers.getall("Retry-After", [])]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
 def retry_after_s(header: str, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` asks for, in seconds or as a date, but at most a day.
 
-    Return None if the header is not valid.
+    RFC 9110 has whole seconds. Others also send fractions, a unit, or a date as in ISO 8601. Return None if
+    the header is not valid.
     """
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_WAIT_S)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
-    return min(max(0.0, (aware - now).total_seconds()), LONGEST_WAIT_S)
+    if number := _SECONDS.fullmatch(header.strip()):
+        return min(float(number[1].replace(",", ".")), LONGEST_WAIT_S)
+    moment = _date_of(header)
+    return None if moment is None else min(max(0.0, (moment - now).total_seconds()), LONGEST_WAIT_S)
+
+
+def _date_of(header: str) -> datetime | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(header.strip())
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return None

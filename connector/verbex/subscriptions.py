@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import SecretStr
 
 from connector.errors import EXIT_USAGE, OperatorError
-from connector.verbex.answer import ApiUnavailableError, RequestRefusedError, unwrap
+from connector.verbex.answer import ApiUnavailableError, RequestRefusedError
 from connector.verbex.client import VerbexClient
 
 PATH = "/v1/public/webhook/subscription"
@@ -90,12 +90,9 @@ async def list_subscriptions(client: VerbexClient) -> list[Subscription]:
         VerbexError: The API gave no list of subscriptions.
     """
     answer = await client.send("GET", PATH)
-    listed = answer.value
-    for name in _LIST_NAMES:
-        if isinstance(listed, dict) and isinstance(listed.get(name), list | dict):
-            listed = listed[name]
-    if not isinstance(listed, list):
-        raise ApiUnavailableError(f"GET {PATH} got JSON without a list of subscriptions. Ask again later.")
+    listed = _list_in(answer.value)
+    if listed is None:
+        raise ApiUnavailableError(f"GET {PATH} got JSON without a list of subscriptions. Try again later.")
     return [_read(shown) for shown in listed if isinstance(shown, dict)]
 
 
@@ -116,8 +113,19 @@ async def rotate_secret(client: VerbexClient, subscription_id: str) -> Subscript
     return _with_secret(answer.value, "The secret was rotated")
 
 
+def _list_in(value: Any) -> list[Any] | None:  # noqa: ANN401 - any JSON
+    """Return the list in an answer: the answer itself, or under one of several names, also in a wrapper."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) else None
+    for name in _LIST_NAMES:
+        if isinstance(value.get(name), list):
+            return value[name]  # type: ignore[no-any-return]
+    return _list_in(value.get("data"))
+
+
 def _with_secret(value: Any, done: str) -> Subscription:  # noqa: ANN401 - any JSON
-    inner = unwrap(value)
+    is_bare = isinstance(value, dict) and bool(value.keys() & set(_ID_NAMES))
+    inner = value["data"] if isinstance(value, dict) and "data" in value and not is_bare else value
     secret = next(_secrets_in(value), None)
     if not isinstance(inner, dict) or secret is None:
         raise ApiUnavailableError(

@@ -8,16 +8,21 @@ low.
 
 import asyncio
 import random
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Self
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from connector.errors import EXIT_USAGE, OperatorError
 from connector.verbex.answer import Answer, AnswerTooLargeError, ApiUnavailableError, read_answer
-from connector.verbex.pace import Pace, backoff_s, retry_after_s
+from connector.verbex.credentials import cut_secrets, secret_forms
+from connector.verbex.pace import Pace, backoff_s, longest_wait_s
 
 TRIES = 4
 FIRST_BACKOFF_S = 0.2
@@ -25,6 +30,8 @@ LONGEST_BACKOFF_S = 5.0
 LONGEST_HOLD_S = 60.0
 """The longest `Retry-After` that we wait for. With a longer one, the request fails and reports the wait."""
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+MAX_HEADER_BYTES = 64 * 1024
+"""The limit for one header of an answer. Proxies add long ones, and none of them is stored."""
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """The limit for one call or analysis, decompressed. Hours of talk need less than a tenth of it."""
 
@@ -37,6 +44,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class UnsafeUrlError(OperatorError):
+    """An address of the API to which the key would travel readable for everyone on the way."""
+
+    exit_code = EXIT_USAGE
+
+
 class Transport:
     """The sending of requests to one API with one key. Open it with `async with`.
 
@@ -45,9 +58,19 @@ class Transport:
     """
 
     def __init__(
-        self, url: str, api_key: str, *, rate_per_s: float, concurrency: int, rng: random.Random, clock: Clock
+        self,
+        url: str,
+        api_key: str,
+        *,
+        rate_per_s: float,
+        concurrency: int,
+        rng: random.Random,
+        clock: Clock,
+        secrets: Sequence[str] = (),
     ) -> None:
+        _check_url(url)
         self._url = url.rstrip("/")
+        self._secrets = secret_forms(secrets)
         self._concurrency = concurrency
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         self._rng = rng
@@ -58,7 +81,13 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency), headers=self._headers, timeout=TIMEOUT
+            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            headers=self._headers,
+            timeout=TIMEOUT,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            # Not `trust_env`, which would also look for another key in ~/.netrc.
+            proxy=_proxy_for(URL(self._url)),
         )
         return self
 
@@ -78,8 +107,11 @@ class Transport:
         json: object = None,
         tries: int = TRIES,
         most_bytes: int = MAX_ANSWER_BYTES,
+        has_secrets: bool = False,
     ) -> Answer:
         """Send a request, up to `tries` times while the API or the network fails.
+
+        Known secrets are cut out of the answer, unless `has_secrets` says that it is asked for one.
 
         Raises:
             NotAuthorizedError: The key is not accepted.
@@ -95,7 +127,7 @@ class Transport:
                 # First room, then a turn: if a request waited after its turn, a hold could not stop it.
                 async with self._room:
                     await self._pace.take_turn()
-                    return await self._ask_once(method, path, url, json, most_bytes)
+                    return await self._ask_once(method, path, url, json, most_bytes, has_secrets=has_secrets)
             except ApiUnavailableError as error:
                 wait_s = error.retry_after_s or 0.0
                 if wait_s <= LONGEST_HOLD_S:
@@ -107,17 +139,20 @@ class Transport:
             )
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _ask_once(self, method: str, path: str, url: URL, json: object, most_bytes: int) -> Answer:
+    async def _ask_once(
+        self, method: str, path: str, url: URL, json: object, most_bytes: int, *, has_secrets: bool
+    ) -> Answer:
         asked = f"{method} {path}"
         try:
             async with self._session.request(method, url, json=json, allow_redirects=False) as response:
                 body = await _read_body(asked, response, most_bytes)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, zlib.error) as error:
             raise ApiUnavailableError(
-                f"{asked} got no answer from {url.host} ({type(error).__name__}). It is asked again later."
+                f"{asked} got no answer from {url.host} ({type(error).__name__}). Try again later."
             ) from error
-        header = response.headers.get("Retry-After")
-        wait_s = None if header is None else retry_after_s(header, self._clock())
+        if not has_secrets:
+            body = cut_secrets(body, self._secrets)
+        wait_s = longest_wait_s(response.headers, self._clock())
         return read_answer(asked, response.status, body, retry_after_s=wait_s)
 
 
@@ -128,9 +163,13 @@ async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: i
     is_encoded = hdrs.CONTENT_ENCODING in response.headers or hdrs.TRANSFER_ENCODING in response.headers
     if length is not None and length <= most_bytes and not is_encoded:
         return await response.read()
+    # aiohttp does not know this older name of gzip.
+    is_older_gzip = response.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() == "x-gzip"
+    inflate = zlib.decompressobj(wbits=31).decompress if is_older_gzip else None
     chunks: list[bytes] = []
     size_bytes = 0
-    async for chunk in response.content.iter_any():
+    async for received in response.content.iter_any():
+        chunk = received if inflate is None else inflate(received, most_bytes + 1 - size_bytes)
         chunks.append(chunk)
         size_bytes += len(chunk)
         if size_bytes > most_bytes:
@@ -140,3 +179,32 @@ async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: i
                 http_status=response.status,
             )
     return b"".join(chunks)
+
+
+def _check_url(url: str) -> None:
+    """Raise an error if the key would leave this machine unencrypted.
+
+    Raises:
+        UnsafeUrlError: It is `http://` with another host than this machine.
+    """
+    parts = URL(url)
+    if parts.scheme != "https" and not _is_loopback(parts.host or ""):
+        raise UnsafeUrlError(
+            f"VERBEX_API_URL is {url}, which would send VERBEX_API_KEY unencrypted. Set it to an https://"
+            " URL. http:// is only for this machine, as in http://127.0.0.1:8081."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy_for(url: URL) -> URL | None:
+    """Return the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` excludes the host."""
+    proxy = getproxies().get("https") if url.scheme == "https" else None
+    return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None

@@ -33,6 +33,6 @@ def count_due(folder: DataFolder, as_of: datetime) -> int:
 def _list(folder: DataFolder, query: str, **parameters: object) -> list[Due]:
     rows: tuple[Any, ...] = folder.query(query, **parameters).rows
     return [
-        Due(call_id=call_id, agent_id=agent_id, due_since=since.replace(tzinfo=UTC), attempts=attempts)
-        for call_id, agent_id, since, attempts in rows
+        Due(call_id, agent_id, since.replace(tzinfo=UTC), attempts, attempts_ever, announcements)
+        for call_id, agent_id, since, attempts, attempts_ever, announcements in rows
     ]

@@ -56,7 +56,7 @@ def fetch_all(
         for zone in FETCHED_ZONES:
             fetched += _fetch_zone(settings, folder, zone, again, stop)
             if fetched.stopped_by is not None:
-                note_hold(folder, fetched.stopped_by)
+                note_hold(folder, fetched.stopped_by, datetime.now(UTC))
                 break
     if fetched.is_all_forbidden and fetched.forbidden_by is not None:
         raise fetched.forbidden_by

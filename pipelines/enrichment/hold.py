@@ -3,13 +3,15 @@
 Only this wait belongs here. Waiting within one fetch does not: see `connector.verbex.pace`.
 """
 
-import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from connector.verbex.answer import VerbexError
 from connector.verbex.pace import LONGEST_WAIT_S
 from pipelines.warehouse.data_folder import DataFolder
+
+_CLOCK_STEP = timedelta(minutes=1)
+"""A clock is often set back by this much. One that was further ahead was wrong, and so is what it noted."""
 
 
 def held_until(folder: DataFolder, now: datetime) -> datetime | None:
@@ -18,19 +20,19 @@ def held_until(folder: DataFolder, now: datetime) -> datetime | None:
     A file remembers it, because the next fetch usually runs in another process.
     """
     try:
-        until = datetime.fromtimestamp(float(_path(folder).read_text()), UTC)
-    except (FileNotFoundError, ValueError):
-        return None
-    # A time that is further away than any wait was noted before the clock was set back.
-    return until if now < until <= now + timedelta(seconds=LONGEST_WAIT_S) else None
+        noted_at, until = (datetime.fromisoformat(text) for text in _path(folder).read_text().split())
+        is_held = noted_at - _CLOCK_STEP <= now < until <= noted_at + timedelta(seconds=LONGEST_WAIT_S + 1)
+    except (FileNotFoundError, ValueError, TypeError, OverflowError):
+        return None  # also a file of an earlier version: Verbex asks us to wait again if it must
+    return until if is_held else None
 
 
-def note_hold(folder: DataFolder, error: VerbexError | OSError) -> None:
-    """Remember how long Verbex asked us to wait, if it did."""
+def note_hold(folder: DataFolder, error: VerbexError | OSError, now: datetime) -> None:
+    """Remember how long Verbex asked us to wait from `now` (UTC) on, if it did."""
     wait_s = error.retry_after_s if isinstance(error, VerbexError) else None
     if wait_s:
-        until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        _path(folder).write_text(str(math.ceil(until.timestamp())))
+        until = now + timedelta(seconds=wait_s)
+        _path(folder).write_text(f"{now.isoformat()} {until.isoformat()}")
 
 
 def explain_hold(until: datetime) -> str:

@@ -29,6 +29,14 @@ class SweepBusyError(OperatorError):
     """A sweep that can't start, because another process is reading Verbex's list of calls."""
 
 
+class IncompleteSweepError(OperatorError):
+    """Days that Verbex did not list to their end. They are not compared, and are read again next time."""
+
+
+class UnknownAgentError(OperatorError):
+    """An agent that neither our tables nor Verbex's list have a call of."""
+
+
 @dataclass(frozen=True)
 class Swept:
     """The counts of a sweep: days read, days skipped because a backfill had read them, and calls listed."""
@@ -57,6 +65,8 @@ def sweep_span(
     Raises:
         SweepBusyError: Another process is still sweeping after a minute.
         VerbexError: Verbex can't be asked. The days read before that are landed.
+        IncompleteSweepError: Verbex did not list every day to its end. What it listed is landed.
+        UnknownAgentError: The span names an agent that no call is known of.
         NotLandedError: Landing can't store the calls.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -69,7 +79,7 @@ def sweep_span(
             "Nothing was asked. Run this again when that process is done."
         ) from None
     except VerbexError as error:
-        note_hold(folder, error)
+        note_hold(folder, error, datetime.now(UTC))
         raise
     except OSError as error:
         raise NotLandedError(settings, error) from error
@@ -78,9 +88,10 @@ def sweep_span(
 def _sweep(
     settings: Settings, folder: DataFolder, span: Span, *, is_backfill: bool, progress: Progress
 ) -> Swept:
-    if (until := held_until(folder, datetime.now(UTC))) is not None:
+    now = datetime.now(UTC)
+    if (until := held_until(folder, now)) is not None:
         raise ApiUnavailableError(explain_hold(until))
-    done = _read_before(folder) if is_backfill else []
+    done = _read_before(folder, now) if is_backfill else []
     wanted = _windows(span)
     windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
     summary = run(
@@ -90,10 +101,31 @@ def _sweep(
             landing=folder.landing,
             rng=random.SystemRandom(),
             is_backfill=is_backfill,
+            sweep_number=_last_number(folder) + 1,
             progress=progress,
         )
     )
+    if summary.incomplete:
+        raise IncompleteSweepError(
+            f"Only {summary.windows} of {len(windows)} days were listed to their end, so the others can't be"
+            f" compared. {summary.incomplete[0]}"
+        )
+    _check_agents(folder, span, summary.agent_ids)
     return Swept(summary.windows, len(wanted) - len(windows), summary.calls)
+
+
+def _last_number(folder: DataFolder) -> int:
+    rows: tuple[Any, ...] = folder.query("last_sweep_number").rows
+    return max((number for (number,) in rows), default=0)
+
+
+def _check_agents(folder: DataFolder, span: Span, listed: set[str]) -> None:
+    known = {agent_id for (agent_id,) in folder.query("known_agents").rows} | listed
+    if unknown := sorted(set(span.agent_ids) - known):
+        raise UnknownAgentError(
+            f"Neither our tables nor Verbex's list of these days have a call of the agent {unknown[0]!r}."
+            " Check its id."
+        )
 
 
 def _windows(span: Span) -> list[Window]:
@@ -103,8 +135,8 @@ def _windows(span: Span) -> list[Window]:
     return daily_windows(since, end, span.agent_ids)
 
 
-def _read_before(folder: DataFolder) -> list[Window]:
-    rows: tuple[Any, ...] = folder.query("backfilled_windows").rows
+def _read_before(folder: DataFolder, now: datetime) -> list[Window]:
+    rows: tuple[Any, ...] = folder.query("backfilled_windows", as_of=now.replace(tzinfo=None)).rows
     return [
         Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
         for since, until, agent_ids in rows

@@ -14,16 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.landing.zones import EVENT_SCHEMA
-from connector.verbex import envelope
+from connector.verbex import envelope, json_text
 from connector.verbex.envelope import Envelope, read_envelope
+from connector.verbex.json_text import replace_halves
 
 
 def keep_events(rows: pa.Table) -> pa.Table:
-    """Return the rows that are events."""
-    if rows["problem"].null_count == rows.num_rows:
-        return rows  # filtering copies, and mostly there is nothing to leave out
-    rows = reread(rows)
-    return rows.filter(pc.is_null(rows["problem"]))
+    """Return the rows that are events, with bodies that DuckDB can read."""
+    if (
+        rows["problem"].null_count < rows.num_rows
+    ):  # filtering copies, and mostly there is nothing to leave out
+        rows = reread(rows)
+        rows = rows.filter(pc.is_null(rows["problem"]))
+    return _without_halves(rows)
 
 
 def keep_problems(rows: pa.Table) -> pa.Table:
@@ -53,13 +56,24 @@ def reread(table: pa.Table) -> pa.Table:
     return table
 
 
+def _without_halves(rows: pa.Table) -> pa.Table:
+    bodies = rows["body"]
+    has_escape = pc.or_(pc.match_substring(bodies, "\\ud"), pc.match_substring(bodies, "\\uD"))
+    if not pc.any(has_escape).as_py():
+        return rows
+    read = pa.array([replace_halves(body.as_py()) for body in bodies.filter(has_escape)], pa.binary())
+    mended = pc.replace_with_mask(bodies.combine_chunks(), has_escape.combine_chunks(), read)
+    index = rows.schema.get_field_index("body")
+    return rows.set_column(index, EVENT_SCHEMA.field("body"), mended)
+
+
 @cache
 def reader_digest() -> str:
     """Return a digest of everything that decides what an event is; a table read by another reader is rebuilt.
 
     Comments, docstrings and empty lines do not count, nor does the version of Python.
     """
-    code = [line for module in (envelope, sys.modules[__name__]) for line in _code_of(module)]
+    code = [line for module in (envelope, json_text, sys.modules[__name__]) for line in _code_of(module)]
     return sha256("\n".join(code).encode()).hexdigest()
 
 

@@ -36,8 +36,14 @@ newest_sweeps as (
     select
         ours.call_id,
         arg_max(
-            struct_pack(fetcher_id := windows.fetcher_id, swept_at := windows.swept_at),
-            struct_pack(swept_at := windows.swept_at, fetcher_id := windows.fetcher_id)
+            struct_pack(
+                fetcher_id := windows.fetcher_id,
+                swept_at := windows.swept_at,
+                place := struct_pack(number := windows.sweep_number, at := windows.swept_at)
+            ),
+            struct_pack(
+                number := windows.sweep_number, swept_at := windows.swept_at, fetcher_id := windows.fetcher_id
+            )
         ) as sweep
     from ours
     inner join ops.swept_windows as windows
@@ -52,8 +58,15 @@ newest_listings as (
     select
         call_id,
         arg_max(
-            struct_pack(fetcher_id, agent_id, started_at, ended_at, listed_at),
-            struct_pack(listed_at, fetcher_id, sequence)
+            struct_pack(
+                fetcher_id,
+                agent_id,
+                started_at,
+                ended_at,
+                listed_at,
+                place := struct_pack(number := sweep_number, at := listed_at)
+            ),
+            struct_pack(sweep_number, listed_at, fetcher_id, sequence)
         ) as listing
     from ops.listed_calls
     semi join changed using (call_id)
@@ -70,7 +83,7 @@ theirs as (
         listing.listed_at
     from newest_listings
     left join newest_sweeps using (call_id)
-    where sweep is null or sweep.fetcher_id = listing.fetcher_id or sweep.swept_at <= listing.listed_at
+    where sweep is null or sweep.fetcher_id = listing.fetcher_id or sweep.place <= listing.place
 )
 
 select

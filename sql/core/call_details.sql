@@ -51,7 +51,7 @@ bare as (
         call_id,
         attempted_at,
         body,
-        case when json_type(body, '$.data') = 'OBJECT' then body -> '$.data' else body end as call
+        unwrapped(body) as call
     from newest
 )
 
@@ -62,9 +62,9 @@ select
     call ->> '$.override_ai_agent_id' as override_agent_id,
     call ->> '$.call_status' as call_status,
     call ->> '$.call_type' as call_type,
-    try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
-    try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at,
-    try_cast(call ->> '$.call_duration_seconds' as double) as duration_s,
+    api_time(call ->> '$.call_start_time') as started_at,
+    api_time(call ->> '$.call_end_time') as ended_at,
+    finite_number(call ->> '$.call_duration_seconds') as duration_s,
     call ->> '$.call_finish_reason' as finish_reason,
     call ->> '$.recorded_call_audio_url' as recording_url,
     call -> '$.metadata' as metadata,

@@ -12,7 +12,7 @@
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
 with attempts as (
-    select call_id, attempted_at, fetcher_id, sequence, outcome, http_status, error, retry_at
+    select call_id, attempt_number, attempted_at, fetcher_id, sequence, outcome, http_status, error, retry_at
     from ops.call_attempts
     where rowid in (select rowid from ops.call_attempts semi join changed using (call_id))
 ),
@@ -21,10 +21,9 @@ newest as (
     select
         call_id,
         count(*) as attempts,
-        max(attempted_at) as last_attempt_at,
         arg_max(
-            struct_pack(outcome, http_status, error, retry_at),
-            struct_pack(attempted_at, fetcher_id, sequence)
+            struct_pack(attempted_at, outcome, http_status, error, retry_at),
+            struct_pack(attempt_number, attempted_at, fetcher_id, sequence)
         ) as attempt,
         bool_or(outcome = 'answered') as is_answered
     from attempts
@@ -39,7 +38,7 @@ select
         else 'waiting'
     end as state,
     attempts,
-    last_attempt_at,
+    attempt.attempted_at as last_attempt_at,
     case when not is_answered then attempt.retry_at end as next_attempt_at,
     attempt.http_status as last_http_status,
     attempt.error as last_error

@@ -12,7 +12,7 @@
 --   starts_s double: seconds into the call at which it begins, if the content says so [s]
 --   ends_s double: seconds into the call at which it ends, if the content says so [s]
 with transcripts as (
-    select call_id, coalesce(body -> '$.data.messages', body -> '$.messages') as messages
+    select call_id, unwrapped(body) -> '$.messages' as messages
     from call_details
     where rowid in (select rowid from call_details semi join changed using (call_id))
 ),
@@ -46,7 +46,7 @@ select
     role,
     content,
     regexp_replace(content, '^\s*\([0-9.]+s\s*-\s*[0-9.]*s?\s*\)\s*', '') as text,
-    try_cast(span.starts as double) as starts_s,
-    try_cast(span.ends as double) as ends_s
+    finite_number(span.starts) as starts_s,
+    finite_number(span.ends) as ends_s
 from spans
 order by call_id, position

@@ -66,7 +66,7 @@ listings as (
         call_id,
         arg_max(
             struct_pack(agent_id, started_at, ended_at, listed_at),
-            struct_pack(listed_at, fetcher_id, sequence)
+            struct_pack(sweep_number, listed_at, fetcher_id, sequence)
         ) as listing
     from ops.listed_calls
     where is_backfill and call_hash(call_id) in (select call_hash from changed)

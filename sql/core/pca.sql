@@ -10,7 +10,7 @@
 --   item_count bigint: items in it [count]
 --   body json: the answer as received, credentials removed
 with answers as (
-    select call_id, agent_id, attempted_at, fetcher_id, sequence, body
+    select call_id, agent_id, attempt_number, attempted_at, fetcher_id, sequence, body
     from ops.pca_attempts
     where rowid in (select rowid from ops.pca_attempts semi join changed using (call_id))
         and outcome = 'answered' and body is not null
@@ -20,7 +20,7 @@ newest as (
     select call_id, agent_id, attempted_at, body
     from answers
     qualify row_number() over (
-        partition by call_id order by attempted_at desc, fetcher_id desc, sequence desc
+        partition by call_id order by attempt_number desc, attempted_at desc, fetcher_id desc, sequence desc
     ) = 1
 )
 
@@ -29,7 +29,7 @@ select
     agent_id,
     attempted_at as fetched_at,
     -- some answers come without the data wrapper
-    coalesce(json_array_length(body, '$.data.items'), json_array_length(body, '$.items'), 0) as item_count,
+    coalesce(json_array_length(unwrapped(body), '$.items'), 0) as item_count,
     body
 from newest
 order by fetched_at, call_id

@@ -18,7 +18,7 @@
 --   completion_tokens bigint: tokens answered [count]
 --   total_tokens bigint: both together [count]
 with analyses as (
-    select call_id, agent_id, coalesce(body -> '$.data.items', body -> '$.items') as items
+    select call_id, agent_id, unwrapped(body) -> '$.items' as items
     from pca
     where rowid in (select rowid from pca semi join changed using (call_id))
 ),
@@ -63,10 +63,7 @@ select
     keys.key,
     type,
     result,
-    -- one NaN or infinity, which are doubles too, would be the sum and the average of a whole dashboard
-    case
-        when type = 'number' and isfinite(try_cast(trim(result) as double)) then try_cast(trim(result) as double)
-    end as result_number,
+    case when type = 'number' then finite_number(trim(result)) end as result_number,
     case
         when type = 'boolean' and lower(trim(result)) = 'true' then true
         when type = 'boolean' and lower(trim(result)) = 'false' then false

@@ -18,8 +18,8 @@
 with answers as (
     select
         call_id,
-        struct_pack(attempted_at, fetcher_id, sequence) as place,
-        md5(coalesce(body -> '$.data.items', body -> '$.items', body)) as digest
+        struct_pack(attempt_number, attempted_at, fetcher_id, sequence) as place,
+        md5(coalesce(unwrapped(body) -> '$.items', body)) as digest
     from ops.pca_attempts
     -- by rowid, because a join alone would read the bodies of the whole history
     where rowid in (select rowid from ops.pca_attempts semi join changed using (call_id))
@@ -51,9 +51,7 @@ select
     attempts.agent_id,
     attempts.attempted_at as fetched_at,
     revisions.is_newest,
-    coalesce(
-        json_array_length(attempts.body, '$.data.items'), json_array_length(attempts.body, '$.items'), 0
-    ) as item_count,
+    coalesce(json_array_length(unwrapped(attempts.body), '$.items'), 0) as item_count,
     case when not revisions.is_newest then attempts.body end as body
 from ops.pca_attempts as attempts
 join revisions

@@ -18,7 +18,7 @@ listed as (
         agent_id,
         seen_at,
         json_transform(
-            coalesce(body -> '$.data.items', body -> '$.items'), '[{"name": "VARCHAR", "type": "VARCHAR"}]'
+            unwrapped(body) -> '$.items', '[{"name": "VARCHAR", "type": "VARCHAR"}]'
         ) as items
     from answered
 ),

@@ -24,7 +24,7 @@ with pending as (
     from ops.pca_attempts
     semi join changed using (call_id)
     group by call_id
-    having arg_max(outcome, struct_pack(attempted_at, fetcher_id, sequence)) = 'pending'
+    having arg_max(outcome, struct_pack(attempt_number, attempted_at, fetcher_id, sequence)) = 'pending'
 ),
 
 kinds as (

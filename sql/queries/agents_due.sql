@@ -1,5 +1,6 @@
 -- The agents whose PCA configuration must be asked for at $as_of: all agents of our calls, a day after the
 -- last answer or the last time it was unavailable, and at once if an analysis has an item that it lacks.
+-- An attempt after $as_of was made while the clock was wrong, and does not count as the last one.
 with agents as (
     -- not from calls: this query runs every second, and agent_daily has few rows
     select agent_id, min(day)::timestamp as first_day
@@ -7,23 +8,37 @@ with agents as (
     group by agent_id
 ),
 
-settled as (
-    select agent_id, max(attempted_at) as settled_at
+attempts as (
+    select
+        agent_id,
+        attempted_at,
+        outcome,
+        retry_at,
+        row_number() over (
+            partition by agent_id order by attempt_number, attempted_at, fetcher_id, sequence
+        ) as place
     from ops.agent_attempts
+),
+
+settled as (
+    select agent_id, max(place) as place, arg_max(attempted_at, place) as settled_at
+    from attempts
     where outcome in ('answered', 'unavailable')
     group by agent_id
 ),
 
 since as (
     select
-        agent_id,
-        count(*) as attempts,
-        max(retry_at) as retry_at,
-        max(attempted_at) as tried_at
-    from ops.agent_attempts
+        attempts.agent_id,
+        count(*) filter (settled.place is null or attempts.place > settled.place) as attempts,
+        count(*) as attempts_ever,
+        arg_max(attempts.attempted_at, attempts.place) as tried_at,
+        arg_max(
+            coalesce(attempts.retry_at, attempts.attempted_at + interval 1 day), attempts.place
+        ) as next_attempt_at
+    from attempts
     left join settled using (agent_id)
-    where settled_at is null or attempted_at > settled_at
-    group by agent_id
+    group by attempts.agent_id
 ),
 
 unexpected as (
@@ -37,11 +52,14 @@ select
     '' as call_id,
     agents.agent_id,
     coalesce(settled.settled_at + interval 1 day, agents.first_day) as due_since,
-    coalesce(since.attempts, 0) as attempts
+    coalesce(since.attempts, 0) as attempts,
+    coalesce(since.attempts_ever, 0) as attempts_ever,
+    0 as announcements
 from agents
 left join settled using (agent_id)
 left join since using (agent_id)
 left join unexpected using (agent_id)
-where coalesce(since.retry_at, settled.settled_at + interval 1 day, '-infinity'::timestamp) <= $as_of
-    or unexpected.seen_at > coalesce(since.tried_at, settled.settled_at)
+where coalesce(since.next_attempt_at, '-infinity'::timestamp) <= $as_of
+    or since.tried_at > $as_of
+    or (unexpected.seen_at > since.tried_at and unexpected.seen_at <= $as_of)
 order by due_since, agents.agent_id

@@ -4,7 +4,9 @@ select
     calls.call_id,
     calls.agent_id,
     coalesce(calls.ended_at, calls.pca_completed_at) as due_since,
-    call_fetches.attempts
+    call_fetches.attempts,
+    call_fetches.attempts as attempts_ever,
+    0 as announcements
 from ops.call_fetches as call_fetches
 join calls using (call_id)
 anti join call_details using (call_id)

@@ -4,7 +4,9 @@ select
     pca_fetches.call_id,
     pca_fetches.agent_id,
     coalesce(pca_fetches.announced_at, calls.ended_at, pca_fetches.last_attempt_at) as due_since,
-    pca_fetches.attempts
+    pca_fetches.attempts,
+    pca_fetches.attempts_ever,
+    pca_fetches.announcements
 from pca_fetches
 left join calls using (call_id)
 where pca_fetches.state = 'unavailable'

@@ -2,8 +2,8 @@
 --
 -- columns:
 --   published_at timestamp: when these tables were published, UTC
---   last_received_at timestamp: receipt of the newest delivery they hold, UTC
---   last_occurred_at timestamp: time of the newest event they hold, by Verbex's clock, UTC
+--   last_received_at timestamp: receipt of the newest delivery they hold, UTC, never after published_at
+--   last_occurred_at timestamp: time of the newest event they hold, by Verbex's clock, UTC, never after published_at
 --   lag_s double: from last_received_at to published_at [s]
 --   last_pca_at timestamp: when the newest post-call analysis was fetched, UTC
 --   last_listed_at timestamp: when Verbex's own list of calls was last read, UTC; null if it never was
@@ -15,9 +15,16 @@
 --   pca_ready bigint: calls whose analysis is announced and not fetched yet [count]
 with newest_events as (
     -- not by max(), which reads a whole column: `order by ... limit 1` reads only its end
+    -- a time after the publish is of a wrong clock, and would hide for years that nothing is received
     select
-        (select received_at from events order by received_at desc limit 1) as received_at,
-        (select occurred_at from events order by occurred_at desc limit 1) as occurred_at
+        (
+            select received_at from events where received_at <= $published_at::timestamp
+            order by received_at desc limit 1
+        ) as received_at,
+        (
+            select occurred_at from events where occurred_at <= $published_at::timestamp
+            order by occurred_at desc limit 1
+        ) as occurred_at
 ),
 
 totals as (
@@ -28,7 +35,7 @@ totals as (
 ),
 
 newest_quarantine as (
-    select max(received_at) as received_at from quarantine
+    select max(received_at) as received_at from quarantine where received_at <= $published_at::timestamp
 ),
 
 call_totals as (
@@ -40,11 +47,11 @@ call_totals as (
 ),
 
 pca_totals as (
-    select max(fetched_at) as last_pca_at from pca
+    select max(fetched_at) as last_pca_at from pca where fetched_at <= $published_at::timestamp
 ),
 
 listed_totals as (
-    select max(swept_at) as last_listed_at from ops.swept_windows
+    select max(swept_at) as last_listed_at from ops.swept_windows where swept_at <= $published_at::timestamp
 ),
 
 received as (

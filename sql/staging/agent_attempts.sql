@@ -5,7 +5,7 @@
 -- schema: ops
 -- received: attempted_at
 -- grain: fetcher_id, sequence
--- not null: fetcher_id, sequence, attempted_at, outcome
+-- not null: fetcher_id, sequence, attempted_at, outcome, attempt_number
 -- columns:
 --   fetcher_id varchar: the fetching process
 --   sequence bigint: its number within that process
@@ -15,6 +15,7 @@
 --   http_status integer: status of the answer; null if there was none
 --   error varchar: what went wrong
 --   retry_at timestamp: earliest next attempt, UTC
+--   attempt_number integer: its number among the attempts for the same agent, from 1, which orders them; 0 in old files
 select
     fetcher_id,
     sequence,
@@ -23,6 +24,7 @@ select
     outcome,
     http_status,
     error,
-    retry_at at time zone 'UTC' as retry_at
+    retry_at at time zone 'UTC' as retry_at,
+    coalesce(attempt_number, 0) as attempt_number
 from landed_agents
 order by attempted_at, fetcher_id, sequence

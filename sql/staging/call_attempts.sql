@@ -3,7 +3,7 @@
 -- schema: ops
 -- grain: fetcher_id, sequence
 -- received: attempted_at
--- not null: fetcher_id, sequence, call_id, attempted_at, outcome
+-- not null: fetcher_id, sequence, call_id, attempted_at, outcome, attempt_number
 -- columns:
 --   fetcher_id varchar: the fetching process
 --   sequence bigint: its number within that process
@@ -14,6 +14,7 @@
 --   http_status integer: status of the answer; null if there was none
 --   error varchar: what went wrong
 --   retry_at timestamp: earliest next attempt, UTC
+--   attempt_number integer: its number among the attempts for the same call, from 1, which orders them; 0 in old files
 --   body json: the answer as received, credentials removed
 select
     fetcher_id,
@@ -25,6 +26,7 @@ select
     http_status,
     error,
     retry_at at time zone 'UTC' as retry_at,
+    coalesce(attempt_number, 0) as attempt_number,
     case when json_valid(try(decode(body))) then try(decode(body)) end as body
 from landed_calls
 order by attempted_at, fetcher_id, sequence

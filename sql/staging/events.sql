@@ -16,12 +16,12 @@
 --   agent_id varchar: the AI agent that held the call
 --   status varchar: payload.status as given
 --   reason varchar: payload.reason as given
---   occurred_at timestamp: the body's timestamp, UTC, cut to the microsecond
+--   occurred_at timestamp: the body's timestamp, UTC, cut to the microsecond; received_at if it can't be read
 --   announced_at timestamp: payload.timestamp, UTC, cut to the microsecond; only pcaCompleted carries it
 --   received_at timestamp: when it was first received, UTC
 --   deliveries bigint: how many times it was received [count]
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
---   body json: the body exactly as received
+--   body json: the body as received; a text cut within a character ends with a question mark
 --   trace_hash ubigint: hash of trace_id, by which loads find the event
 --   call_hash ubigint: hash of call_id, by which loads find the events of a call; null where that is
 with repeated as (
@@ -115,7 +115,7 @@ select
     field[3] as agent_id,
     field[4] as status,
     field[5] as reason,
-    moment(field[6], 9) as occurred_at,
+    coalesce(moment(field[6], 9), received_at) as occurred_at,
     moment(field[7], 6) as announced_at,
     received_at,
     deliveries,

@@ -8,7 +8,7 @@
 -- schema: ops
 -- grain: fetcher_id, sequence
 -- received: listed_at
--- not null: fetcher_id, sequence, call_id, listed_at, is_backfill
+-- not null: fetcher_id, sequence, call_id, listed_at, sweep_number, is_backfill
 -- columns:
 --   fetcher_id varchar: the sweep
 --   sequence bigint: its number within that sweep
@@ -17,6 +17,7 @@
 --   started_at timestamp: start of the call by the API, UTC
 --   ended_at timestamp: end of the call by the API, UTC; null while it goes on
 --   listed_at timestamp: when Verbex listed it, UTC
+--   sweep_number integer: its sweep's number among all sweeps, from 1, which orders them; 0 in old files
 --   is_backfill boolean: whether the sweep was to repair our tables, and not only to compare them
 --   body json: the call as listed, credentials removed, if it is to stand for its details; else null
 with answers as (
@@ -26,6 +27,7 @@ with answers as (
         call_id,
         agent_id,
         attempted_at at time zone 'UTC' as listed_at,
+        coalesce(attempt_number, 0) as sweep_number,
         outcome = 'backfilled' as is_backfill,
         case when json_valid(try(decode(body))) then try(decode(body)) end as call
     from landed_listed
@@ -35,8 +37,8 @@ with answers as (
 times as (
     select
         *,
-        try_cast(call ->> '$.call_start_time' as timestamptz) at time zone 'UTC' as started_at,
-        try_cast(call ->> '$.call_end_time' as timestamptz) at time zone 'UTC' as ended_at
+        api_time(call ->> '$.call_start_time') as started_at,
+        api_time(call ->> '$.call_end_time') as ended_at
     from answers
 )
 
@@ -48,6 +50,7 @@ select
     started_at,
     ended_at,
     listed_at,
+    sweep_number,
     is_backfill,
     case
         when is_backfill and json_type(call, '$.messages') = 'ARRAY' and ended_at <= listed_at - interval 5 minutes

@@ -3,7 +3,7 @@
 -- schema: ops
 -- grain: fetcher_id, sequence
 -- received: attempted_at
--- not null: fetcher_id, sequence, call_id, attempted_at, outcome
+-- not null: fetcher_id, sequence, call_id, attempted_at, outcome, attempt_number
 -- columns:
 --   fetcher_id varchar: the fetching process
 --   sequence bigint: its number within that process
@@ -14,6 +14,8 @@
 --   http_status integer: status of the answer; null if there was none
 --   error varchar: what went wrong
 --   retry_at timestamp: earliest next attempt, UTC
+--   attempt_number integer: its number among the attempts for the same call, from 1, which orders them; 0 in old files
+--   announcements integer: announcements of the analysis that were known when it was asked for [count]; null in old files
 --   body json: the answer as received, credentials removed
 --   call_hash ubigint: hash of call_id, by which loads find the attempts of a call
 select
@@ -26,6 +28,8 @@ select
     http_status,
     error,
     retry_at at time zone 'UTC' as retry_at,
+    coalesce(attempt_number, 0) as attempt_number,
+    announcements,
     case when json_valid(try(decode(body))) then try(decode(body)) end as body,
     call_hash(call_id) as call_hash
 from landed_pca

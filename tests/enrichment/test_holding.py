@@ -1,8 +1,7 @@
 """A wait that Verbex asks for applies to every fetch, every process and every kind of answer."""
 
 import asyncio
-import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +14,6 @@ from connector.simulator.faults import Faults
 from connector.simulator.world import World
 from connector.verbex.answer import ApiUnavailableError
 from pipelines.enrichment.fetch import fetch_all
-from pipelines.enrichment.hold import held_until
 from pipelines.enrichment.span import Span
 from pipelines.reconciliation.sweep import sweep_span
 from pipelines.resources import WarehouseResource
@@ -45,7 +43,7 @@ async def test_after_a_long_retry_after_nothing_is_asked_until_it_is_over(tmp_pa
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
                 decision = due_sensor(has_api_key=True)(context)
         assert isinstance(decision, dg.SkipReason)
-        (folder.path / "fetch.hold").write_text(str(time.time() - 1))
+        (folder.path / "fetch.hold").unlink()
         assert (await fetch(folder, api)).stopped_by is None
         assert api.request_count() > len(WORLD.calls)
 
@@ -63,12 +61,3 @@ async def test_sweeps_and_fetches_respect_each_others_waits(tmp_path: Path) -> N
                 )
             assert (await fetch(folder, api)).stopped_by
             assert api.request_count() == 1
-
-
-def test_a_wait_also_ends_when_the_clock_is_set_back(tmp_path: Path) -> None:
-    """No wait is longer than a day, so a longer one was noted before the clock was set back."""
-    folder, now = DataFolder(tmp_path / "data"), datetime.now(UTC)
-    folder.path.mkdir(exist_ok=True)
-    for noted, is_held in ((now + timedelta(hours=23), True), (now + timedelta(days=2), False), (now, False)):
-        (folder.path / "fetch.hold").write_text(str(noted.timestamp()))
-        assert (held_until(folder, now) is not None) is is_held

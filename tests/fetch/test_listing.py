@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +126,29 @@ def test_daily_windows_cover_the_time_without_gap_or_overlap(since: datetime, le
     assert [window.since for window in windows] == edges[:-1]
     assert edges[-1] == since + length
     assert all(window.since.date() == (window.until - timedelta(microseconds=1)).date() for window in windows)
+
+
+async def test_a_day_that_is_not_listed_to_its_end_stops_no_other(landing: Landing) -> None:
+    """Its calls are landed, and it is not recorded as read. After three such days, nothing more is asked."""
+    short_days = {"2025-11-09T23:59:59+00:00"}
+
+    async def answer(request: web.Request) -> web.Response:
+        after = request.query["start_time_after"]
+        call = {"_id": f"of {after}"}
+        return web.json_response({"calls": [call], "total_count": 2 if after in short_days else 1})
+
+    app = web.Application()
+    app.router.add_get("/v1/calls/", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        settings = Settings(_env_file=None, api_url=url, api_key=DEFAULT_API_KEY, api_rps=10_000)
+        days = daily_windows(START, START + 5 * DAY)
+        summary = await sweep_calls(days, settings=settings, landing=landing, rng=random.Random(1))
+        assert (summary.windows, len(summary.incomplete)) == (4, 1)
+        assert len(rows_of(landing, "listed")) == 5
+        assert [json.loads(row["body"])["since"][:10] for row in rows_of(landing, "swept")] == [
+            f"2025-11-{day}" for day in (11, 12, 13, 14)
+        ]
+        short_days |= {(day.since - timedelta(seconds=1)).isoformat() for day in days}
+        summary = await sweep_calls(days, settings=settings, landing=landing, rng=random.Random(2))
+        assert (summary.windows, len(summary.incomplete)) == (0, 3)

@@ -106,7 +106,7 @@ async def test_the_list_filters_by_time_and_agent(api: ApiServer, http: aiohttp.
     """A call at the first bound is included, a call at the second is not, and several agents may be named."""
     calls = api.world.calls
     agent_ids = [agent.agent_id for agent in api.world.agents[:2]]
-    query: list[tuple[str, str]] = [("ai_agent_ids[]", agent_id) for agent_id in agent_ids]
+    query: list[tuple[str, str]] = [("ai_agent_ids", agent_id) for agent_id in agent_ids]
     query += [
         ("start_time_after", iso(calls[5].started_us)),
         ("start_time_before", iso(calls[20].started_us)),

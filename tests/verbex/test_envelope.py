@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.receiver import SEED_BODIES, make_body
 
 from connector.verbex.envelope import MAX_DEPTH, read_envelope
+from connector.verbex.json_text import keep_first, replace_halves
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -99,3 +100,39 @@ def test_the_envelope_survives_every_prefix_of_an_event() -> None:
     """A body that is cut anywhere is a problem, never an error and never an event."""
     body = msgspec.json.encode(json.loads(SEED_BODIES["pca_completed"]))
     assert all(read_envelope(body[:length]).problem for length in range(len(body)))
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uDE00", r"\ud83d\ud83d", r"\\\ud83d", r"\uD83Dx\uDE00"])
+def test_half_an_emoji_costs_no_event(half: str) -> None:
+    """As in an answer, it becomes a question mark for DuckDB, and whole emojis stay."""
+    body = make_body()[:-1] + rf', "said": "\ud83c\udf63 {half}!"}}'.encode()
+    assert read_envelope(body).problem is None
+    query = "select decode(?)::json ->> '$.said'"
+    [said] = duckdb.execute(query, [replace_halves(body)]).fetchone() or ()
+    assert said.startswith("🍣 ")
+    assert "?" in said
+
+
+REPEATED = [
+    (b'{"traceId":"a","traceId":"b","eventName":"E","timestamp":1}', "a"),
+    (b'{"traceId":"a","eventName":"E","timestamp":1,"timestamp":1e300}', "a"),
+    (rb'{"traceId":"a","tr\u0061ceId":"b","eventName":"E","timestamp":1}', "a"),
+    (b'{"traceId":"a","eventName":"E","timestamp":1,"payload":{"call_id":"c","call_id":5}}', "a"),
+    (b'{"traceId":"a","eventName":"E","timestamp":1e300,"timestamp":1}', None),
+]
+
+
+@pytest.mark.parametrize(("body", "trace_id"), REPEATED)
+def test_of_a_repeated_name_the_first_counts_as_it_does_for_duckdb(body: bytes, trace_id: str | None) -> None:
+    """Otherwise the receiver would accept one value, and SQL would read the other."""
+    envelope = read_envelope(body)
+    assert (envelope.problem is None) == (trace_id is not None)
+    [first] = duckdb.execute("select decode(?)::json ->> '$.traceId'", [body]).fetchone() or ()
+    assert envelope.trace_id == first
+
+
+@given(json_values.map(lambda value: json.dumps({"a": value, "b": "\ud83d\ude00"}).encode()))
+def test_what_is_read_alike_keeps_its_value(body: bytes) -> None:
+    """JSON that repeats no name, and cuts no character, means the same as before."""
+    read = json.loads(keep_first(replace_halves(body)))
+    assert json.dumps(read, sort_keys=True) == json.dumps(json.loads(body), sort_keys=True)
