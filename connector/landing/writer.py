@@ -75,6 +75,7 @@ class FileWriter:
             compression="zstd",
             compression_level=1,  # higher levels take longer and do not make events smaller
             use_dictionary=_REPETITIVE,
+            write_page_checksum=True,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_number(field)},
         )
 

@@ -90,8 +90,8 @@ class Session:
         ahead = self._published.paths.get(model.table, frozenset())
         self._check_missing({*found.missing, *(ahead - {file.path for file in found.files})})
         update = self._load(model, source, found.files)
-        if found.marks and not update.unreadable:
-            self._refresher.ledger.add_days(model, found.marks)
+        if marks := found.marks_without(update.unreadable):
+            self._refresher.ledger.add_days(model, marks)
         return update
 
     def inspect(self, model: Model, checks: Sequence[Check]) -> tuple[Finding, ...]:

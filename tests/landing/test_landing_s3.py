@@ -101,7 +101,7 @@ def test_small_files_in_a_bucket_are_compacted_without_a_change_for_readers() ->
     assert compact(landing, EVENTS, before=date(2025, 11, 10)) == 2
     assert landing.list_files(EVENTS) == before
     assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
-    assert len(landing.list_stored("date=2025-11-09")) == 1
+    assert len(landing.list_day_stored("date=2025-11-09")) == 1
 
 
 async def outlast(store: ObjectStore, tmp_path: Path, away_s: float) -> None:
