@@ -14,6 +14,7 @@ Files that can't be read, and files that are not ours, are left as they are.
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
@@ -24,7 +25,7 @@ import pyarrow as pa
 from connector.landing.files import LandedFile, Landing
 from connector.landing.merged import Part, is_merged, merged_name, parts_metadata
 from connector.landing.ownership import find_misplacement
-from connector.landing.zones import ZONES, Zone
+from connector.landing.zones import ZONES, Zone, zone_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +76,24 @@ def compact_crowded(landing: Landing) -> int:
         OSError: The store failed. Finished steps stay, and the next run does the rest.
         pa.ArrowInvalid: A file has other rows than those merged under its name. The rest was merged.
     """
-    days = [
-        (day, zone)
-        for zone in ZONES
-        for day, stored in landing.list_stored([zone]).items()
+    return _each(_crowded(landing), lambda found: _compact_day(landing, *found, is_over=False))
+
+
+def is_crowded(landing: Landing) -> bool:
+    """Return whether a day holds so many small files that `compact_crowded` merges them.
+
+    Raises:
+        OSError: Landing can't be listed.
+    """
+    return bool(_crowded(landing))
+
+
+def _crowded(landing: Landing) -> list[tuple[str, Zone]]:
+    return [
+        (day, zone_of(day))
+        for day, stored in landing.list_stored(ZONES).items()
         if sum(not is_merged(file.path) for file in stored) > MAX_SMALL_FILES
     ]
-    return _each(days, lambda found: _compact_day(landing, *found, is_over=False))
 
 
 def _each(things: Iterable[_Thing], work: Callable[[_Thing], int]) -> int:
@@ -244,3 +256,7 @@ def _remove(
     except FileNotFoundError:
         return 0  # another process has removed it
     return 1
+
+
+if __name__ == "__main__":
+    compact_crowded(Landing(sys.argv[1]))

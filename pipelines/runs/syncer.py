@@ -13,6 +13,7 @@ from types import FrameType
 
 import dagster as dg
 
+from connector.landing.compaction import compact_crowded
 from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
@@ -26,7 +27,7 @@ from pipelines.reconciliation.sweep import Swept
 from pipelines.resources import WarehouseResource
 from pipelines.runs.execute import RunFailedError, RunReport, run_backfill, run_fetch, run_load, run_verify
 from pipelines.runs.follower import Follower
-from pipelines.runs.patience import Echo
+from pipelines.runs.patience import Echo, describe
 from pipelines.warehouse.data_folder import DataFolder
 
 
@@ -47,13 +48,23 @@ class Syncer:
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
         echo(_loaded(run_load(self.definitions, self.instance)))
-        if not count_due(self.folder, datetime.now(UTC)):
+        if count_due(self.folder, datetime.now(UTC)):
+            if self.settings.api_key is None:
+                echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
+            else:
+                echo(_fetched(run_fetch(self.definitions, self.instance)))
+                echo(_loaded(run_load(self.definitions, self.instance)))
+        self._compact(echo)
+
+    def _compact(self, echo: Echo) -> None:
+        """Merge the small files of crowded days, so that the next look at landing is quick."""
+        try:
+            removed = compact_crowded(self.folder.landing)
+        except Exception as error:  # noqa: BLE001 - the tables are published, and the next sync merges
+            echo(f"Small landed files were not merged: {describe(error)}")
             return
-        if self.settings.api_key is None:
-            echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
-            return
-        echo(_fetched(run_fetch(self.definitions, self.instance)))
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        if removed:
+            echo(f"Merged {removed} small landed files")
 
     def ask_again(self, span: Span, echo: Echo) -> None:
         """Load what landed, ask for what is due and for what is unavailable in `span`, and load the answers.
