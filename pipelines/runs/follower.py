@@ -29,7 +29,7 @@ from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
 from pipelines.runs.background import BackgroundCompaction
 from pipelines.runs.patience import Echo, Patience, describe
-from pipelines.runs.reports import Reports
+from pipelines.runs.reports import Reports, describe_passed_over
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseBusyError
@@ -139,6 +139,9 @@ class Follower:
             return
         # Files that could not be read still count as new: the store may be back soon.
         self._set_aside(list_new_files(self.folder, self._models))
+        passed_over = {path: why for update in updates.values() for path, why in update.passed_over.items()}
+        for line in describe_passed_over(passed_over):
+            self.echo(line)
         deliveries = updates["events"].rows_read
         self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
 

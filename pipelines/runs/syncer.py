@@ -28,7 +28,9 @@ from pipelines.resources import WarehouseResource
 from pipelines.runs.execute import RunFailedError, RunReport, run_backfill, run_fetch, run_load, run_verify
 from pipelines.runs.follower import Follower
 from pipelines.runs.patience import Echo, describe
+from pipelines.runs.reports import describe_passed_over
 from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.intake import explain_copied_days
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Syncer:
             RunFailedError: A run failed. What was published before stays published.
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        self._load(echo)
         if count_due(self.folder, datetime.now(UTC)):
             if self.settings.api_key is None:
                 echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
@@ -55,6 +57,15 @@ class Syncer:
                 echo(_fetched(run_fetch(self.definitions, self.instance)))
                 echo(_loaded(run_load(self.definitions, self.instance)))
         self._compact(echo)
+
+    def _load(self, echo: Echo) -> None:
+        """Load what landed, and name what was passed over in landing."""
+        report = run_load(self.definitions, self.instance)
+        echo(_loaded(report))
+        tables = (metadata.get("files_passed_over", {}) for metadata in report.assets.values())
+        passed_over = {path: reason for table in tables for path, reason in table.items()}
+        for line in describe_passed_over(passed_over | explain_copied_days(self.folder.landing)):
+            echo(line)
 
     def _compact(self, echo: Echo) -> None:
         """Merge the small files of crowded days, so that the next look at landing is quick."""
@@ -113,7 +124,7 @@ class Syncer:
         Raises:
             RunFailedError: The first load failed. What was published before stays published.
         """
-        echo(_loaded(run_load(self.definitions, self.instance)))
+        self._load(echo)
         follower = Follower(self.settings, self.folder, self.instance, echo)
         with _stopped_by_signals(follower):
             follower.run()

@@ -15,7 +15,7 @@ import duckdb
 from connector.errors import OperatorError
 from connector.landing.files import LandedFile, Landing
 from connector.landing.merged import is_merged
-from connector.landing.zones import Zone, zone_of
+from connector.landing.zones import ZONES, Zone, zone_of
 from pipelines.models.model import Model
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import NothingPublishedError
@@ -36,6 +36,8 @@ _TAKEN = """
 _TAKEN_OF = f"from ({_TAKEN}) where path in (select unnest($paths::varchar[]))"
 
 _COUNT_TAKEN = f"select count(*) from ({_TAKEN})"
+
+_COUNT_PASSED_OVER = "select count(distinct path) from ops.loads where row_count is null"
 
 _PASSED_OVER = "select distinct path from ops.loads where day = $day and row_count is null"
 
@@ -166,6 +168,23 @@ def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFi
     if missing := [path for new in found for path in new.missing]:
         raise MissingFilesError(folder.landing, missing)
     return [file for new in found for file in new.files]
+
+
+def count_passed_over(folder: DataFolder) -> int:
+    """Return how many landed files the published tables passed over, and how many folders no table reads.
+
+    Raises:
+        NothingPublishedError: Nothing is published yet, or the file is damaged.
+    """
+    with folder.read() as connection:
+        ((count,),) = connection.execute(_COUNT_PASSED_OVER).fetchall()
+    return int(count) + len(explain_copied_days(folder.landing))
+
+
+def explain_copied_days(landing: Landing) -> dict[str, str]:
+    """Return the folders in landing that are named almost like a day, each with why nothing reads it."""
+    reason = "it is named almost like the folder of a day, and was not read. Remove it if it is a copy."
+    return {folder: reason for zone in ZONES for folder in landing.list_copied_days(zone)}
 
 
 def _mark(stored: Sequence[LandedFile]) -> str:

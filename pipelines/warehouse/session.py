@@ -23,7 +23,7 @@ from pipelines.warehouse.intake import MissingFilesError, find_new_files
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.refresh import Refreshed, Refresher
-from pipelines.warehouse.sources import FileCount, Source, chunks_of, read_chunk, source_of
+from pipelines.warehouse.sources import Chunk, FileCount, Source, chunks_of, read_chunk, source_of
 from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
 
@@ -185,19 +185,20 @@ class Session:
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file is not recorded as loaded, so a later load tries it again.
-            refreshed = self._refresher.load(model, [(file.path, file.rows_read) for file in chunk.files])
+            loaded = [(file.path, file.rows_read) for file in chunk.files]
+            refreshed = self._refresher.load(model, [*loaded, *((path, None) for path in chunk.passed_over)])
         finally:
             self._file.connection.unregister(source.relation)
         known = self._known_paths.get(model.table, frozenset())
         new = [file for file in chunk.files if file.path not in known]
-        return self._report(model, refreshed, new, chunk.unreadable)
+        return self._report(model, refreshed, new, chunk)
 
     def _report(
         self,
         model: Model,
         refreshed: Refreshed,
         files: Sequence[FileCount] = (),
-        unreadable: dict[str, str] | None = None,
+        chunk: Chunk | None = None,
     ) -> TableUpdate:
         before = self._row_counts.get(model.table, 0)
         self._row_counts[model.table] = refreshed.row_count
@@ -208,7 +209,8 @@ class Session:
             files_read=len(files),
             rows_read=sum(file.rows_read for file in files),
             rows_taken=sum(file.rows_taken for file in files),
-            unreadable=unreadable or {},
+            unreadable=chunk.unreadable if chunk else {},
+            passed_over=chunk.passed_over if chunk else {},
         )
 
 
