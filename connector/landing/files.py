@@ -260,7 +260,10 @@ def _fit(table: pa.Table, file: LandedFile, schema: pa.Schema) -> pa.Table:
     missing = set(schema.names) - set(table.schema.names)
     if missing:
         raise pa.ArrowInvalid(f"{file.path} lacks the columns {sorted(missing)}")
-    return table.select(schema.names).cast(schema)
+    selected = table.select(schema.names)
+    return (
+        selected if selected.schema == schema else selected.cast(schema)
+    )  # a cast takes half of a read's time
 
 
 def _is_landed(info: fs.FileInfo) -> bool:

@@ -4,6 +4,7 @@ So a reader never sees half a file. The encoding of a file, and the steps that m
 See `connector.landing.files` for which rows go into which file.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from connector.system.files import fsync_path, make_folder
+
+logger = logging.getLogger(__name__)
 
 _REPETITIVE = [
     *("receiver_id", "fetcher_id", "event_name", "verified_by", "problem", "headers.key_value.key"),
@@ -59,10 +62,23 @@ class FileWriter:
         aside, target = self._aside(path), f"{self._root}/{path}"
         if self._is_local:
             fsync_path(Path(aside))
-        self._fs.move(aside, target)
-        if self._is_local:
+            self._fs.move(aside, target)
             fsync_path(Path(target).parent)
+        else:
+            self._fs.copy_file(aside, target)
+            self._delete(aside)
         return int(self._fs.get_file_info(target).size)
+
+    def _delete(self, aside: str) -> None:
+        """Delete a temporary object. If only that is not allowed, the file has landed all the same."""
+        try:
+            self._fs.delete_file(aside)
+        except OSError as error:
+            logger.warning(
+                "Landed, but its temporary object can't be deleted. Nothing reads it. Allow s3:DeleteObject, "
+                "or let a rule of the bucket expire such objects",
+                extra={"path": aside, "error": str(error)},
+            )
 
     def _open(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         aside = self._aside(path)

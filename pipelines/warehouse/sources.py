@@ -27,8 +27,8 @@ _READERS = 4
 class Source:
     """Some of a zone's columns and rows, with the name by which SQL refers to them.
 
-    `where` is a column that is null in rows to leave out. Mostly it is null in a whole file, and nothing
-    more is read then. `refine` selects the exact rows with the reader of today: a body that was no event before
+    `where` is a column that is null in rows to leave out. Mostly it is null in a whole file, and then only
+    that is read. `refine` selects the exact rows with the reader of today: a body that was no event before
     may be one now.
     """
 
