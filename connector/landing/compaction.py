@@ -39,7 +39,6 @@ _ROW_GROUP_BYTES = 32 * 1024 * 1024
 _READERS = 4
 _READ_AHEAD = 64
 
-_Error = pa.ArrowException | OSError
 _Thing = TypeVar("_Thing")
 
 
@@ -98,7 +97,7 @@ def _crowded(landing: Landing) -> list[tuple[str, Zone]]:
 
 def _each(things: Iterable[_Thing], work: Callable[[_Thing], int]) -> int:
     """Return the sum of `work` for all things. One that fails does not stop the rest. It is raised last."""
-    total, errors = 0, list[_Error]()
+    total, errors = 0, list[Exception]()
     for thing in things:
         try:
             total += work(thing)
@@ -184,7 +183,7 @@ def _read_ours(
         pa.ArrowInvalid: None of the files can be read.
     """
     small = list({part.path: part for file in files for part in landing.parts_of(file) or [file]}.values())
-    errors: list[_Error] = []
+    errors: list[Exception] = []
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(small), _READ_AHEAD):
             some = small[start : start + _READ_AHEAD]
@@ -199,7 +198,7 @@ def _read_ours(
         raise errors[0]
 
 
-def _read(landing: Landing, file: LandedFile, zone: Zone) -> pa.Table | _Error:
+def _read(landing: Landing, file: LandedFile, zone: Zone) -> pa.Table | Exception:
     try:
         table = landing.read(file, zone.schema)
     except (pa.ArrowException, OSError) as error:

@@ -24,7 +24,7 @@ class BackgroundCompaction:
     """At most one process that merges the small files of crowded days."""
 
     landing: Landing
-    _process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[bytes] | None" = None
     _errors: IO[bytes] = field(default_factory=TemporaryFile)
 
     def start_if_crowded(self) -> None:
@@ -34,25 +34,25 @@ class BackgroundCompaction:
             CompactionError: The process before has failed.
             OSError: Landing can't be listed.
         """
-        if self._process is not None:
-            if self._process.poll() is None:
+        if self.process is not None:
+            if self.process.poll() is None:
                 return
-            failed, self._process = self._process.returncode, None
+            failed, self.process = self.process.returncode, None
             if failed:
                 raise CompactionError(self._last_error())
         if compaction.is_crowded(self.landing):
             command = [sys.executable, "-m", compaction.__name__, self.landing.url]
             self._errors.truncate(0)
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True
             )
 
     def stop(self) -> None:
         """End the process, if it runs. The next one continues its work."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def _last_error(self) -> str:
         self._errors.seek(0)
