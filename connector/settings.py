@@ -16,7 +16,8 @@ from connector.errors import EXIT_USAGE, OperatorError
 ENV_PREFIX = "VERBEX_"
 
 _URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
-_BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[^/\s]+)*/?")
+# What else a key may hold is refused, or cut off, by the S3 client only when the first file lands.
+_BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 
 
 class SettingsError(OperatorError):
@@ -91,7 +92,10 @@ class Settings(BaseSettings):
     @classmethod
     def _check_landing(cls, value: str) -> str:
         if _URL_LIKE.match(value) and not _BUCKET.fullmatch(value):
-            raise ValueError("neither a folder nor a bucket; set a folder, or s3://bucket/prefix")
+            raise ValueError(
+                "neither a folder nor a bucket that can be reached; set a folder, or s3://bucket/prefix with "
+                "a prefix of ASCII letters, digits and any of ._~!$&'()*+,;=:@-"
+            )
         return value
 
     @field_validator("data_dir")

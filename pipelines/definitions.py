@@ -17,7 +17,7 @@ from pipelines.assets.tables import model_assets
 from pipelines.jobs import JOBS, build_schedules
 from pipelines.models.load import load_checks, load_models
 from pipelines.resources import WarehouseResource
-from pipelines.sensors import due_sensor, landing_sensor, retention_sensor
+from pipelines.sensors import crowded_sensor, due_sensor, landing_sensor, retention_sensor
 
 
 def build_definitions(
@@ -52,6 +52,7 @@ def build_definitions(
         sensors=[
             landing_sensor(models),
             due_sensor(has_api_key=has_api_key),
+            crowded_sensor(),
             retention_sensor(),
         ],
         resources={"warehouse": warehouse.definition()},

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from connector.landing.compaction import is_crowded
 from connector.landing.files import LandedFile
 from connector.landing.zones import zone_of
 from pipelines.enrichment.due import count_due
@@ -19,7 +20,7 @@ from pipelines.enrichment.hold import explain_hold, held_until
 from pipelines.instance.abandoned import UNFINISHED
 from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
-from pipelines.names import FETCH_JOB, LOAD_JOB, PUBLISHED
+from pipelines.names import COMPACT_JOB, FETCH_JOB, LOAD_JOB, PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.intake import MissingFilesError, list_new_files
 from pipelines.warehouse.sources import source_of
@@ -133,6 +134,28 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
         return dg.RunRequest(tags={"due": str(due)})
 
     return due_answers
+
+
+def crowded_sensor() -> dg.SensorDefinition:
+    """Build the sensor that starts a compaction when a day holds many small files."""
+
+    @dg.sensor(
+        name="crowded_landing",
+        job_name=COMPACT_JOB,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Merges the small files of a day that holds many, also while it runs.",
+    )
+    def crowded_landing(
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
+    ) -> dg.RunRequest | dg.SkipReason:
+        if not is_crowded(warehouse.folder.landing):
+            return dg.SkipReason("No day holds many small files.")
+        if _is_starting(context.instance, COMPACT_JOB):
+            return dg.SkipReason("A compaction is running.")
+        return dg.RunRequest()
+
+    return crowded_landing
 
 
 def retention_sensor() -> dg.SensorDefinition:

@@ -53,10 +53,9 @@ def land(path: Path, reader: SegmentReader, landing: Landing, *, is_new: bool) -
             return Landed(landing.write_batches(reader.batches(), zone=EVENTS, name=path.stem))
         except FileTakenError:
             known = _read_landed(reader, landing, path.stem)
-    mark = digest_of(path)
-    name = f"{path.stem}~{mark}"
+    new_receiver_id = f"{reader.receiver_id}~{digest_of(path)}"
+    name = f"{new_receiver_id}-{path.stem.rpartition('-')[2]}"
     known |= _read_landed(reader, landing, name)
-    new_receiver_id = f"{reader.receiver_id}~{mark}"
     rest = _without(known, reader.batches(), new_receiver_id)
     files = landing.write_batches(rest, zone=EVENTS, name=name)
     return Landed(files, new_receiver_id if files else None)

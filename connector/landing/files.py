@@ -11,8 +11,9 @@ listed and read under its own path. Its rows are then in a merged file, and the 
 says which rows belong to which path.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -23,8 +24,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from connector.landing.merged import MergedFiles, Part, is_merged
+from connector.landing.ownership import is_day
 from connector.landing.writer import FileWriter
-from connector.landing.zones import Zone
+from connector.landing.zones import EVENTS, Zone
+
+_TRIES = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +50,7 @@ class Landing:
             self._fs, self._root = fs.FileSystem.from_uri(url)
         else:
             self._fs, self._root = fs.LocalFileSystem(), str(Path(url).absolute())
+        self.is_local = isinstance(self._fs, fs.LocalFileSystem)
         self._merged = MergedFiles(self._fs, self._root)
         self._writer = FileWriter(self._fs, self._root)
 
@@ -96,27 +101,79 @@ class Landing:
 
     def list_files(self, zone: Zone) -> list[LandedFile]:
         """Return all landed files of a zone, sorted by path, each under its original path."""
-        return sorted(file for day in self.list_days(zone) for file in self._list_day(day))
+        return sorted(file for day in self.list_days(zone) for file in self.list_day(day))
 
     def list_days(self, zone: Zone) -> list[str]:
         """Return the day folders of a zone, relative to the landing root, oldest first."""
-        root = f"{self._root}/{zone.folder}" if zone.folder else self._root
-        infos = self._list(root)
-        names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
-        return sorted(_in_zone(zone, name) for name in names if name.startswith("date="))
+        return [folder for folder in self._list_folders(zone) if is_day(_name_of(folder))]
+
+    def list_copied_days(self, zone: Zone) -> list[str]:
+        """Return the folders of a zone named almost like a day, such as copies of one. Nothing reads them."""
+        return [folder for folder in self._list_folders(zone) if not is_day(_name_of(folder))]
 
     def list_day(self, day: str) -> list[LandedFile]:
         """Return the landed files of one day folder, sorted by path, each under its original path."""
-        return sorted(self._list_day(day))
+        return sorted(self.expand(lambda: self.list_day_stored(day)))
 
-    def list_stored(self, day: str) -> list[LandedFile]:
+    def list_stored(self, zones: Collection[Zone]) -> dict[str, list[LandedFile]]:
+        """Return the files that exist in each day folder of some zones, as `list_day_stored` does.
+
+        In a bucket, this asks once for each 1,000 objects that are in landing, and not once for each folder.
+        """
+        if self.is_local:
+            return {day: self.list_day_stored(day) for zone in zones for day in self.list_days(zone)}
+        root = self._root if EVENTS in zones else os.path.commonpath([self._path(zone) for zone in zones])
+        infos = self._list(root, is_recursive=True)
+        days: dict[str, list[LandedFile]] = {}
+        folders = {zone.folder for zone in zones}
+        for info in infos:
+            path = info.path.removeprefix(f"{self._root}/")
+            day = path.rpartition("/")[0]
+            if day.rpartition("/")[0] in folders and is_day(_name_of(day)) and _is_landed(info):
+                days.setdefault(day, []).append(LandedFile(path, info.size))
+        return {day: sorted(files) for day, files in sorted(days.items())}
+
+    def list_day_stored(self, day: str) -> list[LandedFile]:
         """Return the files that exist in a day folder, including merged ones, sorted by path."""
         infos = self._list(f"{self._root}/{day}")
-        return sorted(
-            LandedFile(f"{day}/{info.base_name}", info.size)
-            for info in infos
-            if info.type == fs.FileType.File and info.base_name.endswith(".parquet")
-        )
+        return sorted(LandedFile(f"{day}/{info.base_name}", info.size) for info in infos if _is_landed(info))
+
+    def expand(self, list_stored: Callable[[], Iterable[LandedFile]]) -> list[LandedFile]:
+        """Return what `list_stored` lists, with each merged file replaced by its parts.
+
+        A merged file that can't be read stands for itself, so that reading it names it and gives the reason.
+        `list_stored` is called again if a merged file is gone by then, because it was merged with others.
+        """
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                stored = list(list_stored())
+                files = {file.path: file for file in stored if not is_merged(file.path)}
+                # A small file that still exists next to its merged file is listed once: it is being removed.
+                for merged in (file for file in stored if is_merged(file.path)):
+                    try:
+                        files |= {part.path: part for part in self.parts_of(merged)}
+                    except FileNotFoundError:
+                        raise
+                    except (pa.ArrowException, OSError):
+                        files[merged.path] = merged
+                return list(files.values())
+        raise FileNotFoundError(f"{self.url}: files were merged again and again while they were listed")
+
+    def paths_in(self, files: Iterable[LandedFile]) -> set[str]:
+        """Return the paths of the files that stored files were merged from, as far as these can be read.
+
+        Raises:
+            FileNotFoundError: A file is gone, because it was merged with others.
+        """
+        paths: set[str] = set()
+        for file in files:
+            try:
+                paths.update(part.path for part in self._merged.parts(file.path))
+            except FileNotFoundError:
+                raise
+            except (pa.ArrowException, OSError):
+                continue
+        return paths
 
     def read(self, file: LandedFile, schema: pa.Schema, *, where: pc.Expression | None = None) -> pa.Table:
         """Return one landed file as a table of `schema`, which may name only some of its columns.
@@ -130,21 +187,26 @@ class Landing:
             FileNotFoundError: The file does not exist.
             pa.ArrowInvalid: The file is not Parquet, is cut short, or lacks a column that may not be null.
         """
-        table = self._read(file, schema.names, where)
-        missing = [column for column in schema if column.name not in table.schema.names]
-        if required := sorted(column.name for column in missing if not column.nullable):
-            raise pa.ArrowInvalid(f"{file.path} lacks the columns {required}")
-        for column in missing:  # files are never edited, so an older one has not every column of today
-            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
-        return table.select(schema.names).cast(schema)
+        return _fit(self._read(file, schema.names, where), file, schema)
+
+    def read_merged(self, file: LandedFile, schema: pa.Schema) -> pa.Table:
+        """Return the rows of a merged file's part as `read` does, but never from any other place.
+
+        Raises:
+            FileNotFoundError: The merged file does not exist.
+            pa.ArrowInvalid: `file` is no part of a merged file, or it lacks a column of `schema`.
+        """
+        if file.merged is None:
+            raise pa.ArrowInvalid(f"{file.path} is no part of a merged file")
+        return _fit(self._merged.read(file.merged, schema.names), file, schema)
 
     def remove(self, file: LandedFile) -> None:
-        """Delete a stored file. For compaction only, once its rows are in a merged file.
+        """Delete a stored file, or the merged file that a part is in. For compaction only.
 
         Raises:
             OSError: The store can't delete it.
         """
-        self._fs.delete_file(f"{self._root}/{file.path}")
+        self._fs.delete_file(f"{self._root}/{file.merged.merged_path if file.merged else file.path}")
 
     def parts_of(self, file: LandedFile) -> list[LandedFile]:
         """Return the files that a stored file was merged from, or an empty list if it is not a merged file.
@@ -157,43 +219,68 @@ class Landing:
         parts = self._merged.parts(file.path)
         return [LandedFile(part.path, part.size_bytes, merged=part) for part in parts]
 
-    def _list(self, folder: str) -> list[fs.FileInfo]:
+    def _path(self, zone: Zone) -> str:
+        return f"{self._root}/{zone.folder}" if zone.folder else self._root
+
+    def _list_folders(self, zone: Zone) -> list[str]:
+        infos = self._list(self._path(zone))
+        names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
+        return sorted(_in_zone(zone, name) for name in names if name.startswith("date="))
+
+    def _list(self, folder: str, *, is_recursive: bool = False) -> list[fs.FileInfo]:
         """List what is in a folder; nothing if it does not exist."""
-        selector = fs.FileSelector(folder, allow_not_found=True)
+        selector = fs.FileSelector(folder, allow_not_found=True, recursive=is_recursive)
         try:
             return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
         except FileNotFoundError:
             # Arrow opens the folder, and if that fails looks whether it exists: it was made in between.
             return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
 
-    def _list_day(self, day: str) -> Iterable[LandedFile]:
-        stored = self.list_stored(day)
-        files = {file.path: file for file in stored if not is_merged(file.path)}
-        # A small file that still exists next to its merged file is listed once, because it is being removed.
-        files |= {part.path: part for file in stored for part in self.parts_of(file)}
-        return files.values()
-
     def _read(self, file: LandedFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
+        try:
+            return self._read_stored(file, columns, where)
+        except FileNotFoundError:
+            # It may have been merged after it was listed, or its merged file with others.
+            day = file.path.rpartition("/")[0]
+            place = next((other for other in self.list_day(day) if other == file), file)
+            if place.merged == file.merged:
+                raise
+            return self._read_stored(place, columns, where)
+
+    def _read_stored(self, file: LandedFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
         if file.merged is None:
-            try:
-                with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
-                    return _read_parquet(source, columns, where)
-            except FileNotFoundError:
-                # It may have been merged after it was listed.
-                day = file.path.rpartition("/")[0]
-                file = next((other for other in self._list_day(day) if other == file), file)
-                if file.merged is None:
-                    raise
+            with self._fs.open_input_file(f"{self._root}/{file.path}") as source:
+                return _read_parquet(source, columns, where)
         if where is None:
             return self._merged.read(file.merged, columns)
         return self._merged.read(file.merged, None).filter(where)
 
 
+def _fit(table: pa.Table, file: LandedFile, schema: pa.Schema) -> pa.Table:
+    missing = [column for column in schema if column.name not in table.schema.names]
+    if required := sorted(column.name for column in missing if not column.nullable):
+        raise pa.ArrowInvalid(f"{file.path} lacks the columns {required}")
+    for column in missing:  # files are never edited, so an older one has not every column of today
+        table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    selected = table.select(schema.names)
+    return (
+        selected if selected.schema == schema else selected.cast(schema)
+    )  # a cast takes half of a read's time
+
+
+def _is_landed(info: fs.FileInfo) -> bool:
+    return bool(info.type == fs.FileType.File and info.base_name.endswith(".parquet"))
+
+
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _read_parquet(source: pa.NativeFile, columns: list[str], where: pc.Expression | None) -> pa.Table:
-    file = pq.ParquetFile(source, pre_buffer=True)
+    file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
     there = [name for name in columns if name in file.schema_arrow.names]
     if where is not None:
-        return pq.read_table(source, columns=there, filters=where)
+        return pq.read_table(source, columns=there, filters=where, page_checksum_verification=True)
     # `read_table` would build the table from many small pieces, which takes up to four times as long.
     return file.read(columns=there, use_threads=False)
 

@@ -5,6 +5,7 @@ file, and the steps that make it visible, belong here. See `connector.landing.fi
 which file.
 """
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from pyarrow import fs
 from connector.system.files import fsync_path, make_file, make_folder, move_without_replacing
 
 _CHUNK_BYTES = 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 _REPETITIVE = [
     *("receiver_id", "fetcher_id", "event_name", "verified_by", "problem", "headers.key_value.key"),
@@ -89,7 +92,8 @@ class FileWriter:
             fsync_path(Path(aside))
             move_without_replacing(Path(aside), Path(target))
         elif self._fs.get_file_info(target).type == fs.FileType.NotFound:
-            self._fs.move(aside, target)
+            self._fs.copy_file(aside, target)  # a move could not delete where that is not allowed
+            self._delete(aside)
         else:
             raise FileExistsError(target)
 
@@ -99,6 +103,17 @@ class FileWriter:
                 if not chunk:
                     return True
         return False
+
+    def _delete(self, aside: str) -> None:
+        """Delete a temporary object. If only that is not allowed, the file has landed all the same."""
+        try:
+            self._fs.delete_file(aside)
+        except OSError as error:
+            logger.warning(
+                "Landed, but its temporary object can't be deleted. Nothing reads it. Allow s3:DeleteObject, "
+                "or let a rule of the bucket expire such objects",
+                extra={"path": aside, "error": str(error)},
+            )
 
     def _open(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
         folder, _, name = path.rpartition("/")
@@ -114,6 +129,7 @@ class FileWriter:
             compression="zstd",
             compression_level=1,  # higher levels take longer and do not make events smaller
             use_dictionary=_REPETITIVE,
+            write_page_checksum=True,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_number(field)},
         )
 

@@ -94,6 +94,11 @@ class Zone:
         """The name of its rows in the graph and in SQL."""
         return f"landed_{self.name}"
 
+    @property
+    def writer_column(self) -> str:
+        """The column with the id of the process that wrote a row, after which landed files are named."""
+        return str(self.schema.field(0).name)
+
 
 def _answers(name: str, description: str) -> Zone:
     return Zone(name, name, ANSWER_SCHEMA, "attempted_at", description)

@@ -76,13 +76,34 @@ def fsync_path(path: Path) -> None:
     """Make the bytes of a file, or the names in a folder, durable.
 
     Raises:
-        OSError: The path can't be opened or fsynced.
+        OSError: The path can't be opened or fsynced. The message names it, and its file system if that is
+            what can't do it.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+        raise OSError(
+            error.errno,
+            f"{path} can't be fsynced, because its file system ({file_system_of(path)}) does not offer that. "
+            "What was written there may be lost with the power, so it does not count as stored. Use a local "
+            "disk, or for landing also NFS or a bucket",
+        ) from error
     finally:
         os.close(descriptor)
+
+
+def file_system_of(path: Path) -> str:
+    """Return the type of the file system that holds `path`, such as `ext4` or `cifs`, if it can be known."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    mounts = {Path(line.split()[1].replace("\\040", " ")): line.split()[2] for line in lines}
+    resolved = path.resolve()
+    return next((mounts[each] for each in (resolved, *resolved.parents) if each in mounts), "unknown")
 
 
 def fsync_data(descriptor: int) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from connector.errors import OperatorError
+from connector.system.files import file_system_of
 
 PATIENCE_S = 60.0
 """The time that work requested by a person waits for another process before it stops."""
@@ -31,6 +32,7 @@ def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises:
         LockHeldError: Another process still holds it after `wait_s` seconds.
+        OSError: The file can't be opened, or its file system offers no locks.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -65,4 +67,11 @@ def _take(descriptor: int, path: Path, deadline_s: float) -> None:
             if time.monotonic() >= deadline_s:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
                 raise LockHeldError(path, holder or "unknown") from None
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path} can't be locked ({error.strerror}): its file system ({file_system_of(path)}) offers "
+                "no locks, so nothing would keep two processes from writing the same files. Nothing was "
+                "changed. Put the data folder on a local disk, or on NFS with locks",
+            ) from error
         time.sleep(0.05)

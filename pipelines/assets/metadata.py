@@ -48,12 +48,12 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 
 def update_metadata(
     model: Model, update: TableUpdate, lag_s: float | None, columns: Sequence[Column]
-) -> dict[str, float | dg.TableSchema]:
+) -> dict[str, float | dg.TableSchema | dg.JsonMetadataValue]:
     """Return the counts of one update and the table's lag, as numbers, so that Dagster plots them over time.
 
-    If no header describes the columns, they are included.
+    If no header describes the columns, they are included, and so are files that were passed over.
     """
-    metadata: dict[str, float | dg.TableSchema] = {
+    metadata: dict[str, float | dg.TableSchema | dg.JsonMetadataValue] = {
         "dagster/row_count": update.row_count,
         "rows_added": update.rows_added,
     }
@@ -64,6 +64,8 @@ def update_metadata(
     if source_of(model):
         metadata |= {"files_read": update.files_read, "rows_read": update.rows_read}
         metadata["duplicates_removed"] = update.rows_taken - update.rows_added
+    if update.passed_over:
+        metadata["files_passed_over"] = dg.MetadataValue.json(update.passed_over)
     return metadata
 
 

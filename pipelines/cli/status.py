@@ -9,7 +9,7 @@ from pipelines.cli.common import format_option, read_settings
 from pipelines.cli.output import Format, show
 from pipelines.models.load import load_models
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.intake import MissingFilesError, list_new_files
+from pipelines.warehouse.intake import MissingFilesError, count_passed_over, list_new_files
 
 
 @click.command()
@@ -34,6 +34,7 @@ def _read_status(folder: DataFolder) -> dict[str, object]:
         **folder.status(),
         "landed_files_to_load": new_files,
         "landed_files_missing": missing_files,
+        "landed_files_passed_over": count_passed_over(folder),
         "journal_bytes": sum(path.stat().st_size for path in _segments(folder.path)),
     }
 

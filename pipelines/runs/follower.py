@@ -3,9 +3,10 @@
 The loop and its timing belong here. A load is no Dagster run, because the records of a run would cost more
 time and disk space than the rows. Instead, what was done is reported to Dagster once a minute, as
 materialisations and check results of the same assets: see `pipelines.runs.reports`. Fetching runs at the same
-time, so that a slow API delays no row.
+time, so that a slow API delays no row, and so does the merging of small files.
 """
 
+import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +27,9 @@ from pipelines.instance.retention import forget_old_records
 from pipelines.models.load import load_models
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
+from pipelines.runs.background import BackgroundCompaction
 from pipelines.runs.patience import Echo, Patience, describe
-from pipelines.runs.reports import Reports
+from pipelines.runs.reports import Reports, describe_passed_over
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseBusyError
@@ -36,6 +38,8 @@ from pipelines.warehouse.session import open_session
 from pipelines.warehouse.update import TableUpdate
 
 _LOOK_EVERY_S = 0.2
+_LOOK_IN_BUCKET_EVERY_S = 1.0  # each look is a request that costs money
+_COMPACT_EVERY_S = 20.0
 _FETCH_EVERY_S = 1.0
 _REPORT_EVERY_S = 60.0
 _PAUSE_AFTER_FAILURE_S = 60.0
@@ -55,6 +59,8 @@ class Follower:
     _reports: Reports = field(init=False)
     _loading: Patience = field(init=False)
     _reporting: Patience = field(init=False)
+    _compacting: Patience = field(init=False)
+    _compaction: BackgroundCompaction = field(init=False)
     _tried: list[LandedFile] = field(default_factory=list)
     _retry_at_s: float = 0.0
     _retry_pause_s: float = _FIRST_RETRY_S
@@ -70,6 +76,8 @@ class Follower:
         self.echo = _never_failing(self.echo)
         self._loading = Patience("The load", self.echo)
         self._reporting = Patience("The report to Dagster", self.echo)
+        self._compacting = Patience("The merging of small files", self.echo)
+        self._compaction = BackgroundCompaction(self.folder.landing)
 
     def stop(self) -> None:
         """Let `run` end after its current step. A signal handler may call this."""
@@ -78,6 +86,8 @@ class Follower:
     def run(self) -> None:
         """Load and fetch until `stop` or an interrupt, then report what is not reported yet."""
         reported_s = fetched_s = time.monotonic()
+        compacted_s = -math.inf
+        look_every_s = _LOOK_EVERY_S if self.folder.landing.is_local else _LOOK_IN_BUCKET_EVERY_S
         fetch: Future[Fetched | None] | None = None
         with ThreadPoolExecutor(1) as fetcher:
             try:
@@ -91,8 +101,12 @@ class Follower:
                     if now_s - reported_s >= _REPORT_EVERY_S:
                         self._reporting.attempt(self._report_and_forget)
                         reported_s = now_s
-                    time.sleep(_LOOK_EVERY_S)
+                    if now_s - compacted_s >= _COMPACT_EVERY_S:
+                        self._compacting.attempt(self._compaction.start_if_crowded)
+                        compacted_s = now_s
+                    time.sleep(look_every_s)
             finally:
+                self._compaction.stop()
                 self._stop_fetching.set()
                 Patience("The last report to Dagster", self.echo).attempt(self.report)
 
@@ -125,6 +139,9 @@ class Follower:
             return
         # Files that could not be read still count as new: the store may be back soon.
         self._set_aside(list_new_files(self.folder, self._models))
+        passed_over = {path: why for update in updates.values() for path, why in update.passed_over.items()}
+        for line in describe_passed_over(passed_over):
+            self.echo(line)
         deliveries = updates["events"].rows_read
         self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
 

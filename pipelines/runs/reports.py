@@ -5,6 +5,7 @@ Collecting what was done, and when to repeat a result, belongs here. The shapes 
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -43,7 +44,7 @@ class Reports:
 
     def add_update(self, model: Model, update: TableUpdate) -> None:
         """Note an update of a table, unless it changed nothing and skipped no file."""
-        if not (update.unreadable or update.has_changed):
+        if not (update.unreadable or update.passed_over or update.has_changed):
             return
         if model.name in self._updates:
             update = self._updates[model.name][1] + update
@@ -99,6 +100,11 @@ class Reports:
         if before != evaluation or now_s - reported_s >= _REPEAT_EVERY_S:
             self._reported[evaluation.asset_check_key] = (evaluation, now_s)
             self._report(evaluation)
+
+
+def describe_passed_over(files: Mapping[str, str]) -> list[str]:
+    """Return a line for each landed file that was passed over, by its path and the reason."""
+    return [f"Passed over {path}: {reason}" for path, reason in sorted(files.items())]
 
 
 def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

@@ -13,6 +13,7 @@ from types import FrameType
 
 import dagster as dg
 
+from connector.landing.compaction import compact_crowded
 from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
@@ -34,8 +35,10 @@ from pipelines.runs.execute import (
     run_verify,
 )
 from pipelines.runs.follower import Follower
-from pipelines.runs.patience import Echo
+from pipelines.runs.patience import Echo, describe
+from pipelines.runs.reports import describe_passed_over
 from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.intake import explain_copied_days
 
 
 def no_echo(_: str) -> None:
@@ -66,8 +69,19 @@ class Syncer:
             else:
                 echo(_fetched(run_fetch(self.definitions, self.instance)))
                 failure = self._load(echo)
+        self._compact(echo)
         if failure is not None:
             raise failure
+
+    def _compact(self, echo: Echo) -> None:
+        """Merge the small files of crowded days, so that the next look at landing is quick."""
+        try:
+            removed = compact_crowded(self.folder.landing)
+        except Exception as error:  # noqa: BLE001 - the tables are published, and the next sync merges
+            echo(f"Small landed files were not merged: {describe(error)}")
+            return
+        if removed:
+            echo(f"Merged {removed} small landed files")
 
     def ask_again(self, span: Span, echo: Echo) -> None:
         """Load what landed, ask for what is due and for what is unavailable in `span`, and load the answers.
@@ -127,11 +141,20 @@ class Syncer:
         echo("Stopped.")
 
     def _load(self, echo: Echo) -> PartlyPublishedError | None:
-        """Load what landed. Return the error if tables could not be updated and all others were published."""
+        """Load what landed, and name what was passed over in landing.
+
+        Returns:
+            The error, if tables could not be updated and all others were published.
+        """
         try:
-            echo(_loaded(run_load(self.definitions, self.instance)))
+            report = run_load(self.definitions, self.instance)
         except PartlyPublishedError as error:
             return error
+        echo(_loaded(report))
+        tables = (metadata.get("files_passed_over", {}) for metadata in report.assets.values())
+        passed_over = {path: reason for table in tables for path, reason in table.items()}
+        for line in describe_passed_over(passed_over | explain_copied_days(self.folder.landing)):
+            echo(line)
         return None
 
 

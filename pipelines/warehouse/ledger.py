@@ -6,9 +6,11 @@ keys are queued to be computed again. How rows are computed does not belong here
 
 - `ops.models`: one row per table, with the fingerprint of the SQL file it was built from, and a digest of the
   reader by which its rows were loaded.
-- `ops.loads`: one row per table and landed file that it has loaded, with the file's row count.
+- `ops.loads`: one row per table and landed file that it has loaded, with the file's row count. The count is
+  null for a file that was passed over, because it is no file of ours or a copy of one.
 - `ops.days`: one row per table and day's folder of which it has loaded all files, with a mark of the folder's
-  content at that time. While the mark fits, those files are not looked up again.
+  content at that time. While the mark fits, those files are not looked up again. So do merged files, with
+  their path in place of the folder.
 - `ops.pending_<model>`: queued keys of a table, because rows that it reads have changed. They are written in
   the transaction of that change, and deleted in the transaction that computes their rows. So if a step fails
   or is never run, a later run does its work.
@@ -48,7 +50,7 @@ _ONLY_OTHERS = """
     ),
 
     theirs as (
-        select model, path from other.ops.loads anti join same using (model, day)
+        select model, path from other.ops.loads anti join same using (model, day) where row_count is not null
     )
 
     select model, list(path) from theirs anti join ours using (model, path) group by model
@@ -117,8 +119,8 @@ class Ledger:
         with suppress(duckdb.TransactionException):
             self._sql.execute("rollback")
 
-    def add_loads(self, model: Model, files: Sequence[tuple[str, int]]) -> None:
-        """Record landed files as loaded, each given as path and row count."""
+    def add_loads(self, model: Model, files: Sequence[tuple[str, int | None]]) -> None:
+        """Record landed files as loaded, each given as path and row count, or as passed over without one."""
         days = [path.rpartition("/")[0] for path, _ in files]
         self._sql.execute(
             "insert into ops.loads select ?, unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[])",
@@ -126,10 +128,15 @@ class Ledger:
         )
 
     def add_days(self, model: Model, marks: Mapping[str, str]) -> None:
-        """Record days of which `model` has loaded all files, with their marks."""
+        """Record days, and merged files in them, of which `model` has loaded all files, with their marks.
+
+        The merged files that these days held before are forgotten.
+        """
         days = list(marks)
         self._sql.execute(
-            "delete from ops.days where model = ? and list_contains(?, day)", [model.table, days]
+            "delete from ops.days where model = $model and list_contains($days, day)"
+            " or model = $model and ends_with(day, '.parquet') and list_contains($days, parse_dirpath(day))",
+            {"model": model.table, "days": days},
         )
         self._sql.execute(
             "insert into ops.days select ?, unnest(?::varchar[]), unnest(?::varchar[])",

@@ -75,13 +75,13 @@ class Refresher:
             replace = self._replace_keys if model.is_incremental else self._replace_all
             return self._finish(model, *replace(model))
 
-    def load(self, model: Model, files: Sequence[tuple[str, int]]) -> Refreshed:
+    def load(self, model: Model, files: Sequence[tuple[str, int | None]]) -> Refreshed:
         """Load landed rows into a table. The caller registers them as the relation that it loads from.
 
         Args:
             model: A model that loads from landing.
-            files: Path and row count of each landed file that the rows come from. They are recorded in
-                the same transaction, so that no file is ever loaded twice.
+            files: Path and row count of each landed file that the rows come from, without a count if it was
+                passed over. They are recorded in the same transaction, so that no file is ever loaded twice.
 
         Raises:
             AuditError: A blocking check failed. Nothing was changed.

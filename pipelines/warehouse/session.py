@@ -25,7 +25,15 @@ from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.memory import chunk_size_bytes, too_little_memory
 from pipelines.warehouse.refresh import Refreshed, Refresher
-from pipelines.warehouse.sources import SOURCES, FileCount, Source, chunks_of, read_chunk, source_of
+from pipelines.warehouse.sources import (
+    SOURCES,
+    Chunk,
+    FileCount,
+    Source,
+    chunks_of,
+    read_chunk,
+    source_of,
+)
 from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
 
@@ -134,8 +142,8 @@ class Session:
         ahead = self._published.paths.get(model.table, frozenset())
         self._check_missing({*found.missing, *(ahead - {file.path for file in found.files})})
         update = self._load(model, source, found.files)
-        if found.marks and not update.unreadable:
-            self._refresher.ledger.add_days(model, found.marks)
+        if marks := found.marks_without(update.unreadable):
+            self._refresher.ledger.add_days(model, marks)
         return update
 
     def inspect(self, model: Model, checks: Sequence[Check], as_of: datetime) -> tuple[Finding, ...]:
@@ -289,19 +297,20 @@ class Session:
         self._file.connection.register(source.relation, chunk.rows)
         try:
             # An unreadable file is not recorded as loaded, so a later load tries it again.
-            refreshed = self._refresher.load(model, [(file.path, file.rows_read) for file in chunk.files])
+            loaded = [(file.path, file.rows_read) for file in chunk.files]
+            refreshed = self._refresher.load(model, [*loaded, *((path, None) for path in chunk.passed_over)])
         finally:
             self._file.connection.unregister(source.relation)
         known = self._known_paths.get(model.table, frozenset())
         new = [file for file in chunk.files if file.path not in known]
-        return self._report(model, refreshed, new, chunk.unreadable)
+        return self._report(model, refreshed, new, chunk)
 
     def _report(
         self,
         model: Model,
         refreshed: Refreshed,
         files: Sequence[FileCount] = (),
-        unreadable: dict[str, str] | None = None,
+        chunk: Chunk | None = None,
     ) -> TableUpdate:
         before = self._row_counts.get(model.table, 0)
         self._row_counts[model.table] = refreshed.row_count
@@ -312,7 +321,8 @@ class Session:
             files_read=len(files),
             rows_read=sum(file.rows_read for file in files),
             rows_taken=sum(file.rows_taken for file in files),
-            unreadable=unreadable or {},
+            unreadable=chunk.unreadable if chunk else {},
+            passed_over=chunk.passed_over if chunk else {},
         )
 
 

@@ -12,7 +12,8 @@ class TableUpdate:
 
     `rows_added` is how many more rows the table has, `has_changed` whether any row was written or removed.
     `rows_read` counts the rows of the landed files, `rows_taken` those of them that belong to this table.
-    `unreadable` gives the reason for each landed file that was skipped.
+    `unreadable` gives the reason for each landed file that was skipped and is tried again, `passed_over` for
+    each that is not ours, or a copy of one that is.
     """
 
     rows_added: int = 0
@@ -22,6 +23,7 @@ class TableUpdate:
     rows_read: int = 0
     rows_taken: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
 
     def __add__(self, later: "TableUpdate") -> "TableUpdate":
         """Combine this update with a later one of the same table."""
@@ -33,4 +35,5 @@ class TableUpdate:
             self.rows_read + later.rows_read,
             self.rows_taken + later.rows_taken,
             self.unreadable | later.unreadable,
+            self.passed_over | later.passed_over,
         )

@@ -1,10 +1,12 @@
 """From a 2xx to the row in the published `calls`: how long it takes, with everything running for real.
 
     python tests/benchmarks/freshness.py --rate 100 --duration-s 300 [--dagster-dev]
+    python tests/benchmarks/freshness.py --rate 20 --duration-s 60 --files 0 100000
 
 Starts a receiver and either `verbex-sync sync --follow` or `dagster dev` in a folder of its own, sends call
 starts at a steady rate, and looks at the published file ten times a second. Prints percentiles in seconds,
-and how much Dagster's own storage grew.
+and how much Dagster's own storage grew. With `--files`, one line for each number of files of one event that
+today's folder has got before, loaded and merged as they are after a day.
 """
 
 import argparse
@@ -18,16 +20,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 LOG = "log"
+IDLE_S = 10
+BODY = b'{"traceId": "before-%d", "eventName": "Test", "timestamp": %d}'
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.receiver import ReceiverProcess, until  # noqa: E402
 
+from connector.journal.delivery import Delivery, Group, to_batch  # noqa: E402
 from connector.simulator.sender import SendOptions, send  # noqa: E402
 from connector.simulator.world import World  # noqa: E402
 from pipelines.instance.home import make_home, own_home  # noqa: E402
@@ -119,16 +127,31 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100, help="events a second")
     parser.add_argument("--duration-s", type=float, default=300)
     parser.add_argument("--dagster-dev", action="store_true", help="only the sensor, no follow mode")
+    parser.add_argument("--files", type=int, nargs="+", default=[0], help="files in today's folder before")
     options = parser.parse_args()
+    print("| files before | rows | p50 s | p90 s | p99 s | max s | CPU cores idle | Dagster storage |")
+    print("|---|---|---|---|---|---|---|---|")
+    for files in options.files:
+        measure_with(files, options)
+
+
+def measure_with(files: int, options: argparse.Namespace) -> None:
+    """Measure with this many files in today's folder, and print one line."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         home = own_home(folder / "data")
         make_home(home)
         os.environ |= {"DAGSTER_HOME": str(home), "VERBEX_DATA_DIR": str(folder / "data")}
-        follow = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
+        sync = [sys.executable, "-m", "pipelines.cli", "sync"]
         dev = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions", "-p", "0"]
-        with running(dev if options.dagster_dev else follow, folder) as process:
+        if files:
+            land(folder / "data", files)
+            subprocess.run(sync, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with running(dev if options.dagster_dev else [*sync, "--follow"], folder) as process:
             time.sleep(20 if options.dagster_dev else 8)
+            used_s = cpu_s(process.pid)
+            time.sleep(IDLE_S)
+            idle_cores = (cpu_s(process.pid) - used_s) / IDLE_S
             before = storage_bytes(home)
             try:
                 measured = asyncio.run(measure(folder, process, options.rate, options.duration_s))
@@ -138,9 +161,28 @@ def main() -> None:
         grown = storage_bytes(home) - before
         lags_s = sorted(measured)
     cut = statistics.quantiles(lags_s, n=100)
-    figures = " | ".join(f"{value:.2f}" for value in (cut[49], cut[89], cut[98], lags_s[-1]))
-    print("| rows | p50 s | p90 s | p99 s | max s | Dagster storage |\n|---|---|---|---|---|---|")
-    print(f"| {len(lags_s)} | {figures} | {grown / 1e6:.2f} MB |")
+    figures = " | ".join(f"{value:.2f}" for value in (cut[49], cut[89], cut[98], lags_s[-1], idle_cores))
+    print(f"| {files} | {len(lags_s)} | {figures} | {grown / 1e6:.2f} MB |", flush=True)
+
+
+def land(data_dir: Path, count: int) -> None:
+    """Land `count` files of one event each, received today, as a receiver does that seals every second."""
+    now = datetime.now(UTC)
+    folder = data_dir / "landing" / f"date={now:%Y-%m-%d}"
+    folder.mkdir(parents=True)
+    receiver = f"{now:%Y%m%d}T000000Z-0123456789ab"
+    for number in range(count):
+        body = BODY % (number, int(now.timestamp()))
+        delivery = Delivery(int(now.timestamp() * 1e6), f"before-{number}", "Test", "token", None, {}, body)
+        table = pa.Table.from_batches([to_batch(receiver, [Group(number, [delivery])])])
+        # Without the fsync of each, which takes most of the time.
+        pq.write_table(table, folder / f"{receiver}-{number:06d}.parquet", compression="zstd")
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def storage_bytes(home: Path) -> int:

@@ -15,7 +15,7 @@ from support.deadline import HANG_S
 from support.receiver import NOON_US, landed_rows, make_delivery
 
 from connector.journal.delivery import Group, to_batch
-from connector.landing.compaction import compact
+from connector.landing.compaction import compact, compact_crowded
 from connector.landing.files import LandedFile, Landing
 from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, PCA
 
@@ -142,11 +142,13 @@ def test_rows_in_many_row_groups_are_found(tmp_path: Path, monkeypatch: pytest.M
 
 COMPACT = """
 import sys
+import threading
 from datetime import date
 from connector.landing import compaction, files, merged
 from connector.landing.zones import EVENTS
 from support.death import die_at
 die_at(int(sys.argv[2]), 0, {module.__file__ for module in (compaction, files, merged)})
+threading.settrace(sys.gettrace())
 compaction.compact(files.Landing(sys.argv[1]), EVENTS, before=date(2025, 11, 10))
 """
 
@@ -165,10 +167,17 @@ def test_threads_that_read_parts_of_one_file_at_once_get_the_right_rows(tmp_path
             assert [table["body"][0].as_py() for table in tables] == [f"{n} 0".encode() for n in names]
 
 
-def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
-    """A compaction killed again and again, read all the while: every look shows every row once."""
+@pytest.mark.parametrize("batches", [1, 10])
+def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path, batches: int) -> None:
+    """A compaction killed again and again, read all the while: every look shows every row once.
+
+    With many batches, merged files are merged again.
+    """
     landing, looks, ends, is_over = Landing(str(tmp_path)), [], [], threading.Event()
-    land(landing, *(f"file-{number:03d}" for number in range(60)))
+    names = [f"file-{number:03d}" for number in range(60)]
+    for number in range(batches):
+        compact(landing, EVENTS, before=NEXT_DAY)
+        land(landing, *names[number::batches])
     expected = sorted(row["body"] for row in landed_rows(landing))
 
     def look() -> None:
@@ -180,8 +189,8 @@ def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
     watcher.start()
     paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    # While the merged file is written, just after it appeared, while small ones are removed, and not at all.
-    for step in (3_000, 7_000, 3_500, 1_000_000):
+    # While the merged file is written, just after it appeared, while others are removed, and not at all.
+    for step in (2_500, 4_700, 2_500, 1_000_000):
         command = [sys.executable, "-c", COMPACT, str(tmp_path), str(step)]
         ends.append(subprocess.run(command, env=environment, timeout=HANG_S, check=False).returncode)
         looks.append(sorted(row["body"] for row in landed_rows(landing)))
@@ -190,3 +199,59 @@ def test_kills_and_readers_in_the_middle_change_nothing(tmp_path: Path) -> None:
     assert all(seen == expected for seen in looks)
     assert ends == [*[-signal.SIGKILL] * 3, 0]
     assert len([name for name in stored(tmp_path) if not name.startswith(".")]) == 1
+
+
+def test_the_merged_files_of_a_day_become_one_once_there_are_many(tmp_path: Path) -> None:
+    """A day whose files were merged while it ran would else keep dozens of merged files for ever."""
+    landing = Landing(str(tmp_path))
+    names = [f"{number:02}" for number in range(20)]
+    for number in range(0, 20, 2):
+        land(landing, *names[number : number + 2])
+        before = view(landing)
+        compact(landing, EVENTS, before=NEXT_DAY)
+        assert view(landing) == view(Landing(str(tmp_path))) == before
+    assert len(stored(tmp_path)) == 1
+
+
+def test_a_day_that_runs_is_merged_once_it_is_crowded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no day holds more small files than a look can list quickly, in any zone."""
+    monkeypatch.setattr("connector.landing.compaction.MAX_SMALL_FILES", 3)
+    landing = Landing(str(tmp_path))
+    land(landing, "a", "b", "c")
+    assert compact_crowded(landing) == 0
+    land(landing, "d")
+    before = view(landing)
+    assert compact_crowded(landing) == 4
+    assert view(landing) == before
+    assert len(stored(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("broken.parquet", b"no Parquet"), ("merged-0123456789abcdef.parquet", b"no Parquet")],
+)
+def test_a_file_that_can_not_be_read_is_left_and_the_others_are_merged(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    """It can be repaired later, and is named when it is read."""
+    landing = Landing(str(tmp_path))
+    land(landing, "a", "b", "c")
+    (tmp_path / DAY / name).write_bytes(content)
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 3
+    assert (tmp_path / DAY / name).read_bytes() == content
+    assert f"{DAY}/{name}" in [file.path for file in landing.list_files(EVENTS)]
+    assert len(stored(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("copy", ["a copy", "a (1)", "a.sync-conflict-20260101", "copy", "a-1b"])
+def test_files_of_others_are_neither_merged_nor_removed(tmp_path: Path, copy: str) -> None:
+    """A copy is of whoever made it, whatever its rows say."""
+    landing = Landing(str(tmp_path))
+    land(landing, "a", "b", "c")
+    copied = tmp_path / DAY / f"{copy}.parquet"
+    copied.write_bytes((tmp_path / DAY / "a.parquet").read_bytes())
+    content = copied.read_bytes()
+    assert compact(landing, EVENTS, before=NEXT_DAY) == 3
+    assert copied.read_bytes() == content

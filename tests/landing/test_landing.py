@@ -1,6 +1,7 @@
 """Landing: a file is visible as a whole or not at all, and reads back as it was written."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from support.receiver import NOON_US, make_delivery
 
 from connector.journal.delivery import Group, to_batch
+from connector.landing.compaction import compact
 from connector.landing.files import Landing
 from connector.landing.zones import ANSWER_SCHEMA, EVENT_SCHEMA, EVENTS, PCA
 
@@ -91,6 +93,24 @@ def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(pa.ArrowInvalid):
         landing.read(file, EVENT_SCHEMA)
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_a_bit_that_flips_in_a_page_is_an_error(tmp_path: Path, *, is_merged: bool) -> None:
+    """Pages have checksums. Rows that nobody sent would else be read from the file."""
+    landing = Landing(str(tmp_path))
+    for name in ("r-1", "r-2"):
+        landing.write(events(b"z" * 4096 + bytes(range(256)) * 8), zone=EVENTS, name=name)
+    if is_merged:
+        compact(landing, EVENTS, before=date(2025, 11, 10))
+    (path, *_) = sorted((tmp_path / "date=2025-11-09").iterdir())
+    content = path.read_bytes()
+    body = pq.ParquetFile(path).metadata.row_group(0).column(pq.ParquetFile(path).metadata.num_columns - 1)
+    for position in range(body.data_page_offset + 40, body.data_page_offset + body.total_compressed_size, 50):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        damaged = Landing(str(tmp_path))
+        with pytest.raises((OSError, pa.ArrowInvalid)):
+            damaged.read(damaged.list_files(EVENTS)[0], EVENT_SCHEMA)
 
 
 def test_landed_files_are_zstd_parquet(tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 """Landing in an object store, with a real S3 API server that is also unavailable for a time."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 from pyarrow import fs
 from support.data_folder import DataFolder, bodies_of
+from support.deadline import HANG_S
 from support.receiver import (
     ReceiverProcess,
     landed_rows,
@@ -26,7 +32,7 @@ from connector.journal.delivery import Group, to_batch
 from connector.journal.segment import Segment
 from connector.landing.compaction import compact
 from connector.landing.files import Landing
-from connector.landing.zones import EVENTS
+from connector.landing.zones import EVENTS, ZONES
 from connector.simulator.world import World
 
 BUCKET = "verbex-events"
@@ -110,7 +116,88 @@ def test_small_files_in_a_bucket_are_compacted_without_a_change_for_readers() ->
     assert compact(landing, EVENTS, before=date(2025, 11, 10)) == 2
     assert landing.list_files(EVENTS) == before
     assert [row["body"] for row in landed_rows(landing)] == [b"a", b"b"]
-    assert len(landing.list_stored("date=2025-11-09")) == 1
+    assert len(landing.list_day_stored("date=2025-11-09")) == 1
+
+
+class NoDelete(BaseHTTPRequestHandler):
+    """A proxy in front of the store, which counts requests and refuses to delete, as an IAM policy may."""
+
+    protocol_version = "HTTP/1.1"  # the client waits for "100 Continue"
+    store = ""
+    requests: ClassVar[list[str]] = []
+
+    def do_DELETE(self) -> None:
+        """Refuse."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self._answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>", {})
+
+    def forward(self) -> None:
+        """Pass a request on, and its answer back."""
+        self.requests.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        while self.headers.get("Transfer-Encoding") == "chunked" and (size := int(self.rfile.readline(), 16)):
+            body += self.rfile.read(size + 2)[:-2]
+        connection = HTTPConnection(self.store, timeout=HANG_S)
+        left_out = ("expect", "transfer-encoding", "content-length", "connection")
+        given = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+        connection.request(self.command, self.path, body, given)
+        answer = connection.getresponse()
+        self._answer(answer.status, answer.read(), dict(answer.headers))
+
+    do_GET = do_PUT = do_POST = do_HEAD = forward  # noqa: N815 - as the library calls them
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        is_head = self.command == "HEAD"
+        self.send_header("Content-Length", headers.get("Content-Length", "0") if is_head else str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if is_head else body)
+
+
+@pytest.fixture
+def proxy(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:  # noqa: ARG001
+    """Put the proxy in front of the store, and return the requests that it passes on."""
+    NoDelete.store = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    NoDelete.requests.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoDelete) as server:
+        server.daemon_threads = True  # the client keeps its connections open
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield NoDelete.requests
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("proxy")
+async def test_a_store_that_allows_no_delete_gets_every_file_once(tmp_path: Path) -> None:
+    """Only the temporary objects stay. No segment is uploaded for ever, and none waits."""
+    url = f"s3://{BUCKET}/landing"
+    with ReceiverProcess(tmp_path / "data", LANDING_URL=url) as receiver:
+        for number in range(3):
+            assert (await post(receiver.url, make_body(f"trace-{number}")))[0] == 200
+            await until(lambda: len(landed_rows(Landing(url))) == number + 1)  # noqa: B023
+        assert await asyncio.to_thread(receiver.stop) == 0
+    assert not list((tmp_path / "data" / "journal").rglob("*.segment"))
+    assert "can't be deleted" in receiver.log
+    assert "can't be landed" not in receiver.log
+
+
+def test_a_look_at_a_bucket_asks_once_however_many_days_there_are(proxy: list[str]) -> None:
+    """Each request costs money, and a look is taken every second."""
+    landing = Landing(f"s3://{BUCKET}/landing")
+    for day in range(20):
+        batch = to_batch("r", [Group(0, [make_delivery(b"a", received_at_us=day * 86_400_000_000)])])
+        landing.write_batches([batch], zone=EVENTS, name="r-1")
+    proxy.clear()
+    assert len(landing.list_stored(ZONES)) == 20
+    assert len(proxy) <= 2
 
 
 @pytest.mark.usefixtures("store")

@@ -21,6 +21,7 @@ from support.deadline import HANG_S
 from support.oracle import ANALYSED, ENDED, STARTED
 from support.receiver import until
 
+from connector.landing import compaction
 from connector.landing.zones import ANSWER_SCHEMA, PCA
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
@@ -30,6 +31,7 @@ from pipelines.definitions import build_definitions
 from pipelines.models.sql_file import sql_folder
 from pipelines.names import LOAD_JOB
 from pipelines.resources import WarehouseResource
+from pipelines.runs.background import BackgroundCompaction, CompactionError
 from pipelines.runs.follower import Follower
 from pipelines.warehouse.files import NothingPublishedError
 
@@ -256,3 +258,31 @@ async def test_following_ends_at_once_even_while_it_asks(folder: DataFolder, tmp
             await asyncio.wait_for(following, HANG_S)
     landed = [folder.landing.read(file, ANSWER_SCHEMA) for file in folder.landing.list_files(PCA)]
     assert sum(table.num_rows for table in landed) == 3
+
+
+def test_a_crowded_day_is_merged_beside_follow_mode(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own; what fails is said, and the next one does the rest."""
+    for number in range(4):
+        folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+    background = BackgroundCompaction(folder.landing)
+    background.start_if_crowded()
+    assert background.process is None
+    monkeypatch.setattr(compaction, "MAX_SMALL_FILES", 3)
+    monkeypatch.setattr(compaction, "__name__", "no_such_module")
+    background.start_if_crowded()
+    assert background.process is not None
+    background.process.wait(HANG_S)
+    with pytest.raises(CompactionError, match="no_such_module"):
+        background.start_if_crowded()
+    monkeypatch.undo()
+    number_of_files = compaction.MAX_SMALL_FILES + 1
+    (source, *_) = (folder.path / "landing").glob("date=*/*.parquet")
+    for number in range(number_of_files):
+        shutil.copy(source, source.with_name(f"{source.stem}-{number}.parquet"))
+    background.start_if_crowded()
+    assert background.process is not None
+    assert background.process.wait(HANG_S) == 0
+    background.stop()
+    assert not compaction.is_crowded(folder.landing)

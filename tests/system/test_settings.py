@@ -25,6 +25,12 @@ def test_landing_can_be_in_a_folder_or_a_bucket(url: str) -> None:
         "s3://bucket/a b",
         "s3://b//x",
         "s3://hush:hush@b/x",
+        "s3://bucket/着信",
+        "s3://bucket/a?region=eu-west-1",
+        "s3://bucket/a#b",
+        "s3://bucket/a%20b",
+        "s3://bucket/a[1]",
+        "s3://bucket/a\\b",
     ],
 )
 def test_a_landing_url_that_can_never_be_reached_is_refused(url: str) -> None:
