@@ -176,7 +176,8 @@ async def test_what_a_twin_of_a_receiver_lands_is_loaded(tmp_path: Path) -> None
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         segment = Segment(tmp_path / name / "r-000001.segment", "r")
-        segment.append(Group(0, [make_delivery(body(f"trace-{name}", STARTED, f"call-{name}", 0))]))
+        event = body(f"trace-{name}", STARTED, f"call-{name}", 0)
+        segment.append(Group(0, [make_delivery(event, trace_id=f"trace-{name}")]))
         segment.close()
         await seal_all(tmp_path / name, str(folder.path / "landing"))
     updates = folder.sync()
