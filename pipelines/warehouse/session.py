@@ -1,7 +1,8 @@
 """A session: one writer loads what landed into the tables of a warehouse file, and publishes the file.
 
-The order of these steps belongs here. How one table is refreshed does not: see `pipelines.warehouse.refresh`.
-Which file is written does not either: see `pipelines.warehouse.files`.
+The order of these steps, and what happens if one fails, belongs here. How a table is loaded and refreshed
+does not: see `pipelines.warehouse.loader` and `pipelines.warehouse.refresh`. Which file is written does not
+either: see `pipelines.warehouse.files`.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from connector.errors import OperatorError
-from connector.landing.files import LandedFile, Landing
+from connector.landing.files import Landing
 from pipelines.models.load import load_checks, load_models, read_query
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import Column, ModelError
@@ -20,18 +21,13 @@ from pipelines.warehouse.audit import AuditError, Finding, inspect, unknown
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseFile, is_damage
-from pipelines.warehouse.intake import MissingFilesError, find_new_files
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
-from pipelines.warehouse.memory import chunk_size_bytes, too_little_memory
-from pipelines.warehouse.refresh import Refreshed, Refresher
+from pipelines.warehouse.loader import Loader
+from pipelines.warehouse.memory import too_little_memory
+from pipelines.warehouse.refresh import Refresher
 from pipelines.warehouse.sources import (
     SOURCES,
-    Chunk,
-    FileCount,
-    Source,
-    chunks_of,
-    read_chunk,
     source_of,
 )
 from pipelines.warehouse.update import TableUpdate
@@ -57,16 +53,19 @@ class Session:
         is_loss_known: bool = False,
     ) -> None:
         self._file = file
-        self._landing = landing
         self._sql_dir = sql_dir
         self._models = load_models(sql_dir)
         self._refresher = Refresher(file.connection, self._models, load_checks(sql_dir))
         self._reference: Path | None = None
         self._published = self._look_at_published()
-        # What a refresh builds is all news, as after a first sync.
-        self._row_counts = {} if is_full_refresh else dict(self._published.row_counts)
-        self._known_paths = {} if is_full_refresh else self._published.paths
-        self._is_loss_known = is_loss_known
+        self._loader = Loader(
+            file.connection,
+            landing,
+            self._refresher,
+            self._published,
+            is_full_refresh=is_full_refresh,
+            is_loss_known=is_loss_known,
+        )
         self._updated: set[str] = set()
         self._held_back: dict[str, OperatorError] = {}
 
@@ -88,7 +87,7 @@ class Session:
             self._refuse_unknown_tables(model)
             self._build_missing(model.upstream)
             self._refuse_held_back(model)
-            return self._update(model)
+            return self._loader.update(model)
         except (AuditError, ModelError) as error:
             self._held_back[model.table] = error
             raise
@@ -133,18 +132,6 @@ class Session:
     def _refuse_held_back(self, model: Model) -> None:
         for table in sorted(model.upstream & self._held_back.keys()):
             raise ModelError(f"{model.table} was not updated: it reads {table}, which was not updated.")
-
-    def _update(self, model: Model) -> TableUpdate:
-        source = source_of(model)
-        if source is None:
-            return self._report(model, self._refresher.refresh(model))
-        found = find_new_files(self._file.connection, self._landing, source.zone, [model.table])
-        ahead = self._published.paths.get(model.table, frozenset())
-        self._check_missing({*found.missing, *(ahead - {file.path for file in found.files})})
-        update = self._load(model, source, found.files)
-        if marks := found.marks_without(update.unreadable):
-            self._refresher.ledger.add_days(model, marks)
-        return update
 
     def inspect(self, model: Model, checks: Sequence[Check], as_of: datetime) -> tuple[Finding, ...]:
         """Run the non-blocking checks of `model` at `as_of`, and return what is known of all its checks.
@@ -246,15 +233,7 @@ class Session:
                     with suppress(AuditError, ModelError):  # `held_back` has them
                         self.update(model)  # cheap, unless a table that it reads has just been loaded
             elif model.table not in self._updated:
-                self._load_missed(model, source)
-
-    def _load_missed(self, model: Model, source: Source) -> None:
-        missed = self._published.paths.get(model.table, frozenset())
-        found = find_new_files(self._file.connection, self._landing, source.zone, [model.table])
-        files = [file for file in found.files if file.path in missed]
-        self._check_missing({*found.missing, *(missed - {file.path for file in files})})
-        if files or not self._refresher.stands(model):
-            self._load(model, source, files)
+                self._loader.load_missed(model, source)
 
     def _look_at_published(self) -> Ahead:
         for path in self._file.references:
@@ -270,60 +249,12 @@ class Session:
                 return ahead
         return Ahead()  # this session publishes another file in place of a damaged one
 
-    def _check_missing(self, paths: Collection[str]) -> None:
-        if paths and not self._is_loss_known:
-            raise MissingFilesError(self._landing, sorted(paths))
-
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:
             is_missing = model.table in tables and not self._refresher.stands(model)
             if is_missing and model.table not in self._held_back:
                 with suppress(AuditError, ModelError):  # `held_back` has them
                     self.update(model)
-
-    def _load(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
-        if not files and self._refresher.stands(model):
-            return self._report(model, self._refresher.refresh(model))
-        total = TableUpdate()
-        size_bytes = chunk_size_bytes(self._file.connection)
-        for group in chunks_of(files, size_bytes=size_bytes, file_count=_CHUNK_FILES):
-            total += self._load_group(model, source, group)
-        return total
-
-    def _load_group(self, model: Model, source: Source, files: Sequence[LandedFile]) -> TableUpdate:
-        chunk = read_chunk(source, self._landing, files)
-        # What readers have already seen must not disappear because it can't be read today.
-        self._check_missing(chunk.unreadable.keys() & self._published.paths.get(model.table, frozenset()))
-        self._file.connection.register(source.relation, chunk.rows)
-        try:
-            # An unreadable file is not recorded as loaded, so a later load tries it again.
-            loaded = [(file.path, file.rows_read) for file in chunk.files]
-            refreshed = self._refresher.load(model, [*loaded, *((path, None) for path in chunk.passed_over)])
-        finally:
-            self._file.connection.unregister(source.relation)
-        known = self._known_paths.get(model.table, frozenset())
-        new = [file for file in chunk.files if file.path not in known]
-        return self._report(model, refreshed, new, chunk)
-
-    def _report(
-        self,
-        model: Model,
-        refreshed: Refreshed,
-        files: Sequence[FileCount] = (),
-        chunk: Chunk | None = None,
-    ) -> TableUpdate:
-        before = self._row_counts.get(model.table, 0)
-        self._row_counts[model.table] = refreshed.row_count
-        return TableUpdate(
-            rows_added=refreshed.row_count - before,
-            row_count=refreshed.row_count,
-            has_changed=bool(refreshed.rows_added or refreshed.rows_replaced),
-            files_read=len(files),
-            rows_read=sum(file.rows_read for file in files),
-            rows_taken=sum(file.rows_taken for file in files),
-            unreadable=chunk.unreadable if chunk else {},
-            passed_over=chunk.passed_over if chunk else {},
-        )
 
 
 @contextmanager
