@@ -13,6 +13,7 @@ SWEEP = "sweep"
 
 READABLE_CHECK = "landed_files_are_readable"
 KEY_CHECK = "api_key_is_set"
+JOURNAL_CHECK = "journal_segments_are_whole"
 AGREEMENT_CHECK = "calls_agree_with_verbex"
 
 LOAD_JOB = "load"

@@ -11,7 +11,7 @@ import dagster as dg
 from connector.fetch.calls import Fetched
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import Column
-from pipelines.names import READABLE_CHECK
+from pipelines.names import JOURNAL_CHECK, PUBLISHED, READABLE_CHECK
 from pipelines.warehouse.audit import Finding, assertions
 from pipelines.warehouse.sources import source_of
 from pipelines.warehouse.update import TableUpdate
@@ -77,6 +77,25 @@ def published_metadata(path: Path, status: Mapping[str, object]) -> dict[str, dg
         if value is not None
     }
     return {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size, **facts}
+
+
+def journal_check_spec() -> dg.AssetCheckSpec:
+    """Return the check of the receiver's journal as Dagster announces it."""
+    text = "No segment of the journal was damaged. What can be read of one lands; the segment is kept aside."
+    return dg.AssetCheckSpec(JOURNAL_CHECK, asset=PUBLISHED, description=text)
+
+
+def journal_result(damaged: Sequence[Path]) -> dg.AssetCheckResult:
+    """Return the result of the check of the journal, for the damaged segments that are kept aside."""
+    listed = "\n".join(f"- `{path}`" for path in damaged)
+    segments = {"segments": dg.MetadataValue.md(listed)} if damaged else {}
+    return dg.AssetCheckResult(
+        passed=not damaged,
+        asset_key=PUBLISHED,
+        check_name=JOURNAL_CHECK,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"segment_count": len(damaged), **segments},
+    )
 
 
 def fetched_metadata(fetched: Fetched) -> dict[str, int | str]:

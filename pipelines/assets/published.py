@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from connector.errors import OperatorError
-from pipelines.assets.metadata import Result, published_metadata
+from pipelines.assets.metadata import Result, journal_check_spec, journal_result, published_metadata
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
 from pipelines.names import PUBLISHED
@@ -33,6 +33,7 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         group_name="publish",
         kinds={"duckdb"},
         description="The tables as readers see them: `warehouse.duckdb`, replaced in one atomic step.",
+        check_specs=[journal_check_spec()],
     )
     def published(warehouse: dg.ResourceParam[WarehouseResource]) -> Iterator[Result]:
         try:
@@ -41,6 +42,7 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         except (WarehouseBusyError, MissingFilesError, AuditError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         yield dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
+        yield journal_result(warehouse.folder.damaged_segments())
         if session.held_back:
             raise dg.Failure("\n".join(map(str, session.held_back.values())), allow_retries=False)
 

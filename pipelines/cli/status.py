@@ -35,6 +35,7 @@ def _read_status(folder: DataFolder) -> dict[str, object]:
         "landed_files_to_load": new_files,
         "landed_files_missing": missing_files,
         "landed_files_passed_over": count_passed_over(folder),
+        "journal_segments_damaged": len(folder.damaged_segments()),
         "journal_bytes": sum(path.stat().st_size for path in _segments(folder.path)),
     }
 

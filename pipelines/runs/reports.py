@@ -17,6 +17,7 @@ from pipelines.assets.metadata import (
     checks_of,
     fetched_metadata,
     finding_result,
+    journal_result,
     published_metadata,
     update_metadata,
 )
@@ -57,7 +58,7 @@ class Reports:
 
     def report_audit(self, error: AuditError) -> None:
         """Report at once that a table failed a check."""
-        self._report_if_new(_evaluation(error.model, finding_result(error.finding)))
+        self._report_if_new(_evaluation(error.model.name, finding_result(error.finding)))
 
     def report_fetched(self) -> None:
         """Report the results of the fetches."""
@@ -85,7 +86,8 @@ class Reports:
                 self._report(dg.AssetMaterialization(model.name, metadata=metadata))
                 findings = inspect(tables, model, checks, as_of)
                 for result in check_results(model, checks_of(model, checks), update, findings):
-                    self._report_if_new(_evaluation(model, result))
+                    self._report_if_new(_evaluation(model.name, result))
+        self._report_if_new(_evaluation(PUBLISHED, journal_result(self.folder.damaged_segments())))
         published = published_metadata(self.folder.warehouse.published, status)
         self._report(dg.AssetMaterialization(PUBLISHED, metadata=published))
         self._updates.clear()
@@ -107,10 +109,10 @@ def describe_passed_over(files: Mapping[str, str]) -> list[str]:
     return [f"Passed over {path}: {reason}" for path, reason in sorted(files.items())]
 
 
-def _evaluation(model: Model, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+def _evaluation(asset: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     assert result.check_name is not None  # noqa: S101 - all our checks have names
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(model.name),
+        asset_key=dg.AssetKey(asset),
         check_name=result.check_name,
         passed=result.passed,
         metadata=result.metadata,

@@ -11,6 +11,7 @@ from typing import Self
 
 import duckdb
 
+from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
 from pipelines.models.load import read_query
@@ -67,6 +68,10 @@ class DataFolder:
     def warehouse(self) -> Warehouse:
         """Its warehouse files."""
         return Warehouse(self.path, self.memory_bytes)
+
+    def damaged_segments(self) -> list[Path]:
+        """List the segments of the receiver's journal that were damaged and are kept aside."""
+        return sorted((self.path / "journal").rglob(f"*{DAMAGED_SUFFIX}"))
 
     def read(self) -> duckdb.DuckDBPyConnection:
         """Open the published tables for reading.

@@ -13,13 +13,14 @@ import pytest
 from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import ANALYSED, ENDED, STARTED
 
+from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.zones import LISTED, PCA
 from connector.settings import Settings
 from pipelines.definitions import build_definitions
 from pipelines.models.load import load_checks, load_models
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import sql_folder
-from pipelines.names import AGREEMENT_CHECK, KEY_CHECK, LOAD_JOB, READABLE_CHECK
+from pipelines.names import AGREEMENT_CHECK, JOURNAL_CHECK, KEY_CHECK, LOAD_JOB, READABLE_CHECK
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError, assertions, run_check
 from pipelines.warehouse.catalog import create_empty
@@ -70,7 +71,7 @@ def lost_row(folder: DataFolder) -> None:
     """Lose a row that was loaded, in every file, as a fault of ours would."""
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
     folder.sync()
-    for path in (folder.path / "warehouse").glob("*.duckdb"):
+    for path in folder.warehouse_files():
         path.chmod(0o644)
         with duckdb.connect(str(path)) as connection:
             connection.execute("delete from events where trace_id = 'a'")
@@ -129,12 +130,19 @@ def unreadable_file(folder: DataFolder) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def damaged_segment(folder: DataFolder) -> None:
+    """Leave in the journal what a receiver keeps of a damaged segment."""
+    (folder.path / "journal" / "main").mkdir(parents=True)
+    (folder.path / "journal" / "main" / f"r-000001.1234abcd{DAMAGED_SUFFIX}").write_bytes(b"not whole")
+
+
 def nothing(_: DataFolder) -> None:
     """Leave the folder empty: there is no API key, and nothing was ever compared."""
 
 
 DAGSTER_CASES: dict[str, Callable[[DataFolder], None]] = {
     READABLE_CHECK: unreadable_file,
+    JOURNAL_CHECK: damaged_segment,
     KEY_CHECK: nothing,
     AGREEMENT_CHECK: nothing,
 }
