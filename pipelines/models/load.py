@@ -20,6 +20,7 @@ from pipelines.models.rules import (
     refuse_check,
     refuse_function,
     refuse_model,
+    refuse_model_name,
 )
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
 
@@ -29,15 +30,17 @@ _NO_MODELS = ("checks", "functions", "queries")
 def load_models(folder: Path) -> tuple[Model, ...]:
     """Return all models of a folder, each one after everything it reads.
 
+    A mart whose file can't be used is among them, with its `problem`: customers write these.
+
     Raises:
-        ModelError: A file can't be used, two files share a name, models read each other, or a table that our
-            own queries read has no model.
+        ModelError: Another file can't be used, two files share a name, models read each other, or a table
+            that our own queries read has no model.
     """
     layers = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in _NO_MODELS]
     functions = load_functions(folder)
     models: dict[str, Model] = {}
     for path in (path for layer in layers if layer.name[0] != "." for path in list_sql_files(layer)):
-        model = read_model(path, functions)
+        model = _read_mart(path, functions) if path.parent.name == "marts" else read_model(path, functions)
         if model.name in {each.name for each in models.values()}:
             (other,) = (each.folder for each in models.values() if each.name == model.name)
             raise ModelError(f"{path}: {other}/ already has a model of this name. Rename one of them.")
@@ -102,6 +105,20 @@ def read_query(folder: Path, name: str) -> str:
 def read_query_file(folder: Path, name: str) -> SqlFile:
     """Return the query `name` with its header."""
     return read_sql_file(folder / "queries" / f"{name}.sql", QUERY_FIELDS)
+
+
+def _read_mart(path: Path, functions: Iterable[Function]) -> Model:
+    """Read a mart. If its file can't be used, return one with that problem: no other table waits for it.
+
+    Raises:
+        ModelError: Its name can't be one of a table.
+    """
+    try:
+        return read_model(path, functions)
+    except ModelError as error:
+        nothing = Model(path.stem, path.parent.name, "", {}, (), "select null as nothing", problem=str(error))
+        refuse_model_name(nothing)
+        return nothing
 
 
 def _called(file: SqlFile, functions: Iterable[Function]) -> tuple[Function, ...]:

@@ -69,7 +69,13 @@ class _Statement(SqlFile):
 
 @dataclass(frozen=True)
 class Model(_Statement):
-    """A SELECT that is kept as a table. In `reads`, `changed` and the table itself count."""
+    """A SELECT that is kept as a table. In `reads`, `changed` and the table itself count.
+
+    Attributes:
+        problem: Why its file can't be used, empty if it can. Its table then stays as it is published.
+    """
+
+    problem: str = ""
 
     @property
     def table(self) -> str:

@@ -52,9 +52,7 @@ def refuse_model(model: Model) -> None:
     Raises:
         ModelError: With the file, the line and the fix.
     """
-    _refuse_name(model, _OUR_RELATIONS | _OUR_ASSETS, "a table")
-    if model.name.startswith("landed_"):
-        raise ModelError(f"{model.where()}: names that begin with `landed_` are those of landing. Rename it.")
+    refuse_model_name(model)
     if model.fields.get("schema", "main") not in _SCHEMAS:
         raise ModelError(f"{model.where('schema')}: the schema is `main` or `ops`. Write one of them.")
     for field in ("grain", "not null", "keys", "received", *(f"ignores {each}" for each in model.upstream)):
@@ -66,6 +64,17 @@ def refuse_model(model: Model) -> None:
     for upstream in model.upstream:
         _refuse_key_mapping(model, upstream)
     _refuse_sources(model)
+
+
+def refuse_model_name(model: Model) -> None:
+    """Refuse a model whose name can't be one of a table and of an asset.
+
+    Raises:
+        ModelError: With the file and the fix.
+    """
+    _refuse_name(model, _OUR_RELATIONS | _OUR_ASSETS, "a table")
+    if model.name.startswith("landed_"):
+        raise ModelError(f"{model.where()}: names that begin with `landed_` are those of landing. Rename it.")
 
 
 def refuse_check(check: Check, models: Sequence[Model]) -> None:

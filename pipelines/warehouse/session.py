@@ -84,7 +84,7 @@ class Session:
         model = self._of_today(model)
         self._updated.add(model.table)
         try:
-            self._refuse_unknown_tables(model)
+            self._refuse_unusable(model)
             self._build_missing(model.upstream)
             self._refuse_held_back(model)
             return self._loader.update(model)
@@ -121,7 +121,9 @@ class Session:
         held_back = {model.table for model in self._list_held_back()}
         return set(tables) <= self._updated | held_back
 
-    def _refuse_unknown_tables(self, model: Model) -> None:
+    def _refuse_unusable(self, model: Model) -> None:
+        if model.problem:
+            raise ModelError(f"{model.table} was not updated: {model.problem}")
         known = {each.table for each in self._models} | {source.relation for source in SOURCES}
         for table in sorted(model.upstream - known):
             raise ModelError(

@@ -1,5 +1,6 @@
 """SQL files as models: their headers, what they read, and the errors for mistakes in them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,9 @@ def test_a_file_that_cannot_be_used_is_named_with_its_cause(
 ) -> None:
     """The error for a mistake in a customer's own model names the file and the cause."""
     write_model(tmp_path, "mine", text)
-    with pytest.raises(ModelError, match=complaint) as caught:
-        load_models(tmp_path)
-    assert "mine" in str(caught.value)
+    (model,) = load_models(tmp_path)
+    assert re.search(complaint, model.problem)
+    assert "mine" in model.problem
 
 
 @pytest.mark.parametrize("name", ["Calls", "my-mart", "2025", "order", "changed", "pipeline_status"])

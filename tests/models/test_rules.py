@@ -27,7 +27,10 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 
 
 def load(folder: Path) -> None:
-    load_models(folder)
+    """Load all files. A mart that can't be used is no error, but has a problem."""
+    for model in load_models(folder):
+        if model.problem:
+            raise ModelError(model.problem)
     load_checks(folder)
 
 

@@ -69,6 +69,11 @@ FAULTS = {
         f"{COUNTED}"
     ),
     "a grain that is not selected": f"-- A count.\n--\n-- grain: day\n{COUNTED}",
+    "no SQL": "selec agent_id, 1 as calls",
+    "two statements": f"{COUNTED}; {COUNTED}",
+    "a schema that is none": f"-- A count.\n--\n-- schema: elsewhere\n{COUNTED}",
+    "prose in a field": f"-- A count.\n--\n-- grain: one row for each agent\n{COUNTED}",
+    "an empty file": "",
     "a column called rowid": COUNTED.replace("agent_id,", "agent_id, 1 as rowid,"),
 }
 
@@ -92,6 +97,15 @@ def test_a_mart_that_fails_waits_with_what_reads_it_and_all_else_is_published(
         assert sync(folder) == {}
         assert shown(folder) == [(4, 4, 4)]
     assert [found.table for found in compare_with_rebuild(folder) if not found.is_equal] == []
+
+
+@pytest.mark.parametrize("content", [COUNTED.encode("utf-16"), "select '日'".encode("shift_jis")])
+def test_a_mart_in_another_encoding_waits_alone(folder: DataFolder, content: bytes) -> None:
+    """An editor on another system has saved it."""
+    (folder.sql_dir / "marts" / "counted.sql").write_bytes(content)
+    land(folder, 2)
+    assert "UTF-8" in sync(folder)["counted"]
+    assert shown(folder) == [(2, 1, 1)]
 
 
 def test_a_mart_that_never_worked_is_left_out(tmp_path: Path) -> None:
