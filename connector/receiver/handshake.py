@@ -67,6 +67,10 @@ class Handshakes:
         self._unfinished[task] = connection
         task.add_done_callback(lambda done: self._unfinished.pop(done, None))
 
+    def fail(self) -> None:
+        """Count a handshake that can't even begin."""
+        self._metrics.refused.labels("tls_handshake").inc()
+
     async def _shake_hands(self, connection: socket.socket) -> None:
         protocol = self._accept()
         try:
@@ -78,7 +82,7 @@ class Handshakes:
                 ssl_shutdown_timeout=self._timeout_s,
             )
         except OSError:  # no TLS, too slow, or closed meanwhile, by us or by the other side
-            self._metrics.refused.labels("tls_handshake").inc()
+            self.fail()
         else:
             if isinstance(protocol, TurnedAway):
                 await protocol.closed.wait()
@@ -94,7 +98,12 @@ class Arrival(asyncio.Protocol):
         """Begin the handshake."""
         # A socket of our own for the same connection: the transport has begun to read when `start_tls` could
         # be called, and the client's first bytes would be lost.
-        connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        connection.setblocking(False)
-        transport.abort()  # type: ignore[attr-defined]  # a stream's transport has it
-        self._handshakes.begin(connection)
+        try:
+            connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except OSError:  # too many connections at the same instant
+            self._handshakes.fail()
+        else:
+            connection.setblocking(False)
+            self._handshakes.begin(connection)
+        finally:
+            transport.abort()  # type: ignore[attr-defined]  # a stream's transport has it
