@@ -276,7 +276,7 @@ async def test_a_connection_for_whose_handshake_no_descriptor_is_left_is_closed(
     async with serving(tmp_path / "journal", certificate=certificate) as running:
         port = int(running.url.split(":")[2].split("/")[0])
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.setblocking(False)  # noqa: FBT003 - the name of the method says it
+            client.setblocking(False)
             free = os.dup(0)
             os.close(free)
             resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))  # one for the connection
