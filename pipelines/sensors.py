@@ -36,7 +36,8 @@ _AT_EVERY_LOOK = -1_000_000_000
 _START_TIMEOUT = timedelta(minutes=1)
 _FIRST_RETRY = timedelta(seconds=30)
 _LONGEST_RETRY = timedelta(minutes=10)
-_FORGET_EVERY = timedelta(minutes=1)
+_SELDOM = timedelta(minutes=1)
+"""The pause of a sensor that need not look every few seconds."""
 
 
 class _Tried(NamedTuple):
@@ -142,13 +143,17 @@ def crowded_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="crowded_landing",
         job_name=COMPACT_JOB,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=_AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Merges the small files of a day that holds many, also while it runs.",
     )
     def crowded_landing(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
+        now = datetime.now(UTC)
+        if _is_since(context.cursor, now, _SELDOM):
+            return dg.SkipReason("Landing was looked at less than a minute ago.")
+        context.update_cursor(now.isoformat())
         if not is_crowded(warehouse.folder.landing):
             return dg.SkipReason("No day holds many small files.")
         if _is_starting(context.instance, COMPACT_JOB):
@@ -171,7 +176,7 @@ def retention_sensor() -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.SkipReason:
         now = datetime.now(UTC)
-        if _is_since(context.cursor, now, _FORGET_EVERY):
+        if _is_since(context.cursor, now, _SELDOM):
             return dg.SkipReason("Old runs and reports were removed less than a minute ago.")
         context.update_cursor(now.isoformat())
         gone = forget_old_records(context.instance, warehouse.folder.path, now)

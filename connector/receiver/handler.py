@@ -172,9 +172,9 @@ class Receiver:
 
     def _may_see_metrics(self, request: web.BaseRequest) -> bool:
         forwarded_for = request.headers.getall("X-Forwarded-For", [])
-        # Behind a proxy that is not named, every sender has the proxy's address.
-        is_plain = self._ops.proxies or not (forwarded_for or hdrs.FORWARDED in request.headers)
-        return bool(is_plain) and self._ops.is_allowed(request.remote, forwarded_for)
+        if hdrs.FORWARDED in request.headers and not forwarded_for:
+            return False  # a proxy that says for whom only in a header that is not read here
+        return self._ops.is_allowed_through_named(request.remote, forwarded_for)
 
     async def _answer_get(self, request: web.BaseRequest) -> web.Response:
         answer = self._gets.get(request.path)

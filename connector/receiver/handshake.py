@@ -4,7 +4,9 @@ Only the handshake belongs here. See `connector.receiver.server` for the connect
 `connector.receiver.tls` for the certificate.
 
 The event loop's own TLS server announces a connection only after its handshake. So connections that stay
-silent would be counted nowhere, and would take every file descriptor, those of the journal too.
+silent would be counted nowhere, and would take every file descriptor, those of the journal too. The same is
+true of connections that are turned away right after it and do not answer the end of TLS, so these count as
+unfinished too.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from contextlib import suppress
 
 from connector.metrics import Metrics
 from connector.receiver.tls import Certificate
+from connector.receiver.turned_away import TurnedAway
 
 HANDSHAKE_TIMEOUT_S = 10.0
 
@@ -41,7 +44,7 @@ class Handshakes:
             accept: Gives the protocol that continues with an encrypted connection.
             metrics: The metrics to count failed handshakes in.
             most: The number of handshakes that may be unfinished at the same time.
-            timeout_s: The time that a handshake may take.
+            timeout_s: The time that a handshake may take, and later the end of TLS.
         """
         self._certificate = certificate
         self._accept = accept
@@ -64,16 +67,25 @@ class Handshakes:
         self._unfinished[task] = connection
         task.add_done_callback(lambda done: self._unfinished.pop(done, None))
 
+    def fail(self) -> None:
+        """Count a handshake that can't even begin."""
+        self._metrics.refused.labels("tls_handshake").inc()
+
     async def _shake_hands(self, connection: socket.socket) -> None:
+        protocol = self._accept()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._accept,
+                lambda: protocol,
                 connection,
                 ssl=self._certificate.context,
                 ssl_handshake_timeout=self._timeout_s,
+                ssl_shutdown_timeout=self._timeout_s,
             )
         except OSError:  # no TLS, too slow, or closed meanwhile, by us or by the other side
-            self._metrics.refused.labels("tls_handshake").inc()
+            self.fail()
+        else:
+            if isinstance(protocol, TurnedAway):
+                await protocol.closed.wait()
 
 
 class Arrival(asyncio.Protocol):
@@ -86,7 +98,12 @@ class Arrival(asyncio.Protocol):
         """Begin the handshake."""
         # A socket of our own for the same connection: the transport has begun to read when `start_tls` could
         # be called, and the client's first bytes would be lost.
-        connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        connection.setblocking(False)
-        transport.abort()  # type: ignore[attr-defined]  # a stream's transport has it
-        self._handshakes.begin(connection)
+        try:
+            connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except OSError:  # too many connections at the same instant
+            self._handshakes.fail()
+        else:
+            connection.setblocking(False)
+            self._handshakes.begin(connection)
+        finally:
+            transport.abort()  # type: ignore[attr-defined]  # a stream's transport has it

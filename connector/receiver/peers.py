@@ -31,11 +31,25 @@ class PeerPolicy:
         """
         if not self.allowed:
             return True
+        address, _ = self._sender(peer, forwarded_for)
+        return address is not None and _is_in(address, self.allowed)
+
+    def is_allowed_through_named(self, peer: str | None, forwarded_for: Sequence[str]) -> bool:
+        """Return whether the sender is in a named network, and no proxy stands between that is not named.
+
+        Behind a proxy that is not named, every sender has the proxy's address. With no network named, no one
+        is allowed.
+        """
+        address, unexplained = self._sender(peer, forwarded_for)
+        return address is not None and not unexplained and _is_in(address, self.allowed)
+
+    def _sender(self, peer: str | None, forwarded_for: Sequence[str]) -> tuple[Address | None, list[str]]:
+        """Return the first address from the end that is not a named proxy, and the hops before it."""
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
         address = _parse(peer)
         while hops and address is not None and _is_in(address, self.proxies):
             address = _parse(_without_port(hops.pop()))
-        return address is not None and _is_in(address, self.allowed)
+        return address, hops
 
 
 LOOPBACK = PeerPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")))

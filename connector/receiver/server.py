@@ -8,7 +8,7 @@ import asyncio
 import logging
 import socket
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -16,8 +16,9 @@ from connector.metrics import Metrics
 from connector.receiver.descriptors import handshakes_beside
 from connector.receiver.handler import Receiver
 from connector.receiver.handshake import HANDSHAKE_TIMEOUT_S, Arrival, Handshakes
-from connector.receiver.problem import RETRY_AFTER_S, Refused, to_response
+from connector.receiver.problem import Refused, to_response
 from connector.receiver.tls import Certificate
+from connector.receiver.turned_away import TurnedAway
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,6 @@ UNREAD_TIMEOUT_S = 30.0
 """The time that answers may wait for a sender that does not read them."""
 
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
-
-_FULL = (
-    f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
-    "Content-Length: 0\r\nConnection: close\r\n\r\n"
-).encode()
 
 
 class Server(web.Server):
@@ -74,7 +70,7 @@ class Server(web.Server):
             others += len(self._handshakes) - 1  # the connection itself is one of them
         if others >= self._max_connections:
             self._metrics.refused.labels("connections").inc()
-            return _TurnedAway()
+            return TurnedAway()
         return _Connection(
             self,
             self._metrics,
@@ -95,14 +91,6 @@ class Server(web.Server):
         if _TCP_USER_TIMEOUT is not None:
             timeout_ms = round(self._unread_timeout_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, timeout_ms)
-
-
-class _TurnedAway(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send 503 and close the connection."""
-        stream = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
-        stream.write(_FULL)
-        stream.close()
 
 
 class _Connection(web.RequestHandler):

@@ -33,7 +33,7 @@ def ui(host: str, port: int, origins: tuple[str, ...], *, read_only: bool) -> No
             ENV_FILE,
             host=host,
             port=port,
-            origins=[origin.rstrip("/") for origin in origins],
+            origins=origins,
             is_read_only=read_only,
             echo=click.echo,
         )

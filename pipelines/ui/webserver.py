@@ -21,7 +21,7 @@ from dagster_webserver.version import __version__
 
 from connector.errors import EXIT_USAGE, OperatorError
 from pipelines.instance.home import ensure_home
-from pipelines.ui.guard import Guard
+from pipelines.ui.guard import Guard, parse_origin
 
 _MODULE = "pipelines.definitions"
 _TARGET = ModuleTarget(_MODULE, attribute=None, working_directory=None, location_name=None)
@@ -33,7 +33,7 @@ class UiError(OperatorError):
 
 
 class UnknownOriginError(UiError):
-    """An address that other machines reach, without the origin under which people open it."""
+    """An address that other machines reach, without the origin under which people open it, or a wrong one."""
 
     exit_code = EXIT_USAGE
 
@@ -62,8 +62,12 @@ def serve_ui(
 
     Raises:
         UiError: The port is taken, or the daemon ended.
-        UnknownOriginError: Other machines reach `host`, and no origin is named.
+        UnknownOriginError: Other machines reach `host`, and no origin is named, or one is no origin.
     """
+    try:
+        named = {parse_origin(origin) for origin in origins}
+    except ValueError as error:
+        raise UnknownOriginError(f"--origin {error}") from None
     if host not in _LOOPBACK and not origins:
         raise UnknownOriginError(
             f"Other machines reach {host}, and Dagster's UI has no login. Put a proxy that asks for one"
@@ -76,7 +80,7 @@ def serve_ui(
         with WorkspaceProcessContext(
             instance, _TARGET, version=__version__, read_only=is_read_only, code_server_log_level="warning"
         ) as workspace:
-            application = Guard(create_app_from_workspace_process_context(workspace), {*own, *origins})
+            application = Guard(create_app_from_workspace_process_context(workspace), {*own, *named})
             server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
             with nullcontext() if is_read_only else _running_daemon(server):
                 echo(f"Dagster's UI: {own[0]}")

@@ -15,7 +15,7 @@ from support.receiver import SECRET, SEED_BODIES, Serving, connected, make_body,
 
 from connector.receiver.auth import Authenticator
 from connector.receiver.handler import WEBHOOK_PATH
-from connector.receiver.peers import PeerPolicy
+from connector.receiver.peers import LOOPBACK, PeerPolicy
 from connector.receiver.redaction import Redactor
 from connector.settings import Settings, SettingsError
 from connector.verbex.signature import SIGNATURE_HEADER, sign
@@ -309,6 +309,46 @@ async def test_metrics_are_for_this_machine_only(
     """A proxy on this machine that forwards every path does not show them to the internet."""
     assert (await unsigned.request("GET", "/metrics", headers=headers)).status == status
     assert (await unsigned.request("GET", "/readyz", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({}, 200, id="asked here"),
+        pytest.param({"X-Forwarded-For": "192.0.2.1"}, 404, id="by a proxy that is not named"),
+        pytest.param({"X-Forwarded-For": "127.0.0.1"}, 404, id="by one, from an address like ours"),
+        pytest.param({"Forwarded": "for=192.0.2.1"}, 404, id="by one that uses another header"),
+    ],
+)
+async def test_naming_one_proxy_shows_metrics_through_no_other(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    """The load balancer is named, and the proxy beside the receiver is not."""
+    ops = PeerPolicy(LOOPBACK.allowed, (ip_network("10.0.0.0/8"),))
+    async with serving(tmp_path, ops=ops) as served, aiohttp.ClientSession() as client:
+        answer = await client.get(served.url.replace(WEBHOOK_PATH, "/metrics"), headers=headers)
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"X-Forwarded-For": "10.0.0.1"}, 200, id="for a machine that may"),
+        pytest.param({"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}, 200, id="in both headers"),
+        pytest.param({"X-Forwarded-For": "192.0.2.1"}, 404, id="for one that may not"),
+        pytest.param({"X-Forwarded-For": "192.0.2.1, 10.0.0.1"}, 404, id="for a proxy that is not named"),
+        pytest.param({"Forwarded": "for=192.0.2.1"}, 404, id="for one that only the other header names"),
+    ],
+)
+async def test_a_named_proxy_shows_metrics_to_those_who_may(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    """Those in `VERBEX_OPS_NETWORKS`, and nobody who comes through them from somewhere else."""
+    here = ip_network("127.0.0.0/8")
+    ops = PeerPolicy((here, ip_network("10.0.0.0/8")), (here,))
+    async with serving(tmp_path, ops=ops) as served, aiohttp.ClientSession() as client:
+        answer = await client.get(served.url.replace(WEBHOOK_PATH, "/metrics"), headers=headers)
+        assert answer.status == status
 
 
 async def test_metrics_are_shown_to_the_networks_that_are_named(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import gzip
 import json
 import os
+import resource
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -265,6 +267,37 @@ async def test_a_handshake_that_takes_too_long_ends(tmp_path: Path) -> None:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
             headers = {"Content-Type": "application/json"}
             assert (await client.post(running.url, data=make_body(), headers=headers)).status == 200
+
+
+async def test_a_connection_for_whose_handshake_no_descriptor_is_left_is_closed(tmp_path: Path) -> None:
+    """It is counted, and does not stay open with nobody to serve it. Later connections are served."""
+    certificate = Certificate(*make_certificate(tmp_path, "hooks.example", EC))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with serving(tmp_path / "journal", certificate=certificate) as running:
+        port = int(running.url.split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setblocking(False)
+            free = os.dup(0)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))  # one for the connection
+            try:
+                await until(lambda: b'refused_total{reason="tls_handshake"} 1.0' in running.metrics.render())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            await until(lambda: is_closed(client))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as sender:
+            headers = {"Content-Type": "application/json"}
+            assert (await sender.post(running.url, data=make_body(), headers=headers)).status == 200
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Return whether the other side has closed a connection that does not block."""
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_a_key_with_a_password_is_refused_without_asking_for_it(tmp_path: Path) -> None:

@@ -187,6 +187,48 @@ async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path
         assert "error" not in receiver.log
 
 
+async def test_tls_connections_that_are_turned_away_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
+    """Connections above the limit that do not answer the end of TLS are ended, and segments open."""
+    cert, key = make_certificate(tmp_path, "hooks.example")
+    few = ["bash", "-c", 'ulimit -n 300; exec "$@"', "-"]
+    tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key)}
+    with ReceiverProcess(tmp_path / "data", wrapper=few, **tls) as receiver:
+        port = receiver.url.split(":")[2].split("/")[0]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), headers=JSON) as open_one:
+            assert (await open_one.post(receiver.url, data=make_body("first"))).status == 200
+            flood = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", SHAKE_HANDS, port), stdout=subprocess.PIPE, stdin=subprocess.PIPE
+            )
+            assert flood.stdout is not None
+            assert await flood.stdout.readline() == b"connected\n"
+            for number in range(3):  # each into its own segment
+                answer = await open_one.post(receiver.url, data=make_body(f"open-{number}"))
+                assert answer.status == 200
+                await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
+            metrics = await (await open_one.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).text()
+            assert 'refused_total{reason="connections"}' in metrics
+            assert "verbex_journal_failures_total 0.0" in metrics
+            assert "verbex_seal_failures_total 0.0" in metrics
+            await flood.communicate(b"")
+        assert receiver.stop() == 0
+
+
+SHAKE_HANDS = """
+import socket, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+kept = []
+for _ in range(600):
+    try:
+        kept.append(socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=10))
+        kept[-1] = context.wrap_socket(kept[-1])
+    except OSError:
+        pass
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
+
 async def test_silent_tls_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
     """However many connections begin no handshake, open ones and new ones are served, and segments open."""
     cert, key = make_certificate(tmp_path, "hooks.example")

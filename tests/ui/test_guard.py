@@ -1,5 +1,7 @@
 """Attacks on the UI as a web page of somebody else would make them, against the real web server."""
 
+import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
@@ -8,6 +10,8 @@ import aiohttp
 import pytest
 from support.command import Run
 from support.ui import running_ui
+
+from pipelines.ui.guard import parse_origin
 
 PROXY = "https://dagster.example.com"
 EVIL = "https://evil.example.com"
@@ -107,6 +111,68 @@ async def test_a_request_of_another_site_is_refused(
         assert answer.status == 403
     async with browser.get(f"{ui_url}/server_info", headers=headers) as answer:
         assert answer.status == 403
+
+
+@pytest.mark.parametrize("is_ours_last", [True, False])
+@pytest.mark.parametrize("name", ["Host", "Origin", "Sec-Fetch-Site", "Content-Type"])
+async def test_a_header_that_says_two_things_is_refused(ui_url: str, name: str, is_ours_last: bool) -> None:
+    """A proxy in front may have gone by the other one."""
+    address = ui_url.removeprefix("http://")
+    ours = {
+        "Host": address, "Origin": ui_url, "Sec-Fetch-Site": "same-origin",
+        "Content-Type": "application/json",
+    }  # fmt: skip
+    theirs = {"Host": "evil.example.com", "Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
+    pair = [(name, theirs.get(name, "text/plain")), (name, ours.pop(name))]
+    lines = [*ours.items(), *(pair if is_ours_last else reversed(pair))]
+    question = json.dumps({"query": READ})
+    head = "".join(f"{key}: {value}\r\n" for key, value in lines)
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST /graphql HTTP/1.1\r\n{head}Content-Length: {len(question)}\r\n\r\n{question}".encode()
+    )
+    assert b" 403 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://dagster.example.com", PROXY),
+        ("https://dagster.example.com/", PROXY),
+        ("HTTPS://Dagster.Example.com:443", PROXY),
+        ("http://10.0.0.5:3000", "http://10.0.0.5:3000"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_an_origin_is_what_browsers_send(text: str, origin: str) -> None:
+    """However a person writes it."""
+    assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "*", "dagster.example.com", "dagster.example.com:443", "//dagster.example.com"),
+        *("https://", "https://*.example.com", "https://a/path", "https://a?b", "https://me@a", "ftp://a"),
+        *("http://a:99999", "http://a:b", "http://[::1", "http://a b", "https://a..b", "file:///"),
+    ],
+)
+def test_what_is_no_origin_is_refused_by_the_guard(text: str) -> None:
+    """A host without a scheme would let in nothing, and an empty one whoever names no host."""
+    with pytest.raises(ValueError, match="is no origin"):
+        parse_origin(text)
+
+
+def test_a_wrong_origin_is_named(run: Run) -> None:
+    """The exit code is 2, and there is no traceback."""
+    done = run("ui", "--port", "0", "--origin", "dagster.example.com")
+    assert done.returncode == 2
+    assert "--origin 'dagster.example.com'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_web_socket_of_another_site_is_refused(ui_url: str, browser: aiohttp.ClientSession) -> None:

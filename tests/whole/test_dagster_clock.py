@@ -57,5 +57,6 @@ def test_sensors_are_evaluated_again_once_the_clock_is_right(
     assert {name: after[name] - before[name] for name in after} == {
         "new_landed_files": 1,
         "due_answers": 1,
+        "crowded_landing": 1,
         "old_records": 1,
     }
