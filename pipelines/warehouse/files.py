@@ -41,13 +41,20 @@ _SIGNS_OF_DAMAGE = (
 
 
 # What is at any other path is not ours: it is not read, written or removed.
+_FOLDER = "warehouse"
 _FILE_NAME = "warehouse.duckdb"
 _FOLDER_NAME = re.compile(r"(?:g(\d+)-)?\d+")
 _EARLIER_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
+# DuckDB takes what follows `?` for no part of a path, and `\` for a separator: it would write other files.
+_MISREAD = frozenset("?\\")
 
 
 class WarehouseBusyError(OperatorError):
     """A warehouse that another process is writing."""
+
+
+class WarehousePathError(OperatorError):
+    """A path at which DuckDB would write or read other files than those that were named."""
 
 
 class NothingPublishedError(OperatorError):
@@ -60,7 +67,7 @@ class Warehouse:
     def __init__(self, data_dir: Path, memory_bytes: int | None = None) -> None:
         self._memory_bytes = memory_bytes
         self.published = data_dir / "warehouse.duckdb"
-        self._folder = data_dir / "warehouse"
+        self._folder = data_dir / _FOLDER
         self._lock = self._folder / "writer.lock"
 
     @contextmanager
@@ -72,7 +79,9 @@ class Warehouse:
 
         Raises:
             WarehouseBusyError: Another process is still writing after `wait_s` seconds.
+            WarehousePathError: DuckDB can't use a path with these characters. Nothing was written.
         """
+        _refuse_misread(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
@@ -95,7 +104,9 @@ class Warehouse:
 
         Raises:
             NothingPublishedError: No file is published yet, or it is damaged.
+            WarehousePathError: DuckDB can't use a path with these characters.
         """
+        _refuse_misread(self._folder)
         if not self.published.exists():
             raise NothingPublishedError(f"{self.published} does not exist yet. Run `verbex-sync sync` first.")
         try:
@@ -108,9 +119,9 @@ class Warehouse:
             ) from None
 
     def _next_file(self, *, is_fresh: bool) -> "WarehouseFile":
-        published = self.published.resolve() if self.published.exists() else None
-        files = [path.resolve() for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
-        earlier = [path.resolve() for path in self._folder.glob("*.duckdb") if _match(path)]
+        files = [path for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
+        earlier = [path for path in self._folder.glob("*.duckdb") if _match(path)]
+        published = self._find_published(files + earlier)
         # If the link is gone, the newest generation was the published one.
         shown = [published] if published else files + earlier
         generation = max(map(_generation_of, shown), default=0) + is_fresh
@@ -134,6 +145,13 @@ class Warehouse:
             _remove(surplus)
         references = [path for path in (published, *(alike if is_fresh else ())) if path is not None]
         return WarehouseFile(path, connection, self.published, references)
+
+    def _find_published(self, files: Sequence[Path]) -> Path | None:
+        """Return which of `files` is published, by a path on which folders may be links; or any other file."""
+        if not self.published.exists():
+            return None
+        place = self.published.resolve()
+        return next((path for path in files if path.resolve() == place), place)
 
     def _new_file(self, generation: int, published: Path | None) -> Path:
         """Make the file that is next in its generation, as a copy of `published` if there is one."""
@@ -189,13 +207,21 @@ class WarehouseFile:
         self.path.chmod(0o444)
         aside = self._link.with_suffix(".link")
         aside.unlink(missing_ok=True)
-        aside.symlink_to(self.path.relative_to(self._link.parent))
+        aside.symlink_to(Path(_FOLDER, *self.path.parts[-2:]))
         aside.replace(self._link)
         fsync_path(self._link.parent)
 
     def close(self) -> None:
         """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
+
+
+def _refuse_misread(folder: Path) -> None:
+    if _MISREAD & {*str(folder), *str(folder.resolve())}:
+        raise WarehousePathError(
+            f"DuckDB can't keep tables in {folder}: it misreads the characters ? and \\ in a path. Move the "
+            "data folder to a path without them, or set VERBEX_DATA_DIR."
+        )
 
 
 def _name_of(generation: int, number: int) -> str:

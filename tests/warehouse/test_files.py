@@ -17,7 +17,7 @@ from connector.simulator.world import World
 from pipelines.models.load import load_checks
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
-from pipelines.warehouse.files import NothingPublishedError, WarehouseBusyError
+from pipelines.warehouse.files import NothingPublishedError, WarehouseBusyError, WarehousePathError
 from pipelines.warehouse.session import open_session
 
 OLDEST_READER = "1.1.3"
@@ -278,11 +278,45 @@ def test_tables_that_are_published_alone_agree_with_what_reads_them(tmp_path: Pa
     assert folder.rows("select count(*) from calls") == folder.rows("select count(*) from events") == [(2,)]
 
 
-def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
-    """The home folder of a user called O'Brien has one."""
-    folder = DataFolder(tmp_path / "o'brien")
+@pytest.mark.parametrize("name", ["o'brien", 'My "Project" #1: %41\t[1] *{z}~$HOME'])
+def test_a_folder_may_have_an_odd_name(tmp_path: Path, name: str) -> None:
+    """The home folder of a user called O'Brien has a quote."""
+    folder = DataFolder(tmp_path / name)
     for _ in range(2):
         folder.sync()
+    assert all(table.is_equal for table in compare_with_rebuild(folder))
+
+
+@pytest.mark.parametrize("name", ["what?", "a\\b"])
+def test_a_path_that_duckdb_misreads_is_refused_and_nothing_is_written_elsewhere(
+    tmp_path: Path, name: str
+) -> None:
+    """DuckDB would write `what.wal?` or `a/b`, which may be the folder of others."""
+    (tmp_path / name).mkdir()
+    (tmp_path / "a" / "b" / "warehouse" / "1").mkdir(parents=True)
+    folder = DataFolder(tmp_path / name)
+    with pytest.raises(WarehousePathError, match="misreads the characters"):
+        folder.sync()
+    with pytest.raises(WarehousePathError, match="VERBEX_DATA_DIR"):
+        folder.read()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("what", ["", "warehouse"], ids=["the data folder", "the folder of warehouse files"])
+def test_a_folder_may_be_a_link_to_another_disk(tmp_path: Path, what: str) -> None:
+    """So a full disk is relieved: the folder is moved, and a link is put in its place."""
+    folder = DataFolder(tmp_path / "data")
+    land_call(folder, 0)
+    folder.sync()
+    place = folder.path / what
+    place.rename(tmp_path / "other disk")
+    place.symlink_to(tmp_path / "other disk")
+    for number in (1, 2, 3, 4):
+        land_call(folder, number)
+        folder.sync()
+        assert call_count(folder) == number + 1
+    folder.sync(is_full_refresh=True)
+    assert call_count(folder) == 5
     assert all(table.is_equal for table in compare_with_rebuild(folder))
 
 
