@@ -57,6 +57,10 @@ class WarehousePathError(OperatorError):
     """A path at which DuckDB would write or read other files than those that were named."""
 
 
+class WarehouseUnusableError(OperatorError):
+    """Warehouse files that the operating system does not let us use: another user's, or on a full disk."""
+
+
 class NothingPublishedError(OperatorError):
     """A warehouse that is not published yet, or whose published file is damaged."""
 
@@ -80,18 +84,20 @@ class Warehouse:
         Raises:
             WarehouseBusyError: Another process is still writing after `wait_s` seconds.
             WarehousePathError: DuckDB can't use a path with these characters. Nothing was written.
+            WarehouseUnusableError: The operating system does not let us write it.
         """
         _refuse_misread(self._folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
+                with _explained(self._folder, "written"):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
+                    file = self._next_file(is_fresh=is_fresh)
             except LockHeldError as error:
                 raise WarehouseBusyError(
                     f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s. "
                     "Nothing was changed. Run this again when that process is done."
                 ) from None
-            file = self._next_file(is_fresh=is_fresh)
             stack.callback(file.close)
             yield file
 
@@ -105,12 +111,16 @@ class Warehouse:
         Raises:
             NothingPublishedError: No file is published yet, or it is damaged.
             WarehousePathError: DuckDB can't use a path with these characters.
+            WarehouseUnusableError: The operating system does not let us read it.
         """
         _refuse_misread(self._folder)
-        if not self.published.exists():
-            raise NothingPublishedError(f"{self.published} does not exist yet. Run `verbex-sync sync` first.")
         try:
-            return duckdb.connect(str(self.published), read_only=True)
+            with _explained(self.published, "read"):
+                if not self.published.exists():
+                    raise NothingPublishedError(
+                        f"{self.published} does not exist yet. Run `verbex-sync sync` first."
+                    )
+                return duckdb.connect(str(self.published), read_only=True)
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
@@ -147,7 +157,7 @@ class Warehouse:
         return WarehouseFile(path, connection, self.published, references)
 
     def _find_published(self, files: Sequence[Path]) -> Path | None:
-        """Return which of `files` is published, by a path on which folders may be links; or any other file."""
+        """Return which of `files` is published, by its path in our folder, or the path of any other file."""
         if not self.published.exists():
             return None
         place = self.published.resolve()
@@ -201,7 +211,15 @@ class WarehouseFile:
         self._link = link
 
     def publish(self) -> None:
-        """Publish this file in place of the one before. After that it can't be written any more."""
+        """Publish this file in place of the one before. After that it can't be written any more.
+
+        Raises:
+            WarehouseUnusableError: The operating system does not let us write it. Nothing was published.
+        """
+        with _explained(self._link.parent, "written"):
+            self._publish()
+
+    def _publish(self) -> None:
         self.close()
         # Some tools open a database for writing by default. They would lock readers out and change the file.
         self.path.chmod(0o444)
@@ -214,6 +232,20 @@ class WarehouseFile:
     def close(self) -> None:
         """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
+
+
+@contextmanager
+def _explained(path: Path, verb: str) -> Iterator[None]:
+    """Name the path that can't be read or written, the operating system's reason, and the next step."""
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        if isinstance(error, duckdb.Error) and is_damage(error):
+            raise
+        raise WarehouseUnusableError(
+            f"{path} can't be {verb} ({error}). What was published stays. Run this as the user who owns "
+            "the data folder, or correct its permissions, its disk or VERBEX_DATA_DIR."
+        ) from error
 
 
 def _refuse_misread(folder: Path) -> None:

@@ -10,14 +10,21 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.command import Run
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
+from support.disk import mount, mounted
 from support.oracle import ENDED, STARTED
 
 from connector.simulator.world import World
 from pipelines.models.load import load_checks
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
-from pipelines.warehouse.files import NothingPublishedError, WarehouseBusyError, WarehousePathError
+from pipelines.warehouse.files import (
+    NothingPublishedError,
+    WarehouseBusyError,
+    WarehousePathError,
+    WarehouseUnusableError,
+)
 from pipelines.warehouse.session import open_session
 
 OLDEST_READER = "1.1.3"
@@ -318,6 +325,38 @@ def test_a_folder_may_be_a_link_to_another_disk(tmp_path: Path, what: str) -> No
     folder.sync(is_full_refresh=True)
     assert call_count(folder) == 5
     assert all(table.is_equal for table in compare_with_rebuild(folder))
+
+
+def test_a_disk_that_can_not_be_written_is_named_and_readers_read_on(tmp_path: Path) -> None:
+    """Mounted read-only, as a system does by itself once a disk fails."""
+    with mounted(tmp_path / "disk", "size=64m") as disk:
+        folder = DataFolder(disk, landing_url=str(tmp_path / "landing"))
+        land_call(folder, 0)
+        folder.sync()
+        land_call(folder, 1)
+        mount(disk, "remount,ro")
+        with pytest.raises(WarehouseUnusableError, match=r"can't be written \(.*Read-only file system"):
+            folder.sync()
+        assert call_count(folder) == 1
+        mount(disk, "remount,rw")
+        folder.sync()
+        assert call_count(folder) == 2
+
+
+@pytest.mark.parametrize("name", ["warehouse", "warehouse/writer.lock", "warehouse.link"])
+def test_a_sync_says_in_one_line_what_it_can_not_write(run: Run, tmp_path: Path, name: str) -> None:
+    """Something else stands in its place, when the sync begins or when it publishes."""
+    place = tmp_path / "data" / name
+    if name == "warehouse":
+        place.parent.mkdir()
+        place.touch()
+    else:
+        place.mkdir(parents=True)
+    done = run("sync", VERBEX_ALLOW_UNSIGNED="true")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(place) in done.stderr
+    assert "VERBEX_DATA_DIR" in done.stderr
 
 
 def test_sql_that_fails_is_named_and_what_was_published_stays(tmp_path: Path) -> None:
