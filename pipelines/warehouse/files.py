@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import duckdb
@@ -32,13 +32,15 @@ logger = logging.getLogger(__name__)
 # BI tools bundle different versions of DuckDB 1.x. This is the oldest format, and all of them read it.
 _STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
+_MAX_NAMES_TRIED = 16
 # DuckDB's messages about a file that a crash, a full disk or another program has damaged.
 _SIGNS_OF_DAMAGE = (
     "not a valid DuckDB database file",
     "Could not read enough bytes",
     "Corrupt database file",
 )
-
+# Its messages about a file that another process has open, or another part of this process.
+_SIGNS_OF_A_READER = ("Could not set lock", "same database file with a different configuration")
 
 # What is at any other path is not ours: it is not read, written or removed.
 _FOLDER = "warehouse"
@@ -147,10 +149,7 @@ class Warehouse:
         connections = ((path, self._connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
-            path = self._new_file(generation, None if is_fresh else published)
-            # If the copied file was damaged, the first call removes it and the second makes an empty one.
-            connection = self._connect(path) or self._connect(path)
-            assert connection is not None  # noqa: S101 - no other process knows the new file yet
+            path, connection = self._make_file(generation, None if is_fresh else published)
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             _remove(surplus)
         references = [path for path in (published, *(alike if is_fresh else ())) if path is not None]
@@ -163,17 +162,19 @@ class Warehouse:
         place = self.published.resolve()
         return next((path for path in files if path.resolve() == place), place)
 
-    def _new_file(self, generation: int, published: Path | None) -> Path:
-        """Make the file that is next in its generation, as a copy of `published` if there is one."""
-        names = (_name_of(generation, number) for number in count(1))
-        path = next(path for name in names if not (path := self._folder / name / _FILE_NAME).exists())
-        _remove(path)
-        path.parent.mkdir(exist_ok=True)
-        if published is not None:
-            aside = path.with_suffix(".copy")
-            shutil.copyfile(published, aside)
-            aside.replace(path)
-        return path
+    def _make_file(self, generation: int, published: Path | None) -> tuple[Path, duckdb.DuckDBPyConnection]:
+        """Make and open the next file of a generation, as a copy of `published` if there is one."""
+        paths = (self._folder / _name_of(generation, number) / _FILE_NAME for number in count(1))
+        for path in islice((path for path in paths if not path.exists()), _MAX_NAMES_TRIED):
+            _copy(published, path)
+            # If the copied file was damaged, the first call removes it and the second makes an empty one.
+            if connection := self._connect(path) or self._connect(path):
+                return path, connection
+            _remove(path)  # this process still reads a removed file of that name
+        raise WarehouseBusyError(
+            f"Each new file in {self._folder} is locked by another program at once. Nothing was changed. End "
+            "that program, or move the data folder to a disk with locks."
+        )
 
     def _connect(self, path: Path) -> duckdb.DuckDBPyConnection | None:
         """Open a file for writing. Return None if a reader has it open, or if it was damaged and removed."""
@@ -187,7 +188,7 @@ class Warehouse:
                     "%s is damaged and was removed; it is built again from landing: %s", path, error
                 )
                 path.unlink()
-            elif "Could not set lock" not in str(error):
+            elif not any(sign in str(error) for sign in _SIGNS_OF_A_READER):
                 raise
             return None
 
@@ -254,6 +255,16 @@ def _refuse_misread(folder: Path) -> None:
             f"DuckDB can't keep tables in {folder}: it misreads the characters ? and \\ in a path. Move the "
             "data folder to a path without them, or set VERBEX_DATA_DIR."
         )
+
+
+def _copy(published: Path | None, path: Path) -> None:
+    """Put a copy of the published file, if there is one, at a path where no file is."""
+    _remove(path)
+    path.parent.mkdir(exist_ok=True)
+    if published is not None:
+        aside = path.with_suffix(".copy")
+        shutil.copyfile(published, aside)
+        aside.replace(path)
 
 
 def _name_of(generation: int, number: int) -> str:

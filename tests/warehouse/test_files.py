@@ -79,6 +79,23 @@ def test_syncs_continue_while_another_process_has_the_published_file_open(tmp_pa
         assert out == "1\n"
 
 
+def test_syncs_continue_while_a_part_of_the_same_process_reads(tmp_path: Path) -> None:
+    """A notebook or a Dagster asset of one's own may hold the tables open and sync them too."""
+    folder = DataFolder(tmp_path)
+    land_call(folder, 0)
+    folder.sync()
+    readers = []
+    for number in range(1, 7):
+        readers.append(folder.read())
+        land_call(folder, number)
+        folder.sync()
+        assert call_count(folder) == number + 1
+    counts = [reader.execute("select count(*) from calls").fetchall() for reader in readers]
+    assert counts == [[(number,)] for number in range(1, 7)]
+    assert len(folder.warehouse_files()) <= 4
+    assert all(table.is_equal for table in compare_with_rebuild(folder))
+
+
 def test_readers_that_have_every_file_open_cost_one_more_file_and_then_no_more(tmp_path: Path) -> None:
     """Files that readers have open are not touched, and without readers there are at most three."""
     folder = DataFolder(tmp_path)
