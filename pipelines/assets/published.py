@@ -12,12 +12,8 @@ import dagster as dg
 from connector.errors import OperatorError
 from pipelines.assets.metadata import Result, journal_check_spec, journal_result, published_metadata
 from pipelines.models.model import Model
-from pipelines.models.sql_file import ModelError
 from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
-from pipelines.warehouse.audit import AuditError
-from pipelines.warehouse.files import WarehouseBusyError
-from pipelines.warehouse.intake import MissingFilesError
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +35,7 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
         try:
             session = warehouse.session()
             path = warehouse.publish()
-        except (WarehouseBusyError, MissingFilesError, AuditError, ModelError) as error:
+        except OperatorError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         yield dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
         yield journal_result(warehouse.folder.damaged_segments())

@@ -10,6 +10,7 @@ from functools import partial
 
 import dagster as dg
 
+from connector.errors import OperatorError
 from pipelines.assets.metadata import (
     Result,
     check_results,
@@ -25,7 +26,6 @@ from pipelines.models.sql_file import ModelError
 from pipelines.names import PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.audit import AuditError
-from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.intake import MissingFilesError
 from pipelines.warehouse.sources import source_of
 
@@ -60,7 +60,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
     ) -> Iterator[Result]:
         try:
             session = warehouse.session()
-        except (WarehouseBusyError, ModelError) as error:
+        except OperatorError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         try:
             update = session.update(model)

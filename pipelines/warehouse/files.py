@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import duckdb
@@ -32,22 +32,35 @@ logger = logging.getLogger(__name__)
 # BI tools bundle different versions of DuckDB 1.x. This is the oldest format, and all of them read it.
 _STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
+_MAX_NAMES_TRIED = 16
 # DuckDB's messages about a file that a crash, a full disk or another program has damaged.
 _SIGNS_OF_DAMAGE = (
     "not a valid DuckDB database file",
     "Could not read enough bytes",
     "Corrupt database file",
 )
-
+# Its messages about a file that another process has open, or another part of this process.
+_SIGNS_OF_A_READER = ("Could not set lock", "same database file with a different configuration")
 
 # What is at any other path is not ours: it is not read, written or removed.
+_FOLDER = "warehouse"
 _FILE_NAME = "warehouse.duckdb"
 _FOLDER_NAME = re.compile(r"(?:g(\d+)-)?\d+")
 _EARLIER_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
+# DuckDB takes what follows `?` for no part of a path, and `\` for a separator: it would write other files.
+_MISREAD = frozenset("?\\")
 
 
 class WarehouseBusyError(OperatorError):
     """A warehouse that another process is writing."""
+
+
+class WarehousePathError(OperatorError):
+    """A path at which DuckDB would write or read other files than those that were named."""
+
+
+class WarehouseUnusableError(OperatorError):
+    """Warehouse files that the operating system does not let us use: another user's, or on a full disk."""
 
 
 class NothingPublishedError(OperatorError):
@@ -60,7 +73,7 @@ class Warehouse:
     def __init__(self, data_dir: Path, memory_bytes: int | None = None) -> None:
         self._memory_bytes = memory_bytes
         self.published = data_dir / "warehouse.duckdb"
-        self._folder = data_dir / "warehouse"
+        self._folder = data_dir / _FOLDER
         self._lock = self._folder / "writer.lock"
 
     @contextmanager
@@ -72,17 +85,21 @@ class Warehouse:
 
         Raises:
             WarehouseBusyError: Another process is still writing after `wait_s` seconds.
+            WarehousePathError: DuckDB can't use a path with these characters. Nothing was written.
+            WarehouseUnusableError: The operating system does not let us write it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        _refuse_misread(self._folder)
         with ExitStack() as stack:
             try:
-                stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
+                with _explained(self._folder, "written"):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
+                    file = self._next_file(is_fresh=is_fresh)
             except LockHeldError as error:
                 raise WarehouseBusyError(
                     f"Process {error.holder} has been writing the warehouse for over {wait_s:.0f} s. "
                     "Nothing was changed. Run this again when that process is done."
                 ) from None
-            file = self._next_file(is_fresh=is_fresh)
             stack.callback(file.close)
             yield file
 
@@ -95,11 +112,17 @@ class Warehouse:
 
         Raises:
             NothingPublishedError: No file is published yet, or it is damaged.
+            WarehousePathError: DuckDB can't use a path with these characters.
+            WarehouseUnusableError: The operating system does not let us read it.
         """
-        if not self.published.exists():
-            raise NothingPublishedError(f"{self.published} does not exist yet. Run `verbex-sync sync` first.")
+        _refuse_misread(self._folder)
         try:
-            return duckdb.connect(str(self.published), read_only=True)
+            with _explained(self.published, "read"):
+                if not self.published.exists():
+                    raise NothingPublishedError(
+                        f"{self.published} does not exist yet. Run `verbex-sync sync` first."
+                    )
+                return duckdb.connect(str(self.published), read_only=True)
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
@@ -108,9 +131,9 @@ class Warehouse:
             ) from None
 
     def _next_file(self, *, is_fresh: bool) -> "WarehouseFile":
-        published = self.published.resolve() if self.published.exists() else None
-        files = [path.resolve() for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
-        earlier = [path.resolve() for path in self._folder.glob("*.duckdb") if _match(path)]
+        files = [path for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
+        earlier = [path for path in self._folder.glob("*.duckdb") if _match(path)]
+        published = self._find_published(files + earlier)
         # If the link is gone, the newest generation was the published one.
         shown = [published] if published else files + earlier
         generation = max(map(_generation_of, shown), default=0) + is_fresh
@@ -126,26 +149,32 @@ class Warehouse:
         connections = ((path, self._connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
-            path = self._new_file(generation, None if is_fresh else published)
-            # If the copied file was damaged, the first call removes it and the second makes an empty one.
-            connection = self._connect(path) or self._connect(path)
-            assert connection is not None  # noqa: S101 - no other process knows the new file yet
+            path, connection = self._make_file(generation, None if is_fresh else published)
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             _remove(surplus)
         references = [path for path in (published, *(alike if is_fresh else ())) if path is not None]
         return WarehouseFile(path, connection, self.published, references)
 
-    def _new_file(self, generation: int, published: Path | None) -> Path:
-        """Make the file that is next in its generation, as a copy of `published` if there is one."""
-        names = (_name_of(generation, number) for number in count(1))
-        path = next(path for name in names if not (path := self._folder / name / _FILE_NAME).exists())
-        _remove(path)
-        path.parent.mkdir(exist_ok=True)
-        if published is not None:
-            aside = path.with_suffix(".copy")
-            shutil.copyfile(published, aside)
-            aside.replace(path)
-        return path
+    def _find_published(self, files: Sequence[Path]) -> Path | None:
+        """Return which of `files` is published, by its path in our folder, or the path of any other file."""
+        if not self.published.exists():
+            return None
+        place = self.published.resolve()
+        return next((path for path in files if path.resolve() == place), place)
+
+    def _make_file(self, generation: int, published: Path | None) -> tuple[Path, duckdb.DuckDBPyConnection]:
+        """Make and open the next file of a generation, as a copy of `published` if there is one."""
+        paths = (self._folder / _name_of(generation, number) / _FILE_NAME for number in count(1))
+        for path in islice((path for path in paths if not path.exists()), _MAX_NAMES_TRIED):
+            _copy(published, path)
+            # If the copied file was damaged, the first call removes it and the second makes an empty one.
+            if connection := self._connect(path) or self._connect(path):
+                return path, connection
+            _remove(path)  # this process still reads a removed file of that name
+        raise WarehouseBusyError(
+            f"Each new file in {self._folder} is locked by another program at once. Nothing was changed. End "
+            "that program, or move the data folder to a disk with locks."
+        )
 
     def _connect(self, path: Path) -> duckdb.DuckDBPyConnection | None:
         """Open a file for writing. Return None if a reader has it open, or if it was damaged and removed."""
@@ -159,7 +188,7 @@ class Warehouse:
                     "%s is damaged and was removed; it is built again from landing: %s", path, error
                 )
                 path.unlink()
-            elif "Could not set lock" not in str(error):
+            elif not any(sign in str(error) for sign in _SIGNS_OF_A_READER):
                 raise
             return None
 
@@ -183,19 +212,59 @@ class WarehouseFile:
         self._link = link
 
     def publish(self) -> None:
-        """Publish this file in place of the one before. After that it can't be written any more."""
+        """Publish this file in place of the one before. After that it can't be written any more.
+
+        Raises:
+            WarehouseUnusableError: The operating system does not let us write it. Nothing was published.
+        """
+        with _explained(self._link.parent, "written"):
+            self._publish()
+
+    def _publish(self) -> None:
         self.close()
         # Some tools open a database for writing by default. They would lock readers out and change the file.
         self.path.chmod(0o444)
         aside = self._link.with_suffix(".link")
         aside.unlink(missing_ok=True)
-        aside.symlink_to(self.path.relative_to(self._link.parent))
+        aside.symlink_to(Path(_FOLDER, *self.path.parts[-2:]))
         aside.replace(self._link)
         fsync_path(self._link.parent)
 
     def close(self) -> None:
         """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
+
+
+@contextmanager
+def _explained(path: Path, verb: str) -> Iterator[None]:
+    """Name the path that can't be read or written, the operating system's reason, and the next step."""
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        if isinstance(error, duckdb.Error) and is_damage(error):
+            raise
+        raise WarehouseUnusableError(
+            f"{path} can't be {verb} ({error}). What was published stays. Run this as the user who owns "
+            "the data folder, or correct its permissions, its disk or VERBEX_DATA_DIR."
+        ) from error
+
+
+def _refuse_misread(folder: Path) -> None:
+    if _MISREAD & {*str(folder), *str(folder.resolve())}:
+        raise WarehousePathError(
+            f"DuckDB can't keep tables in {folder}: it misreads the characters ? and \\ in a path. Move the "
+            "data folder to a path without them, or set VERBEX_DATA_DIR."
+        )
+
+
+def _copy(published: Path | None, path: Path) -> None:
+    """Put a copy of the published file, if there is one, at a path where no file is."""
+    _remove(path)
+    path.parent.mkdir(exist_ok=True)
+    if published is not None:
+        aside = path.with_suffix(".copy")
+        shutil.copyfile(published, aside)
+        aside.replace(path)
 
 
 def _name_of(generation: int, number: int) -> str:

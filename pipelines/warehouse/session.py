@@ -26,14 +26,9 @@ from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.loader import Loader
 from pipelines.warehouse.memory import too_little_memory
 from pipelines.warehouse.refresh import Refresher
-from pipelines.warehouse.sources import (
-    SOURCES,
-    source_of,
-)
+from pipelines.warehouse.sources import SOURCES, source_of
 from pipelines.warehouse.update import TableUpdate
 from pipelines.warehouse.wide_views import make_views
-
-_CHUNK_FILES = 2_000
 
 
 class Session:

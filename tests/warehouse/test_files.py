@@ -10,14 +10,21 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.command import Run
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
+from support.disk import mount, mounted
 from support.oracle import ENDED, STARTED
 
 from connector.simulator.world import World
 from pipelines.models.load import load_checks
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
-from pipelines.warehouse.files import NothingPublishedError, WarehouseBusyError
+from pipelines.warehouse.files import (
+    NothingPublishedError,
+    WarehouseBusyError,
+    WarehousePathError,
+    WarehouseUnusableError,
+)
 from pipelines.warehouse.session import open_session
 
 OLDEST_READER = "1.1.3"
@@ -70,6 +77,23 @@ def test_syncs_continue_while_another_process_has_the_published_file_open(tmp_pa
             assert call_count(folder) == number + 1
         out, _ = reader.communicate()
         assert out == "1\n"
+
+
+def test_syncs_continue_while_a_part_of_the_same_process_reads(tmp_path: Path) -> None:
+    """A notebook or a Dagster asset of one's own may hold the tables open and sync them too."""
+    folder = DataFolder(tmp_path)
+    land_call(folder, 0)
+    folder.sync()
+    readers = []
+    for number in range(1, 7):
+        readers.append(folder.read())
+        land_call(folder, number)
+        folder.sync()
+        assert call_count(folder) == number + 1
+    counts = [reader.execute("select count(*) from calls").fetchall() for reader in readers]
+    assert counts == [[(number,)] for number in range(1, 7)]
+    assert len(folder.warehouse_files()) <= 4
+    assert all(table.is_equal for table in compare_with_rebuild(folder))
 
 
 def test_readers_that_have_every_file_open_cost_one_more_file_and_then_no_more(tmp_path: Path) -> None:
@@ -278,12 +302,78 @@ def test_tables_that_are_published_alone_agree_with_what_reads_them(tmp_path: Pa
     assert folder.rows("select count(*) from calls") == folder.rows("select count(*) from events") == [(2,)]
 
 
-def test_a_folder_may_have_a_quote_in_its_name(tmp_path: Path) -> None:
-    """The home folder of a user called O'Brien has one."""
-    folder = DataFolder(tmp_path / "o'brien")
+@pytest.mark.parametrize("name", ["o'brien", 'My "Project" #1: %41\t[1] *{z}~$HOME'])
+def test_a_folder_may_have_an_odd_name(tmp_path: Path, name: str) -> None:
+    """The home folder of a user called O'Brien has a quote."""
+    folder = DataFolder(tmp_path / name)
     for _ in range(2):
         folder.sync()
     assert all(table.is_equal for table in compare_with_rebuild(folder))
+
+
+@pytest.mark.parametrize("name", ["what?", "a\\b"])
+def test_a_path_that_duckdb_misreads_is_refused_and_nothing_is_written_elsewhere(
+    tmp_path: Path, name: str
+) -> None:
+    """DuckDB would write `what.wal?` or `a/b`, which may be the folder of others."""
+    (tmp_path / name).mkdir()
+    (tmp_path / "a" / "b" / "warehouse" / "1").mkdir(parents=True)
+    folder = DataFolder(tmp_path / name)
+    with pytest.raises(WarehousePathError, match="misreads the characters"):
+        folder.sync()
+    with pytest.raises(WarehousePathError, match="VERBEX_DATA_DIR"):
+        folder.read()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("what", ["", "warehouse"], ids=["the data folder", "the folder of warehouse files"])
+def test_a_folder_may_be_a_link_to_another_disk(tmp_path: Path, what: str) -> None:
+    """So a full disk is relieved: the folder is moved, and a link is put in its place."""
+    folder = DataFolder(tmp_path / "data")
+    land_call(folder, 0)
+    folder.sync()
+    place = folder.path / what
+    place.rename(tmp_path / "other disk")
+    place.symlink_to(tmp_path / "other disk")
+    for number in (1, 2, 3, 4):
+        land_call(folder, number)
+        folder.sync()
+        assert call_count(folder) == number + 1
+    folder.sync(is_full_refresh=True)
+    assert call_count(folder) == 5
+    assert all(table.is_equal for table in compare_with_rebuild(folder))
+
+
+def test_a_disk_that_can_not_be_written_is_named_and_readers_read_on(tmp_path: Path) -> None:
+    """Mounted read-only, as a system does by itself once a disk fails."""
+    with mounted(tmp_path / "disk", "size=64m") as disk:
+        folder = DataFolder(disk, landing_url=str(tmp_path / "landing"))
+        land_call(folder, 0)
+        folder.sync()
+        land_call(folder, 1)
+        mount(disk, "remount,ro")
+        with pytest.raises(WarehouseUnusableError, match=r"can't be written \(.*Read-only file system"):
+            folder.sync()
+        assert call_count(folder) == 1
+        mount(disk, "remount,rw")
+        folder.sync()
+        assert call_count(folder) == 2
+
+
+@pytest.mark.parametrize("name", ["warehouse", "warehouse/writer.lock", "warehouse.link"])
+def test_a_sync_says_in_one_line_what_it_can_not_write(run: Run, tmp_path: Path, name: str) -> None:
+    """Something else stands in its place, when the sync begins or when it publishes."""
+    place = tmp_path / "data" / name
+    if name == "warehouse":
+        place.parent.mkdir()
+        place.touch()
+    else:
+        place.mkdir(parents=True)
+    done = run("sync", VERBEX_ALLOW_UNSIGNED="true")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(place) in done.stderr
+    assert "VERBEX_DATA_DIR" in done.stderr
 
 
 def test_sql_that_fails_is_named_and_what_was_published_stays(tmp_path: Path) -> None:
