@@ -55,7 +55,7 @@ def test_the_demo_shows_calls_pca_and_duplicates_and_leaves_them_to_query(run: R
         "PCA coverage",
         "Duplicates removed",
         "One enriched call",
-        "dagster dev",
+        "verbex-sync ui",
     ):
         assert title in demo.stdout
     counted = run("query", "select count(*) as calls from calls", "--format", "json")
