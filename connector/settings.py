@@ -4,10 +4,14 @@ Names, defaults and checks belong here. The effect of a setting belongs in the m
 """
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -15,9 +19,13 @@ from connector.errors import EXIT_USAGE, OperatorError
 
 ENV_PREFIX = "VERBEX_"
 
+_ENV_FILE = Path(".env")
 _URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
 # What else a key may hold is refused, or cut off, by the S3 client only when the first file lands.
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
+# Kubernetes sets these for every service whose name begins with `verbex`.
+_OF_A_SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class SettingsError(OperatorError):
@@ -30,7 +38,7 @@ class Settings(BaseSettings):
     """The settings of verbex-sync. Names include the units. Secrets are never printed."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix=ENV_PREFIX, env_file=_ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
     data_dir: Path = Path("data")
@@ -53,7 +61,7 @@ class Settings(BaseSettings):
     seal_bytes: int = Field(67_108_864, ge=1)
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    api_url: str = Field("https://api.verbex.ai", pattern=r"^https?://")
+    api_url: str = "https://api.verbex.ai"
     api_key: SecretStr | None = None
     api_rps: float = Field(10, gt=0)
     api_concurrency: int = Field(8, ge=1)
@@ -98,6 +106,13 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("api_url")
+    @classmethod
+    def _check_api_url(cls, value: str) -> str:
+        if not _is_http_url(value):
+            raise ValueError("not the URL of an API; set one like https://api.verbex.ai")
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -121,8 +136,12 @@ def load_settings(**overrides: object) -> Settings:
         SettingsError: A setting is wrong. The message names each wrong setting and its problem, and shows no
             secret.
     """
+    if _ENV_FILE.is_dir():
+        raise SettingsError(f"{_ENV_FILE} is a folder, so no setting can be read from it. Make it a file.")
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except OSError as error:
+        raise SettingsError(f"{_ENV_FILE} can't be read: {error.strerror}. Let this user read it.") from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not valid UTF-8. Save it as UTF-8.") from None
     except ValidationError as error:
@@ -131,3 +150,38 @@ def load_settings(**overrides: object) -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("These settings are wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def find_unknown_settings(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that are named like settings and are none, each with the nearest setting or None.
+
+    Variables that Kubernetes makes of a service's name are left out.
+
+    Raises:
+        OSError: `.env` can't be read.
+        UnicodeDecodeError: `.env` is not valid UTF-8.
+    """
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    variables = {**dotenv_values(_ENV_FILE, interpolate=False), **environment}
+    unknown = [
+        name
+        for name, value in variables.items()
+        if name.upper().startswith(ENV_PREFIX)
+        and name.upper() not in known
+        and not _OF_A_SERVICE.fullmatch(name)
+        and not _SERVICE_ADDRESS.match(value or "")
+    ]
+    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in sorted(unknown)}
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and " " not in value
+        )
+    except ValueError:  # a port out of range, an open bracket
+        return False

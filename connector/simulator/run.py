@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
-from connector.simulator.sender import SendOptions, SendReport, send
+from connector.simulator.sender import SendOptions, SendReport, send, send_first
 from connector.simulator.truth import Truth
 from connector.simulator.world import World
 from connector.system.progress import Progress, no_progress
@@ -66,6 +66,7 @@ async def simulate(
     """Send a world's webhooks, and serve its API during that time and until `and_then` returns.
 
     Raises:
+        NotAcceptedError: The receiver is not there, or refuses everything.
         OSError: The port is in use, or the truth can't be written.
     """
     world = World.build(
@@ -81,7 +82,11 @@ async def simulate(
         deliveries = world.deliveries(
             duplicates=options.duplicates, disorder=options.disorder, losses=options.losses
         )
-        report = SimulateReport(world, await send(deliveries, options.send, progress), api_url)
+        sent = await send_first(deliveries[0], options.send) if deliveries else SendReport()
+        if sent.given_up:  # the receiver is in trouble, and may be well again at the next try
+            sent = SendReport()
+        sent = await send(deliveries, options.send, progress, after=sent)
+        report = SimulateReport(world, sent, api_url)
         if and_then is not None:
             await and_then(report)
     return report

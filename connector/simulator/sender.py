@@ -9,16 +9,22 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
+from connector.errors import OperatorError
 from connector.simulator.deliveries import Dispatch
 from connector.simulator.events import Event
 from connector.system.progress import Progress, no_progress
 from connector.verbex.signature import SIGNATURE_HEADER, sign
 
 MAX_BACKOFF_S = 5.0
+_WORTH_ANOTHER_TRY = (408, 425, 429)
+
+
+class NotAcceptedError(OperatorError):
+    """A receiver that is not there, or that refuses everything. The message names the next step."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +68,51 @@ async def send(
     options: SendOptions,
     progress: Progress = no_progress,
     *,
+    after: SendReport | None = None,
     clock: Callable[[], float] = time.time,
 ) -> SendReport:
     """Send all `deliveries` in their order, as many at the same time as `options` allow.
 
     This returns once each delivery is acknowledged with a 2xx or has used all its tries; the report shows
-    which. `clock` gives the UNIX seconds for the signatures.
+    which. The first ones that `after` reports as sent are not sent again, and its counts are continued.
+    `clock` gives the UNIX seconds for the signatures.
     """
-    report = SendReport()
+    report = after or SendReport()
     turns: asyncio.Queue[Dispatch | None] = asyncio.Queue(maxsize=options.concurrency)
     async with _session(options) as session, asyncio.TaskGroup() as workers:
         for _ in range(options.concurrency):
             workers.create_task(_work(turns, session, options, report, clock))
-        async for done, delivery in _paced(deliveries, options.rate_per_s):
+        already = report.deliveries
+        async for done, delivery in _paced(deliveries[already:], options.rate_per_s):
             await turns.put(delivery)
-            progress(done, len(deliveries))
+            progress(already + done, len(deliveries))
         for _ in range(options.concurrency):
             await turns.put(None)
     progress(len(deliveries), len(deliveries))
     return report
+
+
+async def send_first(delivery: Dispatch, options: SendOptions) -> SendReport:
+    """Send one delivery once, to see whether its receiver is there and accepts it.
+
+    Raises:
+        NotAcceptedError: No receiver answers, or it refuses what any repetition would send again.
+    """
+    report = await send([delivery], replace(options, tries=1))
+    (status,) = report.statuses
+    if status == 0 or (400 <= status < 500 and status not in _WORTH_ANOTHER_TRY):
+        raise NotAcceptedError(f"Nothing was delivered to {options.url}. {explain_status(status)}")
+    return report
+
+
+def explain_status(status: int) -> str:
+    """Return what an answer other than 2xx says about a delivery, and the next step."""
+    return {
+        0: "No receiver answers there: start `verbex-sync serve`, or name another --url.",
+        401: "The receiver answers 401: set the same VERBEX_WEBHOOK_SECRETS or VERBEX_WEBHOOK_TOKEN here.",
+        403: "The receiver answers 403: it accepts nothing from this address.",
+        404: "The receiver answers 404: the path of the URL is wrong; ours ends in /webhooks/verbex.",
+    }.get(status, f"The receiver answers {status}.")
 
 
 @asynccontextmanager

@@ -4,10 +4,11 @@ from datetime import datetime
 
 import click
 
+from connector.system.counts import counted
 from pipelines.cli.days import DAY, agent_option, lately, open_sweeping_syncer, read_span
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync backfill --since 2025-11-01")
 @click.option("--since", type=DAY, required=True, help="First UTC day to read.")
 @click.option("--until", type=DAY, help="Last UTC day to read. [default: today]")
 @agent_option
@@ -16,6 +17,7 @@ def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]
     span = read_span(since, until, agents, default=lately())
     with open_sweeping_syncer("Reading days", stopped="Run the same command again to continue.") as syncer:
         done = syncer.backfill(span)
-    left = f" Skipped {done.days_left} days that were read before." if done.days_left else ""
-    click.echo(f"Read {done.calls_listed} calls of {done.days_read} days.{left}")
+    calls, days = counted(done.calls_listed, "call"), counted(done.days_read, "day")
+    left = f" Skipped {counted(done.days_left, 'day')} that had been read before." if done.days_left else ""
+    click.echo(f"Read {calls} of {days}.{left}")
     click.echo("Run `verbex-sync sync` to ask for their analyses.")

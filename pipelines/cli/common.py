@@ -1,16 +1,16 @@
-"""What all commands share: reading settings, printing errors, and the choice of format.
+"""What commands share: reading settings, and the choice of format.
 
 No command belongs here, and nothing that imports Dagster or DuckDB.
 """
 
-import sys
+import os
 from pathlib import Path
-from typing import NoReturn
-from unicodedata import category
 
 import click
 
-from connector.settings import Settings, load_settings
+from connector.errors import OperatorError
+from connector.settings import Settings, find_unknown_settings, load_settings
+from pipelines.cli.words import warn
 
 ENV_FILE = Path(".env")
 
@@ -24,26 +24,33 @@ format_option = click.option(
 )
 
 
+class DataFolderError(OperatorError):
+    """A data folder that can't be written."""
+
+
 def read_settings(**overrides: object) -> Settings:
-    """Read the settings. An option that was typed replaces its setting.
+    """Read the settings, and warn of variables that are none. An option that was typed replaces its setting.
 
     Raises:
-        SettingsError: A setting is wrong.
+        SettingsError: A setting is wrong, or `.env` can't be read.
     """
-    return load_settings(**{name: value for name, value in overrides.items() if value is not None})
+    settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
+    unknown = find_unknown_settings(os.environ)
+    for name, nearest in unknown.items():
+        warn(f"{name} is no setting and has no effect." + (f" Do you mean {nearest}?" if nearest else ""))
+    return settings
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Print the reason on standard error, and exit with `code`."""
-    click.echo(printable(message), err=True)
-    sys.exit(code)
+def make_data_folder(settings: Settings) -> None:
+    """Make the data folder if it does not exist, for a command that writes there.
 
-
-def printable(text: str) -> str:
-    """Return `text` with its control characters escaped, so that data can't control a terminal."""
-    return "".join(f"\\x{ord(char):02x}" if is_control(char) else char for char in text)
-
-
-def is_control(char: str) -> bool:
-    """Return whether a terminal obeys a character instead of showing it. Line ends and tabs are safe."""
-    return category(char) == "Cc" and char not in "\n\t"
+    Raises:
+        OSError: It can't be made.
+        DataFolderError: It can't be written.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if not os.access(settings.data_dir, os.W_OK | os.X_OK):
+        raise DataFolderError(
+            f"{settings.data_dir} can't be written. Start this as a user who may write there, or set "
+            "VERBEX_DATA_DIR to another folder."
+        )

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from connector.errors import EXIT_FAILED, EXIT_USAGE
-from pipelines.cli.common import ENV_FILE, fail, read_settings
+from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
 from pipelines.cli.output import progress_bar
+from pipelines.cli.words import fail
 from pipelines.enrichment.span import Span
 from pipelines.runs.syncer import Syncer, open_syncer
 
@@ -42,10 +43,12 @@ def read_span(
 @contextmanager
 def open_sweeping_syncer(text: str, *, stopped: str = "") -> Iterator[Syncer]:
     """Open a syncer whose sweep shows a progress bar. On Ctrl-C, print `stopped` and exit."""
+    settings = read_settings()
+    make_data_folder(settings)
     with (
         explained_stop(stopped),
         progress_bar(text) as progress,
-        open_syncer(read_settings(), ENV_FILE, progress=progress) as syncer,
+        open_syncer(settings, ENV_FILE, progress=progress) as syncer,
     ):
         yield syncer
 

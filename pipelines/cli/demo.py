@@ -4,19 +4,18 @@ The order in which these start, and what is shown, belong here. Nothing else doe
 itself.
 """
 
-import asyncio
 import os
 import secrets
 import shutil
-import signal
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
 from connector.errors import EXIT_USAGE, OperatorError
@@ -25,12 +24,13 @@ from connector.simulator.api import ApiServer
 from connector.simulator.run import recent_start
 from connector.simulator.sender import SendOptions, send
 from connector.simulator.world import World
-from pipelines.cli.common import ENV_FILE, read_settings
+from connector.system.counts import counted
+from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
+from pipelines.cli.demo_mark import is_demo, mark_as_demo
 from pipelines.cli.output import print_table, progress_bar
 from pipelines.runs.syncer import open_syncer
 from pipelines.warehouse.data_folder import DataFolder
 
-_MARK = "demo"
 _API_RPS = 1000.0  # a simulated API needs no low limit
 
 
@@ -49,76 +49,81 @@ class NotADemoError(OperatorError):
     exit_code = EXIT_USAGE
 
 
-@click.command()
+class ReceiverFailedError(OperatorError):
+    """A receiver that did not start. The message names its log."""
+
+
+@click.command(epilog="Example: verbex-sync demo --calls 50")
 @click.option("--calls", type=click.IntRange(1), default=300, show_default=True, help="Calls to simulate.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")
 def demo(calls: int, seed: int) -> None:
     """Try it out: webhooks of simulated calls become tables in ./data. No account is needed."""
     settings = read_settings()
-    _claim(settings)
+    _check_is_demo(settings)
+    make_data_folder(settings)
+    mark_as_demo(settings.data_dir)
     world = World.build(seed=seed, calls=calls, start_at=recent_start(datetime.now(UTC)))
-    asyncio.run(_play(settings, world))
+    _play(settings, world)
     _show(settings)
 
 
-async def _play(settings: Settings, world: World) -> None:
+def _play(settings: Settings, world: World) -> None:
+    """Send, and then load and ask in this thread, which alone hears of Ctrl-C. The API answers in another."""
     secret = f"whsec_{secrets.token_urlsafe(24)}"
-    async with ApiServer(world) as api:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(ApiServer(world)) as api:
         click.echo(f"A simulated Verbex serves its API on {api.url}")
-        async with _receiver(settings, secret) as url:
-            with progress_bar(f"Sending the webhooks of {len(world.calls)} calls") as progress:
-                sent = await send(world.deliveries(), SendOptions(url=url, secrets=[secret]), progress)
-            click.echo(f"{sent.acknowledged.total()} deliveries acknowledged: all of them are on disk.")
+        with (
+            _receiver(settings, secret) as url,
+            progress_bar(f"Sending the webhooks of {counted(len(world.calls), 'call')}") as progress,
+        ):
+            sent = portal.call(send, world.deliveries(), SendOptions(url=url, secrets=[secret]), progress)
+        deliveries = counted(sent.acknowledged.total(), "delivery")
+        click.echo(f"{deliveries} acknowledged and on disk.")
         asking = settings.model_copy(
             update={"api_url": api.url, "api_key": SecretStr(api.api_key), "api_rps": _API_RPS}
         )
-        await asyncio.to_thread(_sync, asking)
+        with open_syncer(asking, ENV_FILE) as syncer:
+            syncer.run(click.echo)
 
 
-def _sync(settings: Settings) -> None:
-    with open_syncer(settings, ENV_FILE) as syncer:
-        syncer.run(click.echo)
-
-
-@asynccontextmanager
-async def _receiver(settings: Settings, secret: str) -> AsyncIterator[str]:
+@contextmanager
+def _receiver(settings: Settings, secret: str) -> Iterator[str]:
     """Run a receiver in its own process on a free port. At the end, it seals its journal and stops."""
     environment = os.environ | {
         "VERBEX_DATA_DIR": str(settings.data_dir),
         "VERBEX_HOST": "127.0.0.1",
         "VERBEX_PORT": "0",
+        "VERBEX_WORKERS": "1",
         "VERBEX_WEBHOOK_SECRETS": secret,
     }
     log = settings.data_dir / "receiver.log"
-    with log.open("ab") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "connector.serve", env=environment, stdout=PIPE, stderr=stderr
-        )
+    command = [sys.executable, "-m", "connector.serve"]
+    with (
+        log.open("ab") as stderr,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr) as process,  # noqa: S603
+    ):
         try:
-            yield await _listening_url(process, log)
+            yield _listening_url(process, log)
         finally:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
+            process.terminate()
 
 
-async def _listening_url(process: Process, log: Path) -> str:
+def _listening_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
-    line = (await process.stdout.readline()).decode().strip()
+    line = process.stdout.readline().decode().strip()
     if not line:
-        raise OSError(f"The receiver did not start. See {log} for the reason.")
+        raise ReceiverFailedError(f"The receiver did not start. See {log} for the reason.")
     click.echo(line)
     return next(word.rstrip(",") for word in line.split() if word.startswith("http"))
 
 
-def _claim(settings: Settings) -> None:
-    mark = settings.data_dir / _MARK
-    if settings.data_dir.exists() and any(settings.data_dir.iterdir()) and not mark.exists():
+def _check_is_demo(settings: Settings) -> None:
+    data_dir = settings.data_dir
+    if data_dir.exists() and any(data_dir.iterdir()) and not is_demo(data_dir):
         raise NotADemoError(
-            f"{settings.data_dir} has data that is not from a demo, and a demo must not mix with it. "
+            f"{data_dir} has data that is not from a demo, and a demo must not mix with it. "
             "Set VERBEX_DATA_DIR to another folder."
         )
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    mark.touch()
 
 
 def _show(settings: Settings) -> None:

@@ -3,43 +3,52 @@
 Formats belong here. What is printed in them does not: each command decides that.
 """
 
-import csv
 import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from datetime import datetime
+from itertools import chain, count, islice
 from typing import Any, Literal
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from connector.system.counts import counted
 from connector.system.progress import Progress
-from pipelines.cli.common import is_control, printable
+from pipelines.cli.words import printable, warn
 
 Format = Literal["table", "json", "csv"]
 Row = Sequence[object]
 
 _NO_LIMIT = 100_000
+_MOST_TABLE_ROWS = 1_000  # more than a person reads, and few enough to measure
+_BEYOND_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}  # control characters that JSON allows
 
 
 def show(columns: Sequence[str], rows: Iterable[Row], form: Format, *, title: str = "") -> None:
-    """Print rows on standard output."""
+    """Print rows on standard output: as lines one by one, or the first ones as a table."""
+    if not columns:
+        return
     if form == "json":
         names = _unique(columns)
+        # A file or pipe in another encoding can hold JSON's own escapes.
+        is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
         for row in rows:
-            click.echo(_json(dict(zip(names, row, strict=True))))
+            sys.stdout.write(_json(dict(zip(names, row, strict=True)), is_ascii=is_ascii) + "\n")
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(value) for value in row] for row in rows)
+        for row in chain([columns], rows):
+            sys.stdout.write(_csv_line(row))
     else:
-        print_table(columns, rows, title=title)
+        remaining = iter(rows)
+        print_table(columns, islice(remaining, _MOST_TABLE_ROWS), title=title)
+        if left_out := sum(1 for _ in remaining):
+            all_rows = "`--format csv` or `--format json` prints all."
+            warn(f"{counted(left_out, 'more row')} left out. {all_rows}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") -> None:
@@ -70,6 +79,13 @@ def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") ->
     return table
 
 
+def brief(value: object) -> object:
+    """Return a value as people read it: times in whole seconds, numbers with one digit after the point."""
+    if isinstance(value, datetime):
+        return value.replace(microsecond=0)
+    return round(value, 1) if isinstance(value, float) else value
+
+
 @contextmanager
 def progress_bar(text: str) -> Iterator[Progress]:
     """Show a progress bar on standard error."""
@@ -89,10 +105,23 @@ def _text(value: object) -> str:
     return _json(value) if isinstance(value, dict | list | tuple) else str(_plain(value))
 
 
-def _json(value: object) -> str:
+def _csv_line(row: Row) -> str:
+    """Return a line of CSV. Null is empty, and an empty text is quoted."""
+    # Python's writer quotes no carriage return, and its readers take that for the end of a line.
+    fields = [_csv_field(None if value is None else _text(value)) for value in row]
+    return (",".join(fields) or '""') + "\n"
+
+
+def _csv_field(text: str | None) -> str:
+    if text is None:
+        return ""
+    is_quoted = text == "" or any(char in text for char in ',"\r\n')
+    return '"' + text.replace('"', '""') + '"' if is_quoted else text
+
+
+def _json(value: object, *, is_ascii: bool = False) -> str:
     """Return a value as one line of JSON, with control characters escaped."""
-    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
-    return "".join(f"\\u{ord(char):04x}" if is_control(char) else char for char in text)
+    return json.dumps(_plain(value), ensure_ascii=is_ascii, allow_nan=False).translate(_BEYOND_JSON)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON

@@ -6,19 +6,19 @@ import click
 
 from connector.journal.segment import SEGMENT_SUFFIX
 from pipelines.cli.common import format_option, read_settings
-from pipelines.cli.output import Format, show
+from pipelines.cli.output import Format, brief, show
 from pipelines.models.load import load_models
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.intake import MissingFilesError, count_passed_over, list_new_files
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync status --format json")
 @format_option
 def status(form: Format) -> None:
     """Show what the tables hold, how new that is, and what is not loaded yet."""
     facts = _read_status(DataFolder.from_settings(read_settings()))
     if form == "table":
-        show(["fact", "value"], list(facts.items()), form)
+        show(["fact", "value"], [(name, brief(value)) for name, value in facts.items()], form)
     else:
         show(list(facts), [tuple(facts.values())], form)
 

@@ -4,7 +4,6 @@ Asking and then storing, in an order that loses no secret, belongs here. The req
 `connector.verbex.subscriptions`. Writing the file does not either: see `connector.system.env_file`.
 """
 
-import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ import click
 from connector.errors import OperatorError
 from connector.settings import Settings, SettingsError
 from connector.system.env_file import WEBHOOK_SECRETS, store_webhook_secret
+from connector.system.loop import run
 from connector.verbex import subscriptions as verbex
 from connector.verbex.client import VerbexClient
 from connector.verbex.subscriptions import Subscription
@@ -33,7 +33,7 @@ class SecretNotKeptError(OperatorError):
     """A secret that can't be stored where the receiver reads it. The message says what to do."""
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync subscribe --url https://hooks.example.com/webhooks/verbex")
 @click.option("--url", required=True, help="The public URL of your receiver: https://your.domain/...")
 @click.option("--name", default="verbex-sync", show_default=True, help="The subscription's name at Verbex.")
 @_print_option
@@ -48,7 +48,7 @@ def subscribe(*, url: str, name: str, print_secret: bool) -> None:
     )
 
 
-@click.command("rotate-secret")
+@click.command("rotate-secret", epilog="Example: verbex-sync rotate-secret SUBSCRIPTION_ID")
 @click.argument("subscription_id")
 @_print_option
 def rotate_secret(subscription_id: str, *, print_secret: bool) -> None:
@@ -60,7 +60,7 @@ def rotate_secret(subscription_id: str, *, print_secret: bool) -> None:
     )
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync subscriptions --format json")
 @format_option
 def subscriptions(form: Format) -> None:
     """List the webhook subscriptions of your organization, without their secrets."""
@@ -115,4 +115,4 @@ def _ask(settings: Settings, question: Callable[[VerbexClient], Awaitable[_Answe
         async with VerbexClient.from_settings(settings, random.SystemRandom()) as client:
             return await question(client)
 
-    return asyncio.run(ask())
+    return run(ask())

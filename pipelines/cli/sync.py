@@ -1,15 +1,14 @@
 """`verbex-sync sync`."""
 
-import signal
-
 import click
 
-from connector.errors import EXIT_USAGE
-from pipelines.cli.common import ENV_FILE, fail, read_settings
+from connector.errors import EXIT_FAILED, EXIT_USAGE
+from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
+from pipelines.cli.words import fail
 from pipelines.runs.syncer import open_syncer
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync sync --follow")
 @click.option("--full-refresh", is_flag=True, help="Build every table from landing again.")
 @click.option(
     "--accept-missing",
@@ -22,17 +21,11 @@ def sync(*, full_refresh: bool, accept_missing: bool, follow: bool) -> None:
     if accept_missing and not full_refresh:
         fail("--accept-missing goes with --full-refresh, which builds every table again.", EXIT_USAGE)
     settings = read_settings()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # a shell or a service manager may have started us with interrupts ignored
-        signal.signal(number, signal.default_int_handler)
+    make_data_folder(settings)
     try:
         with open_syncer(
             settings, ENV_FILE, is_full_refresh=full_refresh, is_loss_known=accept_missing
         ) as syncer:
             syncer.follow(click.echo) if follow else syncer.run(click.echo)
     except KeyboardInterrupt:
-        click.echo("Stopped.")
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":  # DuckDB's error for an interrupt in the middle of a query
-            raise
-        click.echo("Stopped.")
+        fail("Stopped. The next sync does the rest.", 0 if follow else EXIT_FAILED)

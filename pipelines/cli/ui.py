@@ -1,14 +1,12 @@
 """`verbex-sync ui`."""
 
-import signal
-
 import click
 
-from pipelines.cli.common import ENV_FILE, read_settings
+from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
 from pipelines.ui.webserver import serve_ui
 
 
-@click.command()
+@click.command(epilog="Example: verbex-sync ui --port 3001 --read-only")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option(
@@ -25,8 +23,7 @@ def ui(host: str, port: int, origins: tuple[str, ...], *, read_only: bool) -> No
     The UI has no login. Pages of other sites that are open in the same browser can't use it.
     """
     settings = read_settings()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    make_data_folder(settings)
     try:
         serve_ui(
             settings.data_dir,

@@ -12,6 +12,7 @@ import dagster as dg
 
 from connector.errors import OperatorError
 from connector.landing.zones import LISTED
+from connector.system.counts import counted
 from pipelines.assets.published import was_published_since
 from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
@@ -125,9 +126,15 @@ def _run(
 
 
 def _reason(failure: Any) -> str:  # noqa: ANN401 - Dagster has no public name for its type
-    """Return our own message if we raised the failure, or else the error with its stack trace."""
+    """Return our own message if we raised the failure, or else the first line of the error that began it."""
     own = failure.user_failure_data
-    return str(own.description if own and own.description else failure.error_display_string).strip()
+    if own and own.description:
+        return str(own.description).strip()
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    text = str(error.message if error is not None else failure.error_display_string).strip()
+    return f"{text.splitlines()[0]} (`verbex-sync ui` shows where.)"
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -139,10 +146,14 @@ def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """Return the reasons why steps failed, each once: our own message, or the error with its stack trace."""
-    steps: dict[str, str | None] = {}
+    """Return the reasons why steps failed, a line for each with the steps that it stopped."""
+    steps: dict[str, list[str]] = {}
     for event in result.all_events:
         if event.is_step_failure:
-            steps.setdefault(_reason(event.step_failure_data), event.step_key)
-    reasons = [f"{step}: {reason}" for reason, step in steps.items()]
+            steps.setdefault(_reason(event.step_failure_data), []).append(str(event.step_key))
+    reasons = [f"{first}{_and_more(others)}: {reason}" for reason, (first, *others) in steps.items()]
     return reasons or ["The run failed before its first step. See its log in the Dagster UI."]
+
+
+def _and_more(others: list[str]) -> str:
+    return f" and {counted(len(others), 'more step')}" if others else ""

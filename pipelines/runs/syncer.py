@@ -15,6 +15,7 @@ import dagster as dg
 
 from connector.landing.compaction import compact_crowded
 from connector.settings import Settings
+from connector.system.counts import counted
 from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
 from pipelines.definitions import build_definitions
@@ -205,14 +206,13 @@ def _stopped_by_signals(follower: Follower) -> Iterator[None]:
 def _loaded(report: RunReport) -> str:
     events = report.assets["events"]
     calls = report.assets["calls"]
-    return (
-        f"Loaded {events['rows_read']} deliveries from {events['files_read']} files into "
-        f"{events['dagster/row_count']} events and {calls['dagster/row_count']} calls "
-        f"({report.duration_s:.1f} s)"
-    )
+    read = f"{counted(events['rows_read'], 'delivery')} from {counted(events['files_read'], 'file')}"
+    rows = [counted(asset["dagster/row_count"], noun) for asset, noun in ((events, "event"), (calls, "call"))]
+    return f"Loaded {read} into {' and '.join(rows)} ({report.duration_s:.1f} s)"
 
 
 def _fetched(report: RunReport) -> str:
     ((_, metadata),) = report.assets.items()
     outcomes = ", ".join(f"{count} {name}" for name, count in metadata.items() if name != "asked")
-    return f"Asked Verbex {metadata['asked']} times: {outcomes or 'nothing'} ({report.duration_s:.1f} s)"
+    times = counted(metadata["asked"], "time")
+    return f"Asked Verbex {times}: {outcomes or 'nothing'} ({report.duration_s:.1f} s)"

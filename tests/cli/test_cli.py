@@ -62,6 +62,36 @@ def test_the_demo_shows_calls_pca_and_duplicates_and_leaves_them_to_query(run: R
     assert json.loads(counted.stdout) == {"calls": 30}
 
 
+def test_serve_refuses_to_mix_real_events_with_those_of_a_demo(run: Run, folder: DataFolder) -> None:
+    """The tables could not be told apart afterwards."""
+    folder.path.mkdir()
+    (folder.path / "demo").touch()
+    refused = run("serve", "--port", "0", VERBEX_ALLOW_UNSIGNED="true")
+    assert refused.returncode == 2
+    assert "demo" in refused.stderr
+    assert [path.name for path in folder.path.iterdir()] == ["demo"]
+
+
+def test_misspelled_settings_are_named_with_the_nearest_right_one(run: Run, tmp_path: Path) -> None:
+    """From the environment and from `.env`. What Kubernetes makes of a service's name is none of them."""
+    (tmp_path / ".env").write_text("VERBEX_API_KYE=secret\n")
+    kubernetes = {
+        "VERBEX_SERVICE_HOST": "10.0.0.1",
+        "VERBEX_SERVICE_PORT_HTTP": "8080",
+        "VERBEX_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "VERBEX_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "VERBEX_SYNC_PORT": "tcp://10.0.0.1:8080",
+    }
+    done = run("status", VERBEX_DATA_DRI="elsewhere", **kubernetes)
+    assert done.stderr.splitlines()[:2] == [
+        "VERBEX_API_KYE is no setting and has no effect. Do you mean VERBEX_API_KEY?",
+        "VERBEX_DATA_DRI is no setting and has no effect. Do you mean VERBEX_DATA_DIR?",
+    ]
+    assert "VERBEX_S" not in done.stderr
+    assert "VERBEX_P" not in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_the_demo_refuses_to_mix_with_real_data(run: Run, folder: DataFolder) -> None:
     """A folder with real events is not changed."""
     folder.land([body("a", STARTED, "call", 0)])
@@ -74,7 +104,7 @@ def test_the_demo_refuses_to_mix_with_real_data(run: Run, folder: DataFolder) ->
 def test_sync_loads_what_landed_and_says_so(synced: Synced) -> None:
     """Counts of deliveries, events and calls are on one line."""
     assert synced.done.returncode == 0, synced.done.stderr
-    assert "Loaded 2 deliveries from 1 files into 1 events and 1 calls" in synced.done.stdout
+    assert "Loaded 2 deliveries from 1 file into 1 event and 1 call" in synced.done.stdout
 
 
 @looks_at_synced
@@ -92,7 +122,7 @@ def test_a_full_refresh_gives_the_same_rows(run: Run, folder: DataFolder) -> Non
     folder.sync()
     before = folder.tables()
     done = run("sync", "--full-refresh")
-    assert "Loaded 1 deliveries from 1 files" in done.stdout
+    assert "Loaded 1 delivery from 1 file" in done.stdout
     assert folder.tables() == before
 
 
@@ -155,6 +185,7 @@ def test_help_lists_every_command_with_a_whole_sentence_and_each_can_be_typed() 
         assert command is not None
         assert command.name == name
         assert command.help
+        assert f"Example: verbex-sync {name}" in (command.epilog or "")
 
 
 @looks_at_synced

@@ -95,13 +95,6 @@ def test_a_query_touches_no_file_and_unlocks_nothing(query: Query, tmp_path: Pat
     assert not list(tmp_path.glob("stolen*"))
 
 
-@pytest.mark.parametrize("sql", ["", ";", "/* nothing */"])
-def test_a_query_without_a_statement_is_refused_in_words(query: Query, sql: str) -> None:
-    """An empty standard input is one, too."""
-    done = query(sql)
-    assert (done.exit_code, done.stderr) == (2, "There is no SQL statement in what was typed.\n")
-
-
 def test_files_are_written_where_a_person_allows_it(run: Run, published: DataFolder, tmp_path: Path) -> None:
     """`--allow-files` is for those who want `copy`."""
     words = ("query", "--allow-files", "copy (select 1 as one) to 'mine.csv'")

@@ -31,10 +31,11 @@ async def test_verify_finds_what_was_lost_and_backfill_loads_it(run: Run, tmp_pa
         kinds = {json.loads(line)["kind"] for line in differing.stdout.splitlines()}
         assert "different_end" in kinds
         repaired = await ask("backfill", *DAY)
-        assert "Read 40 calls of 1 days." in repaired.stdout, repaired.stderr
+        assert "Read 40 calls of 1 day." in repaired.stdout, repaired.stderr
         await asyncio.to_thread(fetch_all, settings_for(folder, api), folder)
         agreed = await ask("verify", *DAY)
         assert agreed.returncode == 0, agreed.stdout + agreed.stderr
+        assert agreed.stdout.splitlines()[0] == "40 calls compared, 40 agree"
 
 
 def test_verify_without_a_key_says_which_setting_to_set(run: Run) -> None:

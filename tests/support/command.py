@@ -10,14 +10,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 """Types words after `verbex-sync`, with settings by keyword, and waits for the end."""
 
 
-def typing_in(folder: Path) -> Run:
-    """Types commands in a folder, with no settings but those given."""
+def typing_in(folder: Path, script: str = "") -> Run:
+    """Types commands in a folder, with no settings but those given; with `script` as the program."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
     }
 
     def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipelines.cli", *words]
+        command = [sys.executable, *(["-c", script] if script else ["-m", "pipelines.cli"]), *words]
         return subprocess.run(
             command, cwd=folder, env=environment | settings, capture_output=True, text=True, check=False
         )

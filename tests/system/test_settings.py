@@ -84,3 +84,18 @@ def test_an_env_file_in_another_encoding_is_an_error(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="UTF-8"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "api.verbex.ai", "ftp://x", "http://x:99999", "http://a b", "http://["]
+)
+def test_an_api_url_that_can_never_be_asked_is_refused(url: str) -> None:
+    """Otherwise each request would fail, and be tried again."""
+    with pytest.raises(SettingsError, match="VERBEX_API_URL"):
+        load_settings(api_url=url)
+
+
+@pytest.mark.parametrize("url", ["https://api.verbex.ai", "http://127.0.0.1:9", "http://[::1]:8080/verbex"])
+def test_an_api_url_is_used_without_a_change(url: str) -> None:
+    """Also with a path, for a proxy."""
+    assert load_settings(api_url=url).api_url == url
