@@ -26,6 +26,9 @@ def sync(*, full_refresh: bool, accept_missing: bool, follow: bool) -> None:
         with open_syncer(
             settings, ENV_FILE, is_full_refresh=full_refresh, is_loss_known=accept_missing
         ) as syncer:
-            syncer.follow(click.echo) if follow else syncer.run(click.echo)
+            if follow:
+                syncer.follow(click.echo, is_first_load_needed=full_refresh)
+            else:
+                syncer.run(click.echo)
     except KeyboardInterrupt:
         fail("Stopped. The next sync does the rest.", 0 if follow else EXIT_FAILED)

@@ -36,7 +36,7 @@ from pipelines.runs.execute import (
     run_verify,
 )
 from pipelines.runs.follower import Follower
-from pipelines.runs.patience import Echo, describe
+from pipelines.runs.patience import Echo, Patience, describe
 from pipelines.runs.reports import describe_passed_over
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.intake import explain_copied_days
@@ -128,18 +128,27 @@ class Syncer:
             self._load(no_echo)
             raise
 
-    def follow(self, echo: Echo) -> None:
+    def follow(self, echo: Echo, *, is_first_load_needed: bool = False) -> None:
         """Load once in a Dagster run, then continuously without runs, until SIGINT or SIGTERM.
 
+        A first load that fails is tried again like any other, unless only it does what is asked for, such as
+        a full refresh.
+
         Raises:
-            RunFailedError: The first load failed. What was published before stays published.
+            RunFailedError: The first load failed, and is needed.
         """
-        if failure := self._load(echo):
-            echo(str(failure))
+        if is_first_load_needed:
+            self._load_first(echo)
+        else:
+            Patience("The first load", echo).attempt(lambda: self._load_first(echo))
         follower = Follower(self.settings, self.folder, self.instance, echo)
         with _stopped_by_signals(follower):
             follower.run()
         echo("Stopped.")
+
+    def _load_first(self, echo: Echo) -> None:
+        if failure := self._load(echo):
+            echo(str(failure))
 
     def _load(self, echo: Echo) -> PartlyPublishedError | None:
         """Load what landed, and name what was passed over in landing.
@@ -154,9 +163,16 @@ class Syncer:
         echo(_loaded(report))
         tables = (metadata.get("files_passed_over", {}) for metadata in report.assets.values())
         passed_over = {path: reason for table in tables for path, reason in table.items()}
-        for line in describe_passed_over(passed_over | explain_copied_days(self.folder.landing)):
+        for line in describe_passed_over(passed_over | self._explain_copied_days(echo)):
             echo(line)
         return None
+
+    def _explain_copied_days(self, echo: Echo) -> dict[str, str]:
+        try:
+            return explain_copied_days(self.folder.landing)
+        except OSError as error:  # the tables are published, and the next load looks again
+            echo(f"Copied folders in landing could not be looked for: {describe(error)}")
+            return {}
 
 
 @contextmanager
