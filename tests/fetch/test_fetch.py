@@ -175,7 +175,7 @@ async def test_a_pca_that_never_comes_becomes_unavailable(
 async def test_a_call_that_became_due_in_the_future_is_not_asked_for_ever(
     api: ApiServer, landing: Landing, years_ahead: int, is_down: bool
 ) -> None:
-    """A receiver's wrong clock stamped it. The pauses between its attempts count instead of its age."""
+    """A receiver's wrong clock stamped it. The pauses between its attempts have added up to the time allowed."""
     api.faults = Faults(html=float(is_down))
     call = next(call for call in api.world.calls if call.course is Course.WITHOUT_PCA)
     since, allowed, waited, attempts = NOW + timedelta(days=365 * years_ahead), 7_200, timedelta(), 0
