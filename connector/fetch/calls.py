@@ -6,7 +6,6 @@ loading of events, and a kill loses no landed answer.
 """
 
 import asyncio
-import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -22,14 +21,13 @@ from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
 from connector.verbex.answer import Answer, ApiUnavailableError, NotAuthorizedError, VerbexError
 from connector.verbex.client import VerbexClient
-from connector.verbex.pace import LEAST_JITTER, backoff_s
+from connector.verbex.pace import backoff_s
 from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 
 FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 3600.0
-LEAST_TRIES = 5
-"""A call is unavailable only after this many attempts if they failed, or if its analysis was announced: a
-broken API says nothing about a call, and what was announced is there, whatever our clock makes of its age."""
+LEAST_FAILURES = 5
+"""Failed attempts make a call unavailable only after this many: a broken API says nothing about a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +153,6 @@ async def fetch_due(
     return fetched
 
 
-def most_tries(give_up: timedelta) -> int:
-    """Return the number of attempts whose pauses, even the shortest ones, take longer than `give_up`.
-
-    So a call ends as unavailable also if it became due in a future that a wrong clock has noted.
-    """
-    doublings = math.ceil(math.log2(LONGEST_RETRY_S / FIRST_RETRY_S))
-    return doublings + 1 + math.ceil(give_up.total_seconds() / (LONGEST_RETRY_S * LEAST_JITTER))
-
-
 @dataclass
 class _Pass:
     """One pass over due calls, shared by its workers."""
@@ -232,9 +221,8 @@ class _Pass:
         may_be_final: bool = True,
     ) -> Attempt:
         now, attempts = self.clock(), due.attempts + 1
-        is_over = now - due.due_since > self.give_up or attempts >= most_tries(self.give_up)
-        deserves_more = attempts < LEAST_TRIES and (outcome == "failed" or due.announcements > 0)
-        is_unavailable = is_over and not deserves_more and may_be_final
+        has_few_failures = outcome == "failed" and (attempts < LEAST_FAILURES or not may_be_final)
+        is_unavailable = now - due.due_since > self.give_up and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         return self._attempted(
             due,
