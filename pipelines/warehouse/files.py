@@ -244,7 +244,7 @@ def _explained(path: Path, verb: str) -> Iterator[None]:
         if isinstance(error, duckdb.Error) and is_damage(error):
             raise
         raise WarehouseUnusableError(
-            f"{path} can't be {verb} ({error}). What was published stays. Run this as the user who owns "
+            f"{path} can't be {verb} ({getattr(error, 'strerror', None) or error}). What was published stays. Run this as the user who owns "
             "the data folder, or correct its permissions, its disk or VERBEX_DATA_DIR."
         ) from error
 
