@@ -243,8 +243,9 @@ def _explained(path: Path, verb: str) -> Iterator[None]:
     except (OSError, duckdb.IOException) as error:
         if isinstance(error, duckdb.Error) and is_damage(error):
             raise
+        reason = re.sub(r"^\[Errno \d+\] ", "", str(error))
         raise WarehouseUnusableError(
-            f"{path} can't be {verb} ({getattr(error, 'strerror', None) or error}). What was published stays. Run this as the user who owns "
+            f"{path} can't be {verb} ({reason}). What was published stays. Run this as the user who owns "
             "the data folder, or correct its permissions, its disk or VERBEX_DATA_DIR."
         ) from error
 
