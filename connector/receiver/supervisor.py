@@ -95,7 +95,9 @@ class _Supervisor:
             self._watch()
         for worker in self._workers:
             worker.stop()
-        return next(filter(None, [worker.join() for worker in self._workers]), 0)
+        codes = [worker.join() for worker in self._workers]
+        # A stop signal may end a worker itself, before or after it answers signals. It has lost nothing.
+        return next((code for code in codes if code and -code not in STOP_SIGNALS), 0)
 
     def _watch(self) -> None:
         while not self._is_stopping:

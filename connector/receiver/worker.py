@@ -85,6 +85,8 @@ def run_worker(settings: Settings, role: Role) -> int:
         run(_receive(settings, role))
     except (OperatorError, OSError) as error:
         return complain(error, EXIT_FAILED)
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # it ends now, without its handlers
     return EXIT_STOPPED
 
 
