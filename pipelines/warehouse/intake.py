@@ -163,7 +163,8 @@ def list_new_files(folder: DataFolder, models: Sequence[Model]) -> list[LandedFi
                 find_new_files(connection, folder.landing, zone, tables, stored=stored)
                 for zone, tables in zones.items()
             ]
-    except NothingPublishedError:
+    except (NothingPublishedError, duckdb.CatalogException, duckdb.BinderException):
+        # Nothing is published, or with the bookkeeping of another version: the next sync loads everything.
         return [file for zone in zones for file in folder.landing.list_files(zone)]
     if missing := [path for new in found for path in new.missing]:
         raise MissingFilesError(folder.landing, missing)

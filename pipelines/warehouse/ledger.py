@@ -57,6 +57,28 @@ _ONLY_OTHERS = """
 """
 
 
+_COLUMNS = {
+    "loads": {"model": "varchar", "day": "varchar", "path": "varchar", "row_count": "bigint"},
+    "days": {"model": "varchar", "day": "varchar", "mark": "varchar"},
+}
+
+_NAMES = """
+    select list(column_name order by column_index)
+    from duckdb_columns()
+    where database_name = current_database() and schema_name = 'ops' and table_name = $name
+    group by all
+"""
+
+_CLEARING = """
+    select 'drop schema "' || schema_name || '" cascade'
+    from duckdb_schemas()
+    where database_name = current_database() and not internal and schema_name <> 'main'
+    union all
+    select 'drop table main."' || replace(table_name, '"', '""') || '"'
+    from duckdb_tables()
+    where database_name = current_database() and schema_name = 'main'
+"""
+
 FIRST_READER = "722179fdc6bb45f82612c63078ea4fb076a76dc11318ba8ba9b801238141a819"
 """The digest of the reader that loaded every table before tables named their reader."""
 
@@ -86,14 +108,23 @@ class Ledger:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._sql = connection
         self._fingerprints: dict[str, str] | None = None
+        self._clear_if_unknown()
         self._sql.execute("create schema if not exists ops")
         self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
         self._sql.execute("alter table ops.models add column if not exists reader varchar")
-        self._sql.execute(
-            "create table if not exists ops.loads"
-            " (model varchar, day varchar, path varchar, row_count bigint)"
-        )
-        self._sql.execute("create table if not exists ops.days (model varchar, day varchar, mark varchar)")
+        for name, columns in _COLUMNS.items():
+            listed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+            self._sql.execute(f"create table if not exists ops.{name} ({listed})")
+
+    def _clear_if_unknown(self) -> None:
+        """Empty a file whose bookkeeping another version made, so that it is built again from landing."""
+        if all(
+            self._sql.execute(_NAMES, {"name": name}).fetchall() in ([], [(list(columns),)])
+            for name, columns in _COLUMNS.items()
+        ):
+            return
+        statements = [statement for (statement,) in self._sql.execute(_CLEARING).fetchall()]
+        self._sql.execute("; ".join(["begin", *statements, "commit"]))
 
     def fingerprints(self) -> dict[str, str]:
         """Return the tables that exist, with the fingerprint that each was built from."""

@@ -236,8 +236,8 @@ class Session:
         for path in self._file.references:
             try:
                 ahead = ahead_of(self._file.connection, path)
-            except duckdb.CatalogException:
-                continue  # its bookkeeping is not ours any more
+            except (duckdb.CatalogException, duckdb.BinderException):
+                continue  # its bookkeeping is another version's
             except duckdb.Error as error:
                 if not is_damage(error):
                     raise

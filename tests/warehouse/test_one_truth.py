@@ -15,6 +15,7 @@ from connector.verbex.envelope import Envelope, read_envelope
 from pipelines.models.sql_file import sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse import ledger, reader
+from pipelines.warehouse.intake import list_new_files
 
 
 def lenient_reader(raw: bytes) -> Envelope:
@@ -183,6 +184,31 @@ def test_files_of_an_earlier_layout_are_replaced_by_themselves(folder: Folder) -
     folder.assert_one_truth()
     assert list(warehouse.glob("*.duckdb")) == []
     assert {path.parent.name[:3] for path in folder.data.warehouse_files()} == {"g4-"}
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        "drop table ops.days; alter table ops.loads drop column day",
+        "alter table ops.days rename mark to digest",
+        "drop table ops.loads; create table ops.loads (path varchar, rows bigint)",
+    ],
+)
+@pytest.mark.parametrize("is_full_refresh", [False, True])
+def test_files_with_the_bookkeeping_of_another_version_are_built_again(
+    folder: Folder, earlier: str, is_full_refresh: bool
+) -> None:
+    """As damaged files are, also the published one; follow mode sees that there is something to load."""
+    before = folder.data.tables()
+    for path in folder.data.warehouse_files():
+        path.chmod(0o644)
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(earlier)
+    assert list_new_files(folder.data, folder.data.models)
+    folder.data.sync(is_full_refresh=is_full_refresh)
+    assert folder.data.tables() == before
+    folder.assert_one_truth()
+    assert folder.data.tables() == before
 
 
 @pytest.mark.slow
