@@ -6,6 +6,7 @@ loading of events, and a kill loses no landed answer.
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from connector.settings import Settings
 from connector.system.progress import Progress, no_progress
 from connector.verbex.answer import Answer, ApiUnavailableError, NotAuthorizedError, VerbexError
 from connector.verbex.client import VerbexClient
-from connector.verbex.pace import backoff_s
+from connector.verbex.pace import LEAST_JITTER, backoff_s
 from connector.verbex.transport import LONGEST_HOLD_S, Clock, utc_now
 
 FIRST_RETRY_S = 10.0
@@ -153,6 +154,15 @@ async def fetch_due(
     return fetched
 
 
+def most_tries(give_up: timedelta) -> int:
+    """Return the number of attempts whose pauses, even the shortest ones, take longer than `give_up`.
+
+    So a call ends as unavailable also if it became due in a future that a wrong clock has noted.
+    """
+    doublings = math.ceil(math.log2(LONGEST_RETRY_S / FIRST_RETRY_S))
+    return doublings + 1 + math.ceil(give_up.total_seconds() / (LONGEST_RETRY_S * LEAST_JITTER))
+
+
 @dataclass
 class _Pass:
     """One pass over due calls, shared by its workers."""
@@ -221,8 +231,9 @@ class _Pass:
         may_be_final: bool = True,
     ) -> Attempt:
         now, attempts = self.clock(), due.attempts + 1
+        is_over = now - due.due_since > self.give_up or attempts >= most_tries(self.give_up)
         has_few_failures = outcome == "failed" and (attempts < LEAST_FAILURES or not may_be_final)
-        is_unavailable = now - due.due_since > self.give_up and not has_few_failures
+        is_unavailable = is_over and not has_few_failures
         pause_s = backoff_s(attempts, self.rng, first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         return self._attempted(
             due,

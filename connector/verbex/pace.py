@@ -15,6 +15,9 @@ from multidict import MultiMapping
 LONGEST_WAIT_S = 86_400.0
 """The limit for a `Retry-After`. A longer one is probably a mistake, and one request a day does no harm."""
 
+LEAST_JITTER = 0.5
+"""The least part of a backoff that is waited."""
+
 _SECONDS = re.compile(r"\+?(\d+(?:[.,]?\d*)|\.\d+)\s*(?:s|sec|secs|seconds?)?", re.ASCII | re.IGNORECASE)
 
 
@@ -52,7 +55,7 @@ class Pace:
 def backoff_s(attempts: int, rng: random.Random, *, first_s: float, longest_s: float) -> float:
     """Return the wait after `attempts` (1 or more) failed tries. It doubles each time, with random jitter."""
     doubled = first_s * 2.0 ** min(attempts - 1, 32)
-    return min(longest_s, doubled) * rng.uniform(0.5, 1.0)
+    return min(longest_s, doubled) * rng.uniform(LEAST_JITTER, 1.0)
 
 
 def longest_wait_s(headers: MultiMapping[str], now: datetime) -> float | None:

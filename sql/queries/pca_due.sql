@@ -30,6 +30,8 @@ select
     0 as announcements
 from calls
 anti join pca_fetches using (call_id)
-where calls.pca_status = 'awaiting' and calls.ended_at <= $as_of - interval 5 minutes
+where calls.pca_status = 'awaiting'
+    -- an end in the future was stamped by a wrong clock
+    and calls.ended_at not between $as_of - interval 5 minutes and $as_of + interval 5 minutes
 
 order by due_since, call_id

@@ -125,6 +125,25 @@ def test_an_attempt_of_a_wrong_clock_holds_nothing_back(folder: DataFolder, zone
     assert list_due(folder, zone, NOON + HOUR) == []
 
 
+@pytest.mark.parametrize("zone", [PCA, CALLS])
+def test_an_end_in_the_future_holds_nothing_back(folder: DataFolder, zone: Zone) -> None:
+    """Verbex's clock, or ours, was wrong when the call ended. Its lost announcement is not waited for."""
+    folder.land([body("end", ENDED, "call", 400 * 86_400)])
+    folder.sync()
+    assert [due.call_id for due in list_due(folder, zone, NOON)] == ["call"]
+
+
+@pytest.mark.parametrize("apart", [timedelta(minutes=-4), timedelta(minutes=4)])
+def test_clocks_that_are_minutes_apart_leave_verbex_its_time_to_announce(
+    folder: DataFolder, apart: timedelta
+) -> None:
+    """A call that has just ended is not asked for, whichever clock is ahead."""
+    folder.land([body("end", ENDED, "call", 60)])
+    folder.sync()
+    [(ended_at,)] = folder.rows("select ended_at from calls")
+    assert list_due(folder, PCA, ended_at.replace(tzinfo=UTC) + apart) == []
+
+
 def test_a_wait_ends_whatever_the_clock_showed_when_it_was_noted(tmp_path: Path) -> None:
     """A wait that was noted in the future, by a wrong clock, holds nothing. A right one holds to its end."""
     folder = DataFolder(tmp_path)

@@ -170,6 +170,27 @@ async def test_a_pca_that_never_comes_becomes_unavailable(
     assert (row["retry_at"] is None) == (outcome == "unavailable")
 
 
+@pytest.mark.parametrize("is_down", [True, False])
+@pytest.mark.parametrize("years_ahead", [1, 1000])
+async def test_a_call_that_became_due_in_the_future_is_not_asked_for_ever(
+    api: ApiServer, landing: Landing, years_ahead: int, is_down: bool
+) -> None:
+    """A receiver's wrong clock stamped it. Its attempts end once their pauses add up to the time allowed."""
+    api.faults = Faults(html=float(is_down))
+    call = next(call for call in api.world.calls if call.course is Course.WITHOUT_PCA)
+    since, allowed, waited, attempts = NOW + timedelta(days=365 * years_ahead), 7_200, timedelta(), 0
+    while True:
+        due = Due(call.call_id, call.agent.agent_id, since, attempts, attempts_ever=attempts)
+        await fetch(api, landing, [due], pca_give_up_s=allowed)
+        row = max(rows_of(landing), key=lambda row: int(row["attempt_number"]))
+        attempts += 1
+        if row["outcome"] == "unavailable":
+            break
+        waited += row["retry_at"] - NOW
+        assert waited < timedelta(days=1)
+    assert waited >= timedelta(seconds=allowed)
+
+
 @pytest.mark.parametrize(("attempts", "outcome"), [(0, "failed"), (3, "failed"), (4, "unavailable")])
 async def test_an_api_that_is_down_makes_no_old_call_unavailable_at_once(
     api: ApiServer, landing: Landing, attempts: int, outcome: str
