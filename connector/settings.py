@@ -87,9 +87,12 @@ class Settings(BaseSettings):
     @field_validator("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
-        return value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part for part in (part.strip() for part in value.split(",")) if part)
+        if value and not parts:  # no network named would let every sender in
+            raise ValueError("only commas and spaces; name at least one, or leave the setting out")
+        return parts
 
     @field_validator("webhook_token", "api_key", mode="before")
     @classmethod

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
-from support.command import Run, typing_in
+from support.command import Query, Run, typing_in
+from support.data_folder import DataFolder
 
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
+from pipelines.cli import main
 
 # How long an example takes says nothing about what is tested, and much about what else the machine does.
 settings.register_profile("at_any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,3 +55,19 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path) -> Run:
     """Types a command in a folder of its own, with no settings but those given."""
     return typing_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A published warehouse, made once."""
+    made = DataFolder(tmp_path_factory.mktemp("published") / "data")
+    made.sync()
+    return made
+
+
+@pytest.fixture
+def query(published: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Query:
+    """Type a query in a folder of its own, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERBEX_DATA_DIR", str(published.path))
+    return lambda *words: CliRunner().invoke(main, ["query", *words])

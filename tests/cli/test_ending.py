@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.command import Run, typing_in
+from support.command import Run, inherited, typing_in
 from support.data_folder import DataFolder, body
 from support.disk import mounted
 from support.oracle import STARTED
@@ -64,10 +64,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     made = DataFolder(tmp_path_factory.mktemp("published") / "data")
     made.sync()
     return made
-
-
-def inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))}
 
 
 @contextlib.contextmanager

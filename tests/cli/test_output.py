@@ -1,34 +1,13 @@
 """What is printed: whatever is in the data, a terminal shows it and a program can read it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from support.command import Run
+from support.command import Query, Run
 from support.data_folder import DataFolder
 
-from pipelines.cli import main
 from pipelines.cli.output import show
-
-Query = Callable[[str], Result]
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    """A published warehouse, made once."""
-    made = DataFolder(tmp_path_factory.mktemp("published") / "data")
-    made.sync()
-    return made
-
-
-@pytest.fixture
-def query(published: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Query:
-    """Type a query in a folder of its own, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VERBEX_DATA_DIR", str(published.path))
-    return lambda sql: CliRunner().invoke(main, ["query", sql])
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,19 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.command import typing_in
+from support.command import Query, typing_in
 from support.data_folder import DataFolder
 
 from pipelines.cli import main
 from pipelines.cli.output import show
-
-Query = Callable[..., Result]
 
 LEAVES = st.sampled_from(
     [
@@ -81,22 +78,6 @@ finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 """
 NAMES = st.text(min_size=1, max_size=4).filter(lambda name: name.encode(errors="ignore") and "\0" not in name)
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    """A published warehouse, made once."""
-    made = DataFolder(tmp_path_factory.mktemp("published") / "data")
-    made.sync()
-    return made
-
-
-@pytest.fixture
-def query(published: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Query:
-    """Type a query in a folder of its own, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VERBEX_DATA_DIR", str(published.path))
-    return lambda *words: CliRunner().invoke(main, ["query", *words])
 
 
 def as_text(value: Any) -> list[str]:  # noqa: ANN401 - any JSON

@@ -187,32 +187,13 @@ async def test_idle_connections_leave_the_journal_its_descriptors(tmp_path: Path
         assert "error" not in receiver.log
 
 
-async def test_tls_connections_that_are_turned_away_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
-    """Connections above the limit that do not answer the end of TLS are ended, and segments open."""
-    cert, key = make_certificate(tmp_path, "hooks.example")
-    few = ["bash", "-c", 'ulimit -n 300; exec "$@"', "-"]
-    tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key)}
-    with ReceiverProcess(tmp_path / "data", wrapper=few, **tls) as receiver:
-        port = receiver.url.split(":")[2].split("/")[0]
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), headers=JSON) as open_one:
-            assert (await open_one.post(receiver.url, data=make_body("first"))).status == 200
-            flood = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", SHAKE_HANDS, port), stdout=subprocess.PIPE, stdin=subprocess.PIPE
-            )
-            assert flood.stdout is not None
-            assert await flood.stdout.readline() == b"connected\n"
-            for number in range(3):  # each into its own segment
-                answer = await open_one.post(receiver.url, data=make_body(f"open-{number}"))
-                assert answer.status == 200
-                await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
-            metrics = await (await open_one.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).text()
-            assert 'refused_total{reason="connections"}' in metrics
-            assert "verbex_journal_failures_total 0.0" in metrics
-            assert "verbex_seal_failures_total 0.0" in metrics
-            await flood.communicate(b"")
-        assert receiver.stop() == 0
-
-
+SILENT_CONNECTIONS = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1500)]
+print("connected", flush=True)
+sys.stdin.read()
+"""
 SHAKE_HANDS = """
 import socket, ssl, sys
 context = ssl.create_default_context()
@@ -229,44 +210,52 @@ sys.stdin.read()
 """
 
 
-async def test_silent_tls_connections_leave_the_journal_its_descriptors(tmp_path: Path) -> None:
-    """However many connections begin no handshake, open ones and new ones are served, and segments open."""
+@pytest.mark.parametrize(
+    ("script", "reason", "has_room"),
+    [
+        pytest.param(SILENT_CONNECTIONS, "tls_handshake", True, id="that begin no handshake"),
+        pytest.param(SHAKE_HANDS, "connections", False, id="that are turned away after it"),
+    ],
+)
+async def test_tls_connections_leave_the_journal_its_descriptors(
+    tmp_path: Path, script: str, reason: str, has_room: bool
+) -> None:
+    """However many there are, segments open, and open senders are served; new ones too if there is room."""
     cert, key = make_certificate(tmp_path, "hooks.example")
     few = ["bash", "-c", 'ulimit -n 300; exec "$@"', "-"]
     tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key)}
-    silent = [sys.executable, "-c", SILENT_CONNECTIONS]
     with ReceiverProcess(tmp_path / "data", wrapper=few, **tls) as receiver:
         port = receiver.url.split(":")[2].split("/")[0]
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), headers=JSON) as open_one:
-            assert (await open_one.post(receiver.url, data=make_body("first"))).status == 200
+
+        async def deliver(sender: aiohttp.ClientSession, trace_id: str) -> None:
+            async with sender.post(receiver.url, data=make_body(trace_id)) as answer:
+                assert answer.status == 200
+
+        async with tls_sender() as open_one:
+            await deliver(open_one, "first")
             flood = await asyncio.create_subprocess_exec(
-                *silent, port, stdout=subprocess.PIPE, stdin=subprocess.PIPE
+                *(sys.executable, "-c", script, port), stdout=subprocess.PIPE, stdin=subprocess.PIPE
             )
             assert flood.stdout is not None
             assert await flood.stdout.readline() == b"connected\n"
             for number in range(3):  # each into its own segment
-                answer = await open_one.post(receiver.url, data=make_body(f"open-{number}"))
-                assert answer.status == 200
-                connector = aiohttp.TCPConnector(ssl=False)
-                async with aiohttp.ClientSession(connector=connector, headers=JSON) as new_one:
-                    answer = await new_one.post(receiver.url, data=make_body(f"new-{number}"))
-                    assert answer.status == 200
+                await deliver(open_one, f"open-{number}")
+                if has_room:
+                    async with tls_sender() as new_one:
+                        await deliver(new_one, f"new-{number}")
                 await until(lambda: not list((tmp_path / "data" / "journal" / "0").glob("*.segment")))
             metrics = await (await open_one.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).text()
-            assert 'refused_total{reason="tls_handshake"}' in metrics
+            assert f'refused_total{{reason="{reason}"}}' in metrics
             assert "verbex_journal_failures_total 0.0" in metrics
+            assert "verbex_seal_failures_total 0.0" in metrics
             await flood.communicate(b"")
         assert receiver.stop() == 0
-    assert len(landed_rows(Landing(str(tmp_path / "data" / "landing")))) == 7
+    assert len(landed_rows(Landing(str(tmp_path / "data" / "landing")))) == 4 + 3 * has_room
 
 
-SILENT_CONNECTIONS = """
-import resource, socket, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-kept = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1500)]
-print("connected", flush=True)
-sys.stdin.read()
-"""
+def tls_sender() -> aiohttp.ClientSession:
+    """Return a sender of JSON that takes any certificate."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), headers=JSON)
 
 
 async def test_a_second_start_does_not_change_the_metrics_of_the_first(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from support.command import inherited
 from support.data_folder import NOON_US, DataFolder, body, dagster_instance
+from support.deadline import HANG_S
 from support.disk import mount, mounted
 from support.oracle import STARTED
 from support.receiver import until
@@ -126,6 +130,29 @@ def test_a_file_that_can_be_read_again_is_loaded_without_anything_new_landing(
         assert call_ids(folder) == set()
         landed.write_bytes(good)
         follower.load_once()
+    assert call_ids(folder) == {"call-0"}
+
+
+async def test_a_first_load_that_fails_is_tried_again(folder: DataFolder, tmp_path: Path) -> None:
+    """A service manager may start it while the store is away."""
+    land(folder, 0)
+    come_back = lose_landing(folder)
+    command = [sys.executable, "-m", "pipelines.cli", "sync", "--follow"]
+    environment = inherited() | {"VERBEX_DATA_DIR": str(folder.path)}
+    output = tmp_path / "output"
+    with output.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment, stdout=log, stderr=log
+        )
+    try:
+        await until(lambda: "The first load failed" in output.read_text() or process.returncode is not None)
+        come_back()
+        await until(lambda: bool(call_ids(folder)) or process.returncode is not None)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), HANG_S) == 0, output.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
     assert call_ids(folder) == {"call-0"}
 
 

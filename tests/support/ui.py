@@ -1,6 +1,5 @@
 """A running `verbex-sync ui`, with its daemon and code servers, that ends with a test."""
 
-import os
 import re
 import signal
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.command import inherited
 from support.deadline import HANG_S
 
 
@@ -18,15 +18,12 @@ def running_ui(folder: Path, *words: str) -> Iterator[str]:
 
     It must end well: with exit code 0 on SIGTERM.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
-    }
     log = folder / "ui.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", "ui", "--port", "0", *words],
             cwd=folder,
-            env=environment,
+            env=inherited(),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -40,6 +40,14 @@ def test_a_landing_url_that_can_never_be_reached_is_refused(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [",", " , ", " "])
+@pytest.mark.parametrize("name", ["allowed_networks", "trusted_proxies", "ops_networks", "webhook_secrets"])
+def test_a_list_that_names_nothing_is_refused(name: str, value: str) -> None:
+    """With no network named, every sender would be let in."""
+    with pytest.raises(SettingsError, match=f"VERBEX_{name.upper()}"):
+        load_settings(**{name: value})
+
+
 def test_spaces_around_a_token_are_not_part_of_it() -> None:
     """No header can carry them."""
     token = load_settings(webhook_token=" a token\n").webhook_token

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import signal
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import inherited
 from support.data_folder import DataFolder, settings_for
 from support.deadline import HANG_S
 
@@ -45,11 +45,8 @@ class Asking:
         self._folder = folder
         self._api = api
         self._command = [sys.executable, "-c", COMMAND, *words]
-        own = {
-            name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
-        }
         given = {"API_URL": api.url, "API_KEY": api.api_key, "API_RPS": str(rps)}
-        self._environment = own | {f"VERBEX_{name}": value for name, value in given.items()}
+        self._environment = inherited() | {f"VERBEX_{name}": value for name, value in given.items()}
 
     async def run(self, *, kill_at_request: int | None = None, delay_s: float = 0) -> list[LoggedRequest]:
         """Run the command to its end, or kill it `delay_s` after a request. Return the requests it sent."""

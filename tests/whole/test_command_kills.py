@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from support.command import inherited
 from support.comparison import assert_published_whole, assert_right, landed_deliveries
 from support.data_folder import NOON_US, DataFolder, bodies_of, settings_for
 from support.deadline import HANG_S
@@ -39,9 +40,7 @@ class Field:
         self._path = path
         self._rng = rng
         self._bodies = bodies_of(api.world)
-        self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("VERBEX_", "DAGSTER"))
-        }
+        self._environment = inherited()
         asking = {"API_URL": api.url, "API_KEY": api.api_key, "API_RPS": "1000"}
         self._environment |= {f"VERBEX_{name}": value for name, value in asking.items()}
         self._environment["DAGSTER_HOME"] = str(self.folder.path / "dagster")
