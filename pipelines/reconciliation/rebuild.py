@@ -14,7 +14,8 @@ from pipelines.models.model import Model
 from pipelines.reconciliation.scratch import scratch_folder
 from pipelines.warehouse.catalog import attach, columns_of, qualified, quoted
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.files import WarehouseFile, connect
+from pipelines.warehouse.database import connect
+from pipelines.warehouse.files import WarehouseFile
 from pipelines.warehouse.session import Session
 
 _SAMPLE_ROWS = 5

@@ -25,20 +25,12 @@ import duckdb
 from connector.errors import OperatorError
 from connector.system.files import fsync_path
 from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock, is_held
-from pipelines.warehouse.memory import limit_memory
+from pipelines.warehouse.database import connect, explained, is_damage, refuse_misread
 
 logger = logging.getLogger(__name__)
 
-# BI tools bundle different versions of DuckDB 1.x. This is the oldest format, and all of them read it.
-_STORAGE_VERSION = "v1.0.0"
 _FILES_AT_REST = 3
 _MAX_NAMES_TRIED = 16
-# DuckDB's messages about a file that a crash, a full disk or another program has damaged.
-_SIGNS_OF_DAMAGE = (
-    "not a valid DuckDB database file",
-    "Could not read enough bytes",
-    "Corrupt database file",
-)
 # Its messages about a file that another process has open, or another part of this process.
 _SIGNS_OF_A_READER = ("Could not set lock", "same database file with a different configuration")
 
@@ -47,20 +39,10 @@ _FOLDER = "warehouse"
 _FILE_NAME = "warehouse.duckdb"
 _FOLDER_NAME = re.compile(r"(?:g(\d+)-)?\d+")
 _EARLIER_NAME = re.compile(r"(?:g(\d+)-)?\d+\.duckdb")
-# DuckDB takes what follows `?` for no part of a path, and `\` for a separator: it would write other files.
-_MISREAD = frozenset("?\\")
 
 
 class WarehouseBusyError(OperatorError):
     """A warehouse that another process is writing."""
-
-
-class WarehousePathError(OperatorError):
-    """A path at which DuckDB would write or read other files than those that were named."""
-
-
-class WarehouseUnusableError(OperatorError):
-    """Warehouse files that the operating system does not let us use: another user's, or on a full disk."""
 
 
 class NothingPublishedError(OperatorError):
@@ -88,10 +70,10 @@ class Warehouse:
             WarehousePathError: DuckDB can't use a path with these characters. Nothing was written.
             WarehouseUnusableError: The operating system does not let us write it.
         """
-        _refuse_misread(self._folder)
+        refuse_misread(self._folder)
         with ExitStack() as stack:
             try:
-                with _explained(self._folder, "written"):
+                with explained(self._folder, "written"):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
                     file = self._next_file(is_fresh=is_fresh)
@@ -115,9 +97,9 @@ class Warehouse:
             WarehousePathError: DuckDB can't use a path with these characters.
             WarehouseUnusableError: The operating system does not let us read it.
         """
-        _refuse_misread(self._folder)
+        refuse_misread(self._folder)
         try:
-            with _explained(self.published, "read"):
+            with explained(self.published, "read"):
                 if not self.published.exists():
                     raise NothingPublishedError(
                         f"{self.published} does not exist yet. Run `verbex-sync sync` first."
@@ -217,7 +199,7 @@ class WarehouseFile:
         Raises:
             WarehouseUnusableError: The operating system does not let us write it. Nothing was published.
         """
-        with _explained(self._link.parent, "written"):
+        with explained(self._link.parent, "written"):
             self._publish()
 
     def _publish(self) -> None:
@@ -233,29 +215,6 @@ class WarehouseFile:
     def close(self) -> None:
         """Close the file, and merge its write-ahead log into it. A second call does nothing."""
         self.connection.close()
-
-
-@contextmanager
-def _explained(path: Path, verb: str) -> Iterator[None]:
-    """Name the path that can't be read or written, the operating system's reason, and the next step."""
-    try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        if isinstance(error, duckdb.Error) and is_damage(error):
-            raise
-        reason = re.sub(r"^\[Errno \d+\] ", "", str(error))
-        raise WarehouseUnusableError(
-            f"{path} can't be {verb} ({reason}). What was published stays. Run this as the user who owns "
-            "the data folder, or correct its permissions, its disk or VERBEX_DATA_DIR."
-        ) from error
-
-
-def _refuse_misread(folder: Path) -> None:
-    if _MISREAD & {*str(folder), *str(folder.resolve())}:
-        raise WarehousePathError(
-            f"DuckDB can't keep tables in {folder}: it misreads the characters ? and \\ in a path. Move the "
-            "data folder to a path without them, or set VERBEX_DATA_DIR."
-        )
 
 
 def _copy(published: Path | None, path: Path) -> None:
@@ -290,19 +249,3 @@ def _remove(path: Path) -> None:
     if path.name == _FILE_NAME:
         with suppress(OSError):  # not there, or somebody put a file into it
             path.parent.rmdir()
-
-
-def is_damage(error: duckdb.Error) -> bool:
-    """Return whether DuckDB reports that a file is damaged, or is no DuckDB file."""
-    return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
-
-
-def connect(path: Path, memory_bytes: int | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a warehouse file for writing, with the format and time zone of all warehouse files.
-
-    `memory_bytes` limits what DuckDB holds. By default that is what the machine or the container allows.
-    """
-    connection = duckdb.connect(str(path), config={"storage_compatibility_version": _STORAGE_VERSION})
-    connection.execute("set TimeZone = 'UTC'")
-    limit_memory(connection, memory_bytes)
-    return connection

@@ -20,7 +20,8 @@ from pipelines.models.sql_file import Column, ModelError
 from pipelines.warehouse.audit import AuditError, Finding, inspect, unknown
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.files import WarehouseFile, is_damage
+from pipelines.warehouse.database import is_damage
+from pipelines.warehouse.files import WarehouseFile
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
 from pipelines.warehouse.loader import Loader

@@ -19,11 +19,10 @@ from connector.simulator.world import World
 from pipelines.models.load import load_checks
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
+from pipelines.warehouse.database import WarehousePathError, WarehouseUnusableError
 from pipelines.warehouse.files import (
     NothingPublishedError,
     WarehouseBusyError,
-    WarehousePathError,
-    WarehouseUnusableError,
 )
 from pipelines.warehouse.session import open_session
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipelines.models.load import load_models
 from pipelines.models.sql_file import sql_folder
-from pipelines.warehouse.files import connect
+from pipelines.warehouse.database import connect
 from pipelines.warehouse.ledger import Ledger
 
 

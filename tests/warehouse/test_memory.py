@@ -25,7 +25,7 @@ CONTAINER_BYTES = 600 * MB
 WRITER = """
 import sys
 from pathlib import Path
-from pipelines.warehouse.files import connect
+from pipelines.warehouse.database import connect
 from pipelines.warehouse.memory import read_limit_bytes
 Path(sys.argv[2], "cgroup.procs").write_text("0")
 print(read_limit_bytes(connect(Path(sys.argv[1]))))
