@@ -43,6 +43,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     landing_url: str = ""
+    sql_dir: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64)
@@ -116,10 +117,10 @@ class Settings(BaseSettings):
             raise ValueError("not the URL of an API; set one like https://api.verbex.ai")
         return value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "sql_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @property
     def landing(self) -> str:

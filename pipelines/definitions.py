@@ -15,7 +15,6 @@ from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
 from pipelines.jobs import JOBS, build_schedules
-from pipelines.models.load import load_checks, load_models
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import crowded_sensor, due_sensor, landing_sensor, retention_sensor
 
@@ -34,8 +33,7 @@ def build_definitions(
         ModelError: A file of SQL can't be used.
     """
     warehouse = warehouse or WarehouseResource.from_settings(settings)
-    sql_dir = warehouse.folder.sql_dir
-    models, checks = load_models(sql_dir), load_checks(sql_dir)
+    models, checks = warehouse.folder.models, warehouse.folder.checks
     has_api_key = settings.api_key is not None
     return dg.Definitions(
         assets=[

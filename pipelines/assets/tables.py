@@ -29,7 +29,7 @@ from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.intake import MissingFilesError
 from pipelines.warehouse.sources import source_of
 
-_NO_DESCRIPTION = "Begin `sql/{}/{}.sql` with `-- One row per ...` to show it here and in the database."
+_NO_DESCRIPTION = "Begin `{}` with `-- One row per ...` to show it here and in the database."
 
 
 def model_assets(models: Sequence[Model], checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
@@ -47,7 +47,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
         deps=upstream,
         group_name=model.folder,
         kinds={"duckdb", "sql"},
-        description=model.description or _NO_DESCRIPTION.format(model.folder, model.name),
+        description=model.description or _NO_DESCRIPTION.format(model.where()),
         code_version=model.fingerprint,
         metadata={
             "dagster/column_schema": column_schema(model.columns),

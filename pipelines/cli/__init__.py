@@ -22,6 +22,7 @@ _COMMANDS = {
         "simulate": ("simulate:simulate", "Simulate Verbex: send webhooks, serve its API."),
     },
     "Run it": {
+        "init": ("init:init", "Write a small project: settings, and a table of your own."),
         "serve": ("serve:serve", "Receive webhooks until stopped."),
         "sync": ("sync:sync", "Load what landed, fetch what is due, publish."),
     },

@@ -7,7 +7,6 @@ import click
 from connector.journal.segment import SEGMENT_SUFFIX
 from pipelines.cli.common import format_option, read_settings
 from pipelines.cli.output import Format, brief, show
-from pipelines.models.load import load_models
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.intake import MissingFilesError, count_passed_over, list_new_files
 
@@ -27,7 +26,7 @@ def _read_status(folder: DataFolder) -> dict[str, object]:
     """Read the facts by name, those of the table `pipeline_status` first. Times are UTC."""
     new_files = missing_files = 0
     try:
-        new_files = len(list_new_files(folder, load_models(folder.sql_dir)))
+        new_files = len(list_new_files(folder, folder.models))
     except MissingFilesError as error:
         missing_files = len(error.paths)
     return {

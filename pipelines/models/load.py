@@ -1,13 +1,14 @@
-"""A folder of SQL as models, checks, functions and queries. A file that can't work is refused by name.
+"""Folders of SQL as models, checks, functions and queries. A file that can't work is refused by name.
 
-Finding and ordering the files belongs here. The rules of each kind do not: see `pipelines.models.rules`.
-Running them does not either: see `pipelines.warehouse.refresh`.
+Reading and ordering the files belongs here. Finding them does not: see `pipelines.models.files`. The rules of
+each kind do not either: see `pipelines.models.rules`. Running them is for `pipelines.warehouse.refresh`.
 """
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from pipelines.models.files import list_files_of, list_model_files
 from pipelines.models.model import Check, Function, Model
 from pipelines.models.relations import Parsed, parse
 from pipelines.models.rules import (
@@ -24,41 +25,34 @@ from pipelines.models.rules import (
 )
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
 
-_NO_MODELS = ("checks", "functions", "queries")
 
-
-def load_models(folder: Path) -> tuple[Model, ...]:
-    """Return all models of a folder, each one after everything it reads.
+def load_models(folder: Path, own: Path | None = None) -> tuple[Model, ...]:
+    """Return all models of a folder and of a customer's own, each one after everything it reads.
 
     A mart whose file can't be used is among them, with its `problem`: customers write these.
 
     Raises:
-        ModelError: Another file can't be used, two files share a name, models read each other, or a table
-            that our own queries read has no model.
+        ModelError: Another file can't be used, two files share a name, models read each other, a table that
+            our own queries read has no model, or there is no folder `own`.
     """
-    layers = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in _NO_MODELS]
-    functions = load_functions(folder)
+    functions = load_functions(folder, own)
     models: dict[str, Model] = {}
-    for path in (path for layer in layers if layer.name[0] != "." for path in list_sql_files(layer)):
+    for path in list_model_files(folder, own):
         model = _read_mart(path, functions) if path.parent.name == "marts" else read_model(path, functions)
-        if model.name in {each.name for each in models.values()}:
-            (other,) = (each.folder for each in models.values() if each.name == model.name)
-            raise ModelError(f"{path}: {other}/ already has a model of this name. Rename one of them.")
         models[model.table] = model
-    _refuse_stray_files(folder)
     _refuse_missing_models(folder, models)
     return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
 
 
-def load_checks(folder: Path) -> tuple[Check, ...]:
-    """Return the checks in the folder's `checks/`, sorted by name.
+def load_checks(folder: Path, own: Path | None = None) -> tuple[Check, ...]:
+    """Return the checks in the folders' `checks/`, each folder's sorted by name.
 
     Raises:
-        ModelError: A check can't be used, or the table that it is about has no model.
+        ModelError: A check can't be used, two share a name, or the table that one is about has no model.
     """
-    models, functions = load_models(folder), load_functions(folder)
+    models, functions = load_models(folder, own), load_functions(folder, own)
     checks = []
-    for path in list_sql_files(folder / "checks"):
+    for path in list_files_of("checks", folder, own):
         file = meant_check(read_sql_file(path, CHECK_FIELDS))
         check = Check(**vars(file), functions=_called(file, functions))
         refuse_check(check, models)
@@ -66,13 +60,13 @@ def load_checks(folder: Path) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def load_functions(folder: Path) -> tuple[Function, ...]:
-    """Return the functions in the folder's `functions/`, each one after those that it calls.
+def load_functions(folder: Path, own: Path | None = None) -> tuple[Function, ...]:
+    """Return the functions in the folders' `functions/`, each one after those that it calls.
 
     Raises:
-        ModelError: A function can't be used, or functions call each other.
+        ModelError: A function can't be used, two share a name, or functions call each other.
     """
-    files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_sql_files(folder / "functions")]
+    files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_files_of("functions", folder, own)]
     alone = {file.name: Function(**vars(file)) for file in files}
     for function in alone.values():
         refuse_function(function)
@@ -116,7 +110,12 @@ def _read_mart(path: Path, functions: Iterable[Function]) -> Model:
     try:
         return read_model(path, functions)
     except ModelError as error:
-        nothing = Model(path.stem, path.parent.name, "", {}, (), "select null as nothing", problem=str(error))
+        nothing = Model(
+            path.stem,
+            *(path.parent.name, "", {}, (), "select null as nothing"),
+            sql_dir=str(path.parents[1]),
+            problem=str(error),
+        )
         refuse_model_name(nothing)
         return nothing
 
@@ -147,12 +146,6 @@ def _in_order(graph: Mapping[str, Iterable[str]]) -> list[str]:
         raise ModelError(
             f"These files of SQL need each other in a circle: {circle}. Break the circle in one of them."
         ) from None
-
-
-def _refuse_stray_files(folder: Path) -> None:
-    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    if stray := [path for path in files if path.suffix.lower() == ".sql" and not path.is_dir()]:
-        raise ModelError(f"{stray[0]}: SQL files lie in `sql/<folder>/`. Move it into `sql/marts/`.")
 
 
 def _refuse_missing_models(folder: Path, models: Mapping[str, Model]) -> None:

@@ -33,7 +33,8 @@ class Column:
 class SqlFile:
     """One SQL file: the header's fields and the statement below it.
 
-    `lines` has the number of the line on which each field stands.
+    `lines` has the number of the line on which each field stands. `sql_dir` is the folder that holds the
+    file's own, as errors name it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SqlFile:
     columns: tuple[Column, ...]
     sql: str
     lines: Mapping[str, int] = field(default_factory=dict)
+    sql_dir: str = "sql"
 
     def listed(self, field: str) -> tuple[str, ...]:
         """Return a comma-separated header field as a tuple, empty if the header has no such field."""
@@ -50,7 +52,7 @@ class SqlFile:
 
     def where(self, field: str = "") -> str:
         """Return the file, and the line of `field` if it has that field, as an error names them."""
-        path = f"sql/{self.folder}/{self.name}.sql"
+        path = f"{self.sql_dir}/{self.folder}/{self.name}.sql"
         return f"{path}:{self.lines[field]}" if field in self.lines else path
 
 
@@ -108,6 +110,7 @@ def read_sql_file(path: Path, known: Sequence[str]) -> SqlFile:
         columns=tuple(columns),
         sql="\n".join(lines[len(header) :]).strip().rstrip(";"),
         lines=numbers,
+        sql_dir=str(path.parents[1]),
     )
 
 

@@ -58,7 +58,7 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
         path = scratch / "rebuilt.duckdb"
         with connect(path, folder.memory_bytes) as connection:
             file = WarehouseFile(path, connection, path, [published])
-            session = Session(file, folder.landing, folder.sql_dir)
+            session = Session(file, folder)
             session.follow_published()
             attach(connection, published, "published")
             for model in session.models:

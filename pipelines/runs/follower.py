@@ -24,7 +24,6 @@ from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.hold import held_until
 from pipelines.instance.retention import forget_old_records
-from pipelines.models.load import load_models
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
 from pipelines.runs.background import BackgroundCompaction
@@ -71,7 +70,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         """Load the models, and prepare the reports."""
-        self._models = load_models(self.folder.sql_dir)
+        self._models = self.folder.models
         self._reports = Reports(self.folder, self.instance)
         self.echo = _never_failing(self.echo)
         self._loading = Patience("The load", self.echo)

@@ -21,7 +21,6 @@ from pipelines.assets.metadata import (
     published_metadata,
     update_metadata,
 )
-from pipelines.models.load import load_checks, load_models
 from pipelines.models.model import Model
 from pipelines.names import ANSWERS, PUBLISHED
 from pipelines.warehouse.audit import AuditError, inspect
@@ -74,7 +73,7 @@ class Reports:
         """
         if not self._updates:
             return
-        models, checks = load_models(self.folder.sql_dir), load_checks(self.folder.sql_dir)
+        models, checks = self.folder.models, self.folder.checks
         status = self.folder.status()
         published_at = status["published_at"]
         assert isinstance(published_at, datetime)  # noqa: S101 - the query gives a time

@@ -44,8 +44,7 @@ class AuditError(OperatorError):
         example = dict(zip(finding.columns, finding.rows[0], strict=True))
         super().__init__(
             f"{model.table} was not updated: {finding.row_count} rows fail the check {finding.name}, for "
-            f"example {example}. Fix the data or sql/{model.folder}/{model.name}.sql, then run "
-            "`verbex-sync sync`."
+            f"example {example}. Fix the data or {model.where()}, then run `verbex-sync sync`."
         )
 
 

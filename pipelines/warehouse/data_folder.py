@@ -14,7 +14,8 @@ import duckdb
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
-from pipelines.models.load import read_query
+from pipelines.models.load import load_checks, load_models, read_query
+from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import NothingPublishedError, Warehouse
 
@@ -45,24 +46,49 @@ class DataFolder:
     Attributes:
         path: The folder.
         landing_url: Where landing is. Empty for the folder `landing` in the data folder.
-        sql_dir: The folder of the SQL that makes its tables.
+        sql_dir: The folder of the SQL that makes its tables, as it came with verbex-sync.
+        own_sql_dir: A customer's folder of SQL beside it; None for none.
         memory_bytes: What DuckDB may hold while it writes [bytes]. None for what machine and container allow.
     """
 
     path: Path
     landing_url: str = ""
     sql_dir: Path = field(default_factory=sql_folder)
+    own_sql_dir: Path | None = None
     memory_bytes: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the folder that `settings` describe, with our own SQL."""
-        return cls(settings.data_dir, settings.landing, memory_bytes=settings.memory_bytes)
+        """Return the folder that `settings` describe."""
+        return cls(
+            settings.data_dir,
+            settings.landing,
+            own_sql_dir=settings.sql_dir,
+            memory_bytes=settings.memory_bytes,
+        )
 
     @cached_property
     def landing(self) -> Landing:
         """Its landing zone. It is opened once and kept, because it remembers merged files."""
         return Landing(self.landing_url or str(self.path / "landing"))
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models of its SQL as its files are now, each one after everything it reads.
+
+        Raises:
+            ModelError: A file of SQL can't be used.
+        """
+        return load_models(self.sql_dir, self.own_sql_dir)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of its SQL as its files are now.
+
+        Raises:
+            ModelError: A file of SQL can't be used.
+        """
+        return load_checks(self.sql_dir, self.own_sql_dir)
 
     @property
     def warehouse(self) -> Warehouse:

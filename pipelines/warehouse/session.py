@@ -8,13 +8,12 @@ either: see `pipelines.warehouse.files`.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - as everywhere else
 
 import duckdb
 
 from connector.errors import OperatorError
-from connector.landing.files import Landing
-from pipelines.models.load import load_checks, load_models, read_query
+from pipelines.models.load import read_query
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import Column, ModelError
 from pipelines.warehouse.audit import AuditError, Finding, inspect, unknown
@@ -42,21 +41,20 @@ class Session:
     def __init__(
         self,
         file: WarehouseFile,
-        landing: Landing,
-        sql_dir: Path,
+        folder: DataFolder,
         *,
         is_full_refresh: bool = False,
         is_loss_known: bool = False,
     ) -> None:
         self._file = file
-        self._sql_dir = sql_dir
-        self._models = load_models(sql_dir)
-        self._refresher = Refresher(file.connection, self._models, load_checks(sql_dir))
+        self._sql_dir = folder.sql_dir
+        self._models = folder.models
+        self._refresher = Refresher(file.connection, self._models, folder.checks)
         self._reference: Path | None = None
         self._published = self._look_at_published()
         self._loader = Loader(
             file.connection,
-            landing,
+            folder.landing,
             self._refresher,
             self._published,
             is_full_refresh=is_full_refresh,
@@ -92,7 +90,7 @@ class Session:
             raise self._held_back[model.table] from error
         except duckdb.Error as error:
             self._held_back[model.table] = ModelError(
-                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql failed. Fix it, then "
+                f"{model.table} was not updated: {model.where()} failed. Fix it, then "
                 f"run `verbex-sync sync`. DuckDB reports: {error}"
             )
             raise self._held_back[model.table] from error
@@ -103,7 +101,7 @@ class Session:
             if own.table == model.table:
                 return own
         raise ModelError(
-            f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql is gone. Put it back, or "
+            f"{model.table} was not updated: {model.where()} is gone. Put it back, or "
             "reload the definitions in Dagster."
         )
 
@@ -123,7 +121,7 @@ class Session:
         known = {each.table for each in self._models} | {source.relation for source in SOURCES}
         for table in sorted(model.upstream - known):
             raise ModelError(
-                f"{model.table} was not updated: sql/{model.folder}/{model.name}.sql reads `{table}`, which "
+                f"{model.table} was not updated: {model.where()} reads `{table}`, which "
                 "no model makes, so nothing shows when it changes. Read the tables that it is made from."
             )
 
@@ -270,10 +268,4 @@ def open_session(
         WarehouseBusyError: Another process is writing the warehouse.
     """
     with folder.warehouse.write(is_fresh=is_full_refresh) as file:
-        yield Session(
-            file,
-            folder.landing,
-            folder.sql_dir,
-            is_full_refresh=is_full_refresh,
-            is_loss_known=is_loss_known,
-        )
+        yield Session(file, folder, is_full_refresh=is_full_refresh, is_loss_known=is_loss_known)

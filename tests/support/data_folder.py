@@ -17,8 +17,6 @@ from connector.simulator.api import ApiServer
 from connector.simulator.world import World
 from connector.verbex.envelope import read_envelope
 from pipelines.instance.home import make_home
-from pipelines.models.load import load_checks, load_models
-from pipelines.models.model import Model
 from pipelines.warehouse import data_folder
 from pipelines.warehouse.audit import Finding, inspect
 from pipelines.warehouse.session import open_session
@@ -38,11 +36,6 @@ def dagster_instance(folder: Path) -> dg.DagsterInstance:
 
 class DataFolder(data_folder.DataFolder):
     """A data folder in which tests land rows, sync without Dagster, and read tables."""
-
-    @property
-    def models(self) -> list[Model]:
-        """The models, in the order in which they are built."""
-        return list(load_models(self.sql_dir))
 
     def warehouse_files(self) -> list[Path]:
         """Return the warehouse files, published or not."""
@@ -92,9 +85,7 @@ class DataFolder(data_folder.DataFolder):
         """Run the non-blocking checks of a published table, and return their findings by name."""
         (model,) = [model for model in self.models if model.table == table]
         with self.warehouse.read() as connection:
-            return {
-                found.name: found for found in inspect(connection, model, load_checks(self.sql_dir), as_of)
-            }
+            return {found.name: found for found in inspect(connection, model, self.checks, as_of)}
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows that a statement selects from the published tables."""
