@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from dotenv import dotenv_values
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     landing_url: str = ""
     sql_dir: Path | None = None
+    time_zone: str = "UTC"
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64)
@@ -108,6 +110,14 @@ class Settings(BaseSettings):
                 "neither a folder nor a bucket that can be reached; set a folder, or s3://bucket/prefix with "
                 "a prefix of ASCII letters, digits and any of ._~!$&'()*+,;=:@-"
             )
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _check_time_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            near = get_close_matches(value, available_timezones(), 1)
+            raise ValueError(f"no time zone; set one such as {near[0] if near else 'Asia/Tokyo'}")
         return value
 
     @field_validator("api_url")

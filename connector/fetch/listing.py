@@ -58,8 +58,8 @@ class SweepSummary:
 
 
 def daily_windows(since: datetime, until: datetime, agent_ids: Sequence[str] = ()) -> list[Window]:
-    """Return the windows, one per UTC day, that cover the time from `since` to `until`."""
-    return [Window(*day, tuple(agent_ids)) for day in _days(since.astimezone(UTC), until.astimezone(UTC))]
+    """Return the windows that cover the time from `since` to `until`: one per day of `since`'s time zone."""
+    return [Window(*day, tuple(agent_ids)) for day in _days(since, until.astimezone(since.tzinfo))]
 
 
 async def sweep_calls(
@@ -150,6 +150,7 @@ def _describe(window: Window, calls: int, *, is_backfill: bool) -> bytes:
 
 def _days(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
     while since < until:
-        midnight = datetime.combine(since.date() + timedelta(days=1), time(), UTC)
-        yield since, min(midnight, until)
+        midnight = datetime.combine(since.date() + timedelta(days=1), time(), since.tzinfo)
+        end = min(midnight, until)
+        yield since.astimezone(UTC), end.astimezone(UTC)
         since = midnight

@@ -35,6 +35,8 @@ def call_details(call: Call, seed: int) -> dict[str, Any]:
         "call_type": rng.choice(("phone_call", "web_call")),
         "call_start_time": iso(call.started_us),
     }
+    if details["call_type"] == "phone_call":
+        details |= _numbers(call, seed)
     if call.ended_us is not None:
         details |= {
             "call_end_time": iso(call.ended_us),
@@ -54,6 +56,16 @@ def iso(at_us: int) -> str:
     """Return UNIX microseconds as ISO 8601 in UTC, to the microsecond."""
     moment = datetime.fromtimestamp(at_us // SECOND_US, UTC).replace(microsecond=at_us % SECOND_US)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _numbers(call: Call, seed: int) -> dict[str, str]:
+    """Return who called whom. Some callers call more than once, each agent has one number."""
+    rng = rng_for(seed, "numbers", call.call_id)
+    customer = f"+8190{rng.randrange(40) * 2_500_013 % 10**8:08d}"
+    agent = f"+813{rng_for(seed, 'number', call.agent.agent_id).randrange(10**8):08d}"
+    direction = rng.choices(("inbound", "outbound"), (3, 1))[0]
+    from_number, to_number = (customer, agent) if direction == "inbound" else (agent, customer)
+    return {"from_number": from_number, "to_number": to_number, "direction": direction}
 
 
 def _finish_reason(rng: random.Random, call: Call) -> str:

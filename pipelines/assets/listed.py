@@ -5,7 +5,8 @@ The configuration of a run, and what the run shows, belong here. Reading the lis
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
@@ -27,8 +28,8 @@ from pipelines.resources import WarehouseResource
 class SweepConfig(SpanConfig):
     """The configuration of a sweep of Verbex's list."""
 
-    since: str = Field("", description="First UTC day, such as 2025-11-30. Empty for yesterday.")
-    until: str = Field("", description="Last UTC day. Empty for today.")
+    since: str = Field("", description="First day, such as 2025-11-30. Empty for yesterday.")
+    until: str = Field("", description="Last day. Empty for today.")
     is_backfill: bool = Field(False, description="Whether to load the listed calls into our tables.")
 
 
@@ -47,7 +48,7 @@ def listed_asset(settings: Settings, progress: Progress = no_progress) -> dg.Ass
     ) -> Iterator[Result]:
         swept = Swept()
         try:
-            today = datetime.now(UTC).date()
+            today = datetime.now(ZoneInfo(settings.time_zone)).date()
             span = config.span(default=Span(today - timedelta(days=1), today))
             if settings.api_key is not None:
                 swept = sweep_span(

@@ -14,8 +14,8 @@ from pipelines.enrichment.span import Span
 class SpanConfig(dg.Config):
     """A span in the configuration of a run."""
 
-    since: str = Field("", description="First UTC day of the calls, such as 2025-11-30. Empty for all days.")
-    until: str = Field("", description="Last UTC day of the calls. Empty for all days.")
+    since: str = Field("", description="First day of the calls, such as 2025-11-30. Empty for all days.")
+    until: str = Field("", description="Last day of the calls. Empty for all days.")
     agents: list[str] = Field([], description="Only calls of these agents. Empty for all agents.")
 
     def span(self, default: Span | None = None) -> Span:

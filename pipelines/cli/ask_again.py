@@ -11,8 +11,8 @@ from pipelines.runs.syncer import open_syncer
 
 
 @click.command("ask-again", epilog="Example: verbex-sync ask-again --since 2025-11-01 --agent AGENT_ID")
-@click.option("--since", type=DAY, help="First UTC day of the calls. [default: all days]")
-@click.option("--until", type=DAY, help="Last UTC day of the calls. [default: all days]")
+@click.option("--since", type=DAY, help="First day of the calls. [default: all days]")
+@click.option("--until", type=DAY, help="Last day of the calls. [default: all days]")
 @agent_option
 def ask_again(*, since: datetime | None, until: datetime | None, agents: tuple[str, ...]) -> None:
     """Ask Verbex once more for the analyses and call details that are unavailable."""

@@ -9,8 +9,8 @@ from pipelines.cli.days import DAY, agent_option, lately, open_sweeping_syncer, 
 
 
 @click.command(epilog="Example: verbex-sync backfill --since 2025-11-01")
-@click.option("--since", type=DAY, required=True, help="First UTC day to read.")
-@click.option("--until", type=DAY, help="Last UTC day to read. [default: today]")
+@click.option("--since", type=DAY, required=True, help="First day to read.")
+@click.option("--until", type=DAY, help="Last day to read. [default: today]")
 @agent_option
 def backfill(*, since: datetime, until: datetime | None, agents: tuple[str, ...]) -> None:
     """Load from Verbex's own list of calls what webhooks missed. What a webhook reported stays as it is."""

@@ -5,7 +5,8 @@ No command belongs here.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -24,8 +25,8 @@ agent_option = click.option(
 
 
 def lately() -> Span:
-    """Return yesterday and today, UTC, of all agents."""
-    today = datetime.now(UTC).date()
+    """Return yesterday and today, in `VERBEX_TIME_ZONE`, of all agents."""
+    today = datetime.now(ZoneInfo(read_settings().time_zone)).date()
     return Span(today - timedelta(days=1), today)
 
 

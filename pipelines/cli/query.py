@@ -41,13 +41,15 @@ _FAITHFUL = frozenset(
 @format_option
 def query(sql: str, *, allow_files: bool, form: Format) -> None:
     """Run SQL on the published tables, read-only. With `-`, read it from standard input."""
-    folder = DataFolder.from_settings(read_settings())
+    settings = read_settings()
+    folder = DataFolder.from_settings(settings)
     with ended_by_system():
         text = _read_sql(sql)
         try:
             with folder.read() as connection:
                 if not allow_files:
                     connection.execute("set enable_external_access = false")
+                connection.execute(f"set TimeZone = '{settings.time_zone}'")
                 connection.execute("set enable_progress_bar = false")  # it would be printed among the rows
                 connection.execute("set lock_configuration = true")
                 show(*_run(connection, text), form)

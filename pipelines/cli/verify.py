@@ -18,8 +18,8 @@ from pipelines.warehouse.data_folder import DataFolder, Rows
 
 @click.command(epilog="Example: verbex-sync verify --since 2025-11-01 --until 2025-11-07")
 @click.option("--rebuild", is_flag=True, help="Compare with a rebuild from landing instead.")
-@click.option("--since", type=DAY, help="First UTC day to compare. [default: yesterday]")
-@click.option("--until", type=DAY, help="Last UTC day to compare. [default: today]")
+@click.option("--since", type=DAY, help="First day to compare. [default: yesterday]")
+@click.option("--until", type=DAY, help="Last day to compare. [default: today]")
 @agent_option
 @format_option
 def verify(

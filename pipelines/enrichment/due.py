@@ -4,7 +4,7 @@ Reading that belongs here. The rules do not: see `sql/queries/`. Asking does not
 `connector.fetch`.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from connector.fetch.calls import FETCHED_ZONES, Due
@@ -15,7 +15,7 @@ from pipelines.warehouse.data_folder import DataFolder
 
 def list_due(folder: DataFolder, zone: Zone, as_of: datetime) -> list[Due]:
     """Return what is due in `zone` at `as_of`, longest due first; empty if nothing is published."""
-    return _list(folder, f"{zone.name}_due", as_of=as_of.astimezone(UTC).replace(tzinfo=None))
+    return _list(folder, f"{zone.name}_due", as_of=as_of)
 
 
 def list_unavailable(folder: DataFolder, zone: Zone, span: Span) -> list[Due]:
@@ -33,6 +33,6 @@ def count_due(folder: DataFolder, as_of: datetime) -> int:
 def _list(folder: DataFolder, query: str, **parameters: object) -> list[Due]:
     rows: tuple[Any, ...] = folder.query(query, **parameters).rows
     return [
-        Due(call_id, agent_id, since.replace(tzinfo=UTC), attempts, attempts_ever, announcements)
+        Due(call_id, agent_id, since, attempts, attempts_ever, announcements)
         for call_id, agent_id, since, attempts, attempts_ever, announcements in rows
     ]

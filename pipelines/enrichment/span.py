@@ -11,7 +11,10 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Span:
-    """The UTC days from `since` to `until`, both included, of some agents, or of all if none is named."""
+    """The days from `since` to `until` of some agents, or of all if none is named.
+
+    Both days are included. They are days of `VERBEX_TIME_ZONE`.
+    """
 
     since: date = date.min
     until: date = date.max

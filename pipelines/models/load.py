@@ -5,11 +5,12 @@ each kind do not either: see `pipelines.models.rules`. Running them is for `pipe
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from pipelines.models.files import list_files_of, list_model_files
-from pipelines.models.model import Check, Function, Model
+from pipelines.models.model import TIME_ZONE, Check, Function, Model
 from pipelines.models.relations import Parsed, parse
 from pipelines.models.rules import (
     CHECK_FIELDS,
@@ -26,7 +27,7 @@ from pipelines.models.rules import (
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
 
 
-def load_models(folder: Path, own: Path | None = None) -> tuple[Model, ...]:
+def load_models(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Model, ...]:
     """Return all models of a folder and of a customer's own, each one after everything it reads.
 
     A mart whose file can't be used is among them, with its `problem`: customers write these.
@@ -35,7 +36,7 @@ def load_models(folder: Path, own: Path | None = None) -> tuple[Model, ...]:
         ModelError: Another file can't be used, two files share a name, models read each other, a table that
             our own queries read has no model, or there is no folder `own`.
     """
-    functions = load_functions(folder, own)
+    functions = load_functions(folder, own, time_zone)
     models: dict[str, Model] = {}
     for path in list_model_files(folder, own):
         model = _read_mart(path, functions) if path.parent.name == "marts" else read_model(path, functions)
@@ -44,13 +45,14 @@ def load_models(folder: Path, own: Path | None = None) -> tuple[Model, ...]:
     return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
 
 
-def load_checks(folder: Path, own: Path | None = None) -> tuple[Check, ...]:
+def load_checks(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Check, ...]:
     """Return the checks in the folders' `checks/`, each folder's sorted by name.
 
     Raises:
         ModelError: A check can't be used, two share a name, or the table that one is about has no model.
     """
-    models, functions = load_models(folder, own), load_functions(folder, own)
+    models = load_models(folder, own, time_zone)
+    functions = load_functions(folder, own, time_zone)
     checks = []
     for path in list_files_of("checks", folder, own):
         file = meant_check(read_sql_file(path, CHECK_FIELDS))
@@ -60,13 +62,16 @@ def load_checks(folder: Path, own: Path | None = None) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def load_functions(folder: Path, own: Path | None = None) -> tuple[Function, ...]:
+def load_functions(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Function, ...]:
     """Return the functions in the folders' `functions/`, each one after those that it calls.
+
+    The time zone stands in their text, so what calls them is built again when it changes.
 
     Raises:
         ModelError: A function can't be used, two share a name, or functions call each other.
     """
     files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_files_of("functions", folder, own)]
+    files = [replace(file, sql=file.sql.replace(TIME_ZONE, f"'{time_zone}'")) for file in files]
     alone = {file.name: Function(**vars(file)) for file in files}
     for function in alone.values():
         refuse_function(function)

@@ -20,6 +20,9 @@ EXISTING = "existing"
 AS_OF = "$as_of"
 """The parameter of a check with the time at which it runs, UTC."""
 
+TIME_ZONE = "$time_zone"
+"""The parameter of a function with the time zone that cuts time into days and hours, an IANA name."""
+
 
 @dataclass(frozen=True)
 class Function(SqlFile):

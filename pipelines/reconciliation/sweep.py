@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from connector.errors import OperatorError
 from connector.fetch.listing import Window, daily_windows, sweep_calls
@@ -92,7 +93,7 @@ def _sweep(
     if (until := held_until(folder, now)) is not None:
         raise ApiUnavailableError(explain_hold(until))
     done = _read_before(folder, now) if is_backfill else []
-    wanted = _windows(span)
+    wanted = _windows(span, ZoneInfo(settings.time_zone))
     windows = [window for window in wanted if not any(_covers(one, window) for one in done)]
     summary = run(
         sweep_calls(
@@ -128,19 +129,16 @@ def _check_agents(folder: DataFolder, span: Span, listed: set[str]) -> None:
         )
 
 
-def _windows(span: Span) -> list[Window]:
+def _windows(span: Span, zone: ZoneInfo) -> list[Window]:
     """Return one window for each day up to today: no call has started after that."""
-    last = min(span.until, datetime.now(UTC).date())
-    since, end = (datetime.combine(day, time(), UTC) for day in (span.since, last + _DAY))
+    last = min(span.until, datetime.now(zone).date())
+    since, end = (datetime.combine(day, time(), zone) for day in (span.since, last + _DAY))
     return daily_windows(since, end, span.agent_ids)
 
 
 def _read_before(folder: DataFolder, now: datetime) -> list[Window]:
-    rows: tuple[Any, ...] = folder.query("backfilled_windows", as_of=now.replace(tzinfo=None)).rows
-    return [
-        Window(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), tuple(agent_ids))
-        for since, until, agent_ids in rows
-    ]
+    rows: tuple[Any, ...] = folder.query("backfilled_windows", as_of=now).rows
+    return [Window(since, until, tuple(agent_ids)) for since, until, agent_ids in rows]
 
 
 def _covers(done: Window, wanted: Window) -> bool:

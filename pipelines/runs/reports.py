@@ -7,7 +7,7 @@ Collecting what was done, and when to repeat a result, belongs here. The shapes 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import dagster as dg
 
@@ -77,13 +77,12 @@ class Reports:
         status = self.folder.status()
         published_at = status["published_at"]
         assert isinstance(published_at, datetime)  # noqa: S101 - the query gives a time
-        as_of = published_at.replace(tzinfo=UTC)
         with self.folder.read() as tables:
             for model, update in self._updates.values():
-                lag_s = measure_lag(tables, model, models, as_of)
+                lag_s = measure_lag(tables, model, models, published_at)
                 metadata = update_metadata(model, update, lag_s, describe_columns(tables, model))
                 self._report(dg.AssetMaterialization(model.name, metadata=metadata))
-                findings = inspect(tables, model, checks, as_of)
+                findings = inspect(tables, model, checks, published_at)
                 for result in check_results(model, checks_of(model, checks), update, findings):
                     self._report_if_new(_evaluation(model.name, result))
         self._report_if_new(_evaluation(PUBLISHED, journal_result(self.folder.damaged_segments())))

@@ -6,7 +6,7 @@ Running a check and reporting what it found belongs here. The effect of a failur
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import duckdb
 
@@ -78,7 +78,7 @@ def run_check(
         AuditError: The check is blocking, and some rows fail it.
         ModelError: Its SQL can't be run.
     """
-    parameters = {"as_of": as_of.astimezone(UTC).replace(tzinfo=None)} if as_of and check.is_timed else {}
+    parameters = {"as_of": as_of} if as_of and check.is_timed else {}
     try:
         define_functions(connection, check.functions)
         made = connection.execute(f"create or replace temp table found as {check.sql}", parameters)

@@ -48,6 +48,7 @@ class DataFolder:
         landing_url: Where landing is. Empty for the folder `landing` in the data folder.
         sql_dir: The folder of the SQL that makes its tables, as it came with verbex-sync.
         own_sql_dir: A customer's folder of SQL beside it; None for none.
+        time_zone: The IANA time zone that cuts time into days and hours.
         memory_bytes: What DuckDB may hold while it writes [bytes]. None for what machine and container allow.
     """
 
@@ -55,6 +56,7 @@ class DataFolder:
     landing_url: str = ""
     sql_dir: Path = field(default_factory=sql_folder)
     own_sql_dir: Path | None = None
+    time_zone: str = "UTC"
     memory_bytes: int | None = None
 
     @classmethod
@@ -64,6 +66,7 @@ class DataFolder:
             settings.data_dir,
             settings.landing,
             own_sql_dir=settings.sql_dir,
+            time_zone=settings.time_zone,
             memory_bytes=settings.memory_bytes,
         )
 
@@ -79,7 +82,7 @@ class DataFolder:
         Raises:
             ModelError: A file of SQL can't be used.
         """
-        return load_models(self.sql_dir, self.own_sql_dir)
+        return load_models(self.sql_dir, self.own_sql_dir, self.time_zone)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -88,7 +91,7 @@ class DataFolder:
         Raises:
             ModelError: A file of SQL can't be used.
         """
-        return load_checks(self.sql_dir, self.own_sql_dir)
+        return load_checks(self.sql_dir, self.own_sql_dir, self.time_zone)
 
     @property
     def warehouse(self) -> Warehouse:

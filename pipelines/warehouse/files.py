@@ -104,7 +104,9 @@ class Warehouse:
                     raise NothingPublishedError(
                         f"{self.published} does not exist yet. Run `verbex-sync sync` first."
                     )
-                return duckdb.connect(str(self.published), read_only=True)
+                connection = duckdb.connect(str(self.published), read_only=True)
+                connection.execute("set TimeZone = 'UTC'")
+                return connection
         except duckdb.Error as error:
             if not is_damage(error):
                 raise

@@ -4,7 +4,7 @@ Finding it without reading a whole table belongs here. Showing it does not: see 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import duckdb
 
@@ -36,7 +36,7 @@ def measure_lag(
         for table, column in loaded
     )
     ((received_at,),) = connection.execute(f"select max(received_at) from ({newest})").fetchall()
-    return None if received_at is None else (as_of - received_at.replace(tzinfo=UTC)).total_seconds()
+    return None if received_at is None else (as_of - received_at).total_seconds()
 
 
 def _loaded_tables(model: Model, models: Mapping[str, Model]) -> Iterator[tuple[str, str]]:

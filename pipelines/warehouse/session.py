@@ -7,7 +7,7 @@ either: see `pipelines.warehouse.files`.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path  # noqa: TC003 - as everywhere else
 
 import duckdb
@@ -213,7 +213,7 @@ class Session:
         try:
             self._file.connection.execute(
                 f"create or replace table pipeline_status as {status}",
-                {"published_at": published_at.astimezone(UTC).replace(tzinfo=None)},
+                {"published_at": published_at},
             )
         except duckdb.Error as error:
             for cause in self._held_back.values():

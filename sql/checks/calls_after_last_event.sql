@@ -10,7 +10,7 @@ with last_deliveries as (
 ),
 
 last_delivery as (
-    select coalesce(max(received_at), '-infinity'::timestamp) as received_at from last_deliveries
+    select coalesce(max(received_at), '-infinity'::timestamptz) as received_at from last_deliveries
 ),
 
 -- what happened just before the list was read may still be on its way

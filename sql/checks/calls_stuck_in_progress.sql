@@ -12,5 +12,5 @@ with allowed as (
 select calls.call_id, calls.agent_id, calls.started_at, calls.last_event_at
 from calls, allowed
 where calls.status = 'in_progress'
-    and coalesce(calls.last_event_at, calls.started_at) < $as_of::timestamp - allowed.pause
+    and coalesce(calls.last_event_at, calls.started_at) < $as_of::timestamptz - allowed.pause
 order by calls.last_event_at, calls.call_id

@@ -9,23 +9,22 @@
 -- not null: call_id, agent_id, day, is_here, is_there, compared_at
 -- columns:
 --   call_id varchar: the call
---   agent_id varchar: the AI agent; empty if it is unknown
---   day date: UTC day of the call's start by Verbex, or else by our events
+--   agent_id varchar: the AI agent; (unknown) if no agent is known
+--   day date: day of the call's start by Verbex, or else by our events, in VERBEX_TIME_ZONE
 --   is_here boolean: whether our tables have it
 --   is_there boolean: whether Verbex lists it
---   our_started_at timestamp: its start in calls, UTC
---   their_started_at timestamp: its start by Verbex's list, UTC
---   our_ended_at timestamp: its end in calls, UTC
---   their_ended_at timestamp: its end by Verbex's list, UTC
+--   our_started_at timestamptz: its start in calls, UTC
+--   their_started_at timestamptz: its start by Verbex's list, UTC
+--   our_ended_at timestamptz: its end in calls, UTC
+--   their_ended_at timestamptz: its end by Verbex's list, UTC
 --   pca_status varchar: as in calls
---   is_announced boolean: whether its analysis was announced
---   compared_at timestamp: when Verbex listed it, or did not, UTC
+--   compared_at timestamptz: when Verbex listed it, or did not, UTC
 with changed_hashes as (
     select call_hash(call_id) as call_hash from changed
 ),
 
 ours as (
-    select call_id, agent_id, started_at, ended_at, first_event_at, pca_status, pca_completed_at
+    select call_id, agent_id, started_at, ended_at, first_event_at, pca_status
     from calls
     semi join changed using (call_id)
     -- by rowid, because a join alone would read all columns of the whole history
@@ -88,8 +87,8 @@ theirs as (
 
 select
     call_id,
-    coalesce(theirs.agent_id, ours.agent_id, '') as agent_id,
-    coalesce(theirs.started_at, ours.started_at, ours.first_event_at, theirs.listed_at)::date as day,
+    agent_label(coalesce(theirs.agent_id, ours.agent_id)) as agent_id,
+    local_day(coalesce(theirs.started_at, ours.started_at, ours.first_event_at, theirs.listed_at)) as day,
     ours.call_id is not null as is_here,
     theirs.call_id is not null as is_there,
     ours.started_at as our_started_at,
@@ -97,7 +96,6 @@ select
     ours.ended_at as our_ended_at,
     theirs.ended_at as their_ended_at,
     ours.pca_status,
-    ours.pca_completed_at is not null as is_announced,
     coalesce(theirs.listed_at, newest_sweeps.sweep.swept_at) as compared_at
 from ours
 full join theirs using (call_id)

@@ -13,15 +13,18 @@
 --   override_agent_id varchar: the agent that replaced it, if any
 --   call_status varchar: Verbex's own status of the call
 --   call_type varchar: such as phone_call or web_call
---   started_at timestamp: start of the call by the API, UTC
---   ended_at timestamp: end of the call by the API, UTC
+--   from_number varchar: the number that called, of a phone call
+--   to_number varchar: the number that was called, of a phone call
+--   direction varchar: inbound or outbound, of a phone call
+--   started_at timestamptz: start of the call by the API, UTC
+--   ended_at timestamptz: end of the call by the API, UTC
 --   duration_s double: length of the call by the API [s]
 --   finish_reason varchar: why it ended, such as user_ended_call
 --   recording_url varchar: where the recorded audio is
 --   metadata json: what the customer attached to the call
 --   dynamic_data json: the variables that the agent was given
 --   message_count bigint: messages of the transcript [count]
---   fetched_at timestamp: when Verbex gave this answer, UTC
+--   fetched_at timestamptz: when Verbex gave this answer, UTC
 --   body json: the answer as received, credentials removed
 with answers as (
     select call_id, attempted_at, fetcher_id, sequence, body
@@ -62,6 +65,9 @@ select
     call ->> '$.override_ai_agent_id' as override_agent_id,
     call ->> '$.call_status' as call_status,
     call ->> '$.call_type' as call_type,
+    call ->> '$.from_number' as from_number,
+    call ->> '$.to_number' as to_number,
+    call ->> '$.direction' as direction,
     api_time(call ->> '$.call_start_time') as started_at,
     api_time(call ->> '$.call_end_time') as ended_at,
     finite_number(call ->> '$.call_duration_seconds') as duration_s,

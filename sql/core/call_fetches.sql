@@ -7,8 +7,8 @@
 --   call_id varchar: the call
 --   state varchar: waiting (tried, will be again), fetched, or unavailable (not asked for again, unless by `verbex-sync ask-again`)
 --   attempts bigint: tries [count]
---   last_attempt_at timestamp: newest try, UTC
---   next_attempt_at timestamp: earliest next try, UTC; null once fetched or unavailable
+--   last_attempt_at timestamptz: newest try, UTC
+--   next_attempt_at timestamptz: earliest next try, UTC; null once fetched or unavailable
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
 with attempts as (

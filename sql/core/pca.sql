@@ -6,7 +6,7 @@
 -- columns:
 --   call_id varchar: the call
 --   agent_id varchar: the AI agent that held the call
---   fetched_at timestamp: when Verbex gave this answer, UTC
+--   fetched_at timestamptz: when Verbex gave this answer, UTC
 --   item_count bigint: items in it [count]
 --   body json: the answer as received, credentials removed
 with answers as (

@@ -23,9 +23,9 @@
 --   column_name varchar: the column's name, unique in the view in whatever case
 --   type varchar: text, number or boolean: how the item's result is read; null where it can't be
 --   key varchar: the item's key, as in pca_items and in the map of calls_enriched
---   first_seen_at timestamp: the earliest answer, of a configuration or an analysis, that had it, UTC
+--   first_seen_at timestamptz: the earliest answer, of a configuration or an analysis, that had it, UTC
 with recursive own as (
-    select ['call_id', 'started_at', 'ended_at', 'duration_s', 'pca_status', 'pca_fetched_at'] as own_columns
+    select ['call_id', 'agent_name', 'started_at', 'ended_at', 'duration_s', 'pca_status', 'pca_fetched_at'] as own_columns
 ),
 
 sightings as (
@@ -74,7 +74,7 @@ wishes as (
     union all
 
     -- the view's own columns, as in pca_views
-    select agent_id, -6 + unnest(range(6)), unnest(own_columns)
+    select agent_id, -7 + unnest(range(7)), unnest(own_columns)
     from (select distinct agent_id from ordered), own
 ),
 

@@ -16,9 +16,9 @@
 --   attempts bigint: tries that knew every announcement [count]
 --   attempts_ever bigint: tries altogether [count]
 --   announcements bigint: distinct announcements [count]
---   announced_at timestamp: receipt of the newest announcement, UTC; null if there was none
---   last_attempt_at timestamp: newest try, UTC
---   next_attempt_at timestamp: earliest next try, UTC; null once fetched or unavailable
+--   announced_at timestamptz: receipt of the newest announcement, UTC; null if there was none
+--   last_attempt_at timestamptz: newest try, UTC
+--   next_attempt_at timestamptz: earliest next try, UTC; null once fetched or unavailable
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
 --   call_hash ubigint: hash of call_id, by which loads find the call

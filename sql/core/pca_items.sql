@@ -11,7 +11,7 @@
 --   key varchar: the name made unique in the analysis: the second item of one name is "name (2)", or the next number free
 --   type varchar: string, enum, boolean or number, as configured
 --   result varchar: the result as given, whatever the type says
---   result_number double: the result of a number item, if its text is a finite number
+--   result_number double: the number in the result of a number item, as written_number reads it: 1,200 and 85% too; null if it can't be read
 --   result_boolean boolean: the result of a boolean item, if its text is true or false
 --   model varchar: the model that answered
 --   prompt_tokens bigint: tokens asked [count]
@@ -63,7 +63,7 @@ select
     keys.key,
     type,
     result,
-    case when type = 'number' then finite_number(trim(result)) end as result_number,
+    case when type = 'number' then written_number(result) end as result_number,
     case
         when type = 'boolean' and lower(trim(result)) = 'true' then true
         when type = 'boolean' and lower(trim(result)) = 'false' then false

@@ -11,7 +11,7 @@
 --   call_id varchar: the call
 --   revision bigint: its number, from 1 in the order in which they were fetched
 --   agent_id varchar: the AI agent that was asked about
---   fetched_at timestamp: when Verbex first gave this answer, UTC
+--   fetched_at timestamptz: when Verbex first gave this answer, UTC
 --   is_newest boolean: whether no later one is known, so that pca and pca_items show it
 --   item_count bigint: items in it [count]
 --   body json: the answer as received, credentials removed; null for the newest, whose body is in pca

@@ -7,7 +7,7 @@
 with answered as (
     select
         agent_id,
-        attempted_at at time zone 'UTC' as seen_at,
+        attempted_at as seen_at,
         case when json_valid(try(decode(body))) then try(decode(body)) end as body
     from query_table(answers)
     where outcome = 'answered' and agent_id is not null

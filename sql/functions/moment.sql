@@ -1,5 +1,4 @@
--- The UTC timestamp of a UNIX time that is given as text, cut to the microsecond; null if it is not a number
--- or no time.
+-- A UNIX time that is given as text, cut to the microsecond; null if it is not a number or no time.
 --
 -- `digits` is the number of digits between its unit and the nanosecond: 9 for seconds, 6 for milliseconds.
 -- Adding an exponent moves the decimal point and makes any usual time a whole number: nothing is rounded, and
@@ -8,7 +7,7 @@
 --
 -- parameters: text, digits
 try(
-    make_timestamp(
+    make_timestamptz(
         coalesce(
             case
                 when strlen(text) - instr(text || '.', '.') <= digits then try_cast(text || ('e' || digits) as bigint) // 1000

@@ -6,18 +6,21 @@
 -- analysis is neither fetched, nor failed, nor unavailable).
 --
 -- grain: call_id
--- not null: call_id, agent_id, day, kind, compared_at, is_in_flight
+-- changed by agents: join ops.call_comparisons using (agent_id) select call_id
+-- ignores agents: earlier_names, first_seen_at, last_seen_at, configured_at
+-- not null: call_id, agent_id, agent_name, day, kind, compared_at, is_in_flight
 -- columns:
 --   call_id varchar: the call
---   agent_id varchar: the AI agent; empty if it is unknown
---   day date: UTC day of the call's start by Verbex, or else by our events
+--   agent_id varchar: the AI agent; (unknown) if no agent is known
+--   agent_name varchar: its newest name; its id as long as no name is known
+--   day date: day of the call's start by Verbex, or else by our events, in VERBEX_TIME_ZONE
 --   kind varchar: missing_here, missing_there, different_start, different_end or pca_missing
---   our_started_at timestamp: its start in calls, UTC
---   their_started_at timestamp: its start by Verbex's list, UTC
---   our_ended_at timestamp: its end in calls, UTC
---   their_ended_at timestamp: its end by Verbex's list, UTC
+--   our_started_at timestamptz: its start in calls, UTC
+--   their_started_at timestamptz: its start by Verbex's list, UTC
+--   our_ended_at timestamptz: its end in calls, UTC
+--   their_ended_at timestamptz: its end by Verbex's list, UTC
 --   pca_status varchar: as in calls
---   compared_at timestamp: when Verbex listed it, or did not, UTC
+--   compared_at timestamptz: when Verbex listed it, or did not, UTC
 --   is_in_flight boolean: whether the rest may still come: it ended less than five minutes before, or only its analysis is missing and Verbex, when asked last, had none yet
 with pending as (
     select call_id
@@ -58,6 +61,7 @@ kinds as (
 select
     call_id,
     agent_id,
+    coalesce(agents.agent_name, agent_id) as agent_name,
     day,
     kind,
     our_started_at,
@@ -70,5 +74,6 @@ select
         or (kind = 'pca_missing' and pca_status = 'awaiting' and pending.call_id is not null) as is_in_flight
 from kinds
 left join pending using (call_id)
+left join agents using (agent_id)
 where kind is not null
 order by day, call_id

@@ -1,14 +1,7 @@
 -- The agents whose PCA configuration must be asked for at $as_of: all agents of our calls, a day after the
 -- last answer or the last time it was unavailable, and at once if an analysis has an item that it lacks.
 -- An attempt after $as_of was made while the clock was wrong, and does not count as the last one.
-with agents as (
-    -- not from calls: this query runs every second, and agent_daily has few rows
-    select agent_id, min(day)::timestamp as first_day
-    from agent_daily
-    group by agent_id
-),
-
-attempts as (
+with attempts as (
     select
         agent_id,
         attempted_at,
@@ -51,7 +44,7 @@ unexpected as (
 select
     '' as call_id,
     agents.agent_id,
-    coalesce(settled.settled_at + interval 1 day, agents.first_day) as due_since,
+    coalesce(settled.settled_at + interval 1 day, agents.first_seen_at, since.tried_at) as due_since,
     coalesce(since.attempts, 0) as attempts,
     coalesce(since.attempts_ever, 0) as attempts_ever,
     0 as announcements
@@ -59,7 +52,7 @@ from agents
 left join settled using (agent_id)
 left join since using (agent_id)
 left join unexpected using (agent_id)
-where coalesce(since.next_attempt_at, '-infinity'::timestamp) <= $as_of
+where coalesce(since.next_attempt_at, '-infinity'::timestamptz) <= $as_of
     or since.tried_at > $as_of
     or (unexpected.seen_at > since.tried_at and unexpected.seen_at <= $as_of)
 order by due_since, agents.agent_id

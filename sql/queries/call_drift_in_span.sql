@@ -1,4 +1,4 @@
--- The calls that differ from Verbex's own list, of the UTC days from $since to $until and of the agents
+-- The calls that differ from Verbex's own list, of the days from $since to $until and of the agents
 -- $agent_ids, or of all agents if that is empty.
 select
     call_id,

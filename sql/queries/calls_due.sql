@@ -15,7 +15,7 @@ where calls.status = 'completed'
     and (
         (
             coalesce(call_fetches.state, 'waiting') = 'waiting'
-            and coalesce(call_fetches.next_attempt_at, '-infinity'::timestamp) <= $as_of
+            and coalesce(call_fetches.next_attempt_at, '-infinity'::timestamptz) <= $as_of
         )
         or call_fetches.last_attempt_at > $as_of
     )

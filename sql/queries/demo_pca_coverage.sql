@@ -1,7 +1,10 @@
--- How many analyses were announced and fetched, the share that was fetched [%], and the number of items.
+-- How many analyses are due and what became of them, the share that was fetched [%], and the number of items.
 select
-    count(*) filter (pca_status in ('ready', 'fetched')) as pca_announced,
-    count(*) filter (pca_status = 'fetched') as pca_fetched,
-    round(100 * pca_fetched / pca_announced, 1) as fetched_percent,
+    pca_due,
+    pca_fetched,
+    pca_failed,
+    pca_unavailable,
+    pca_pending,
+    round(100 * pca_fetched / pca_due, 1) as fetched_percent,
     (select count(*) from pca_items) as items
-from calls
+from pipeline_status

@@ -15,7 +15,7 @@ from pca_fetches
 left join calls using (call_id)
 where (
         pca_fetches.state in ('due', 'waiting')
-        and coalesce(pca_fetches.next_attempt_at, '-infinity'::timestamp) <= $as_of
+        and coalesce(pca_fetches.next_attempt_at, '-infinity'::timestamptz) <= $as_of
     )
     or (pca_fetches.state in ('waiting', 'unavailable') and pca_fetches.last_attempt_at > $as_of)
 

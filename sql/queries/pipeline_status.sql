@@ -1,28 +1,31 @@
 -- One row: what the published tables hold, and how new that is, as they were published at $published_at, UTC.
 --
 -- columns:
---   published_at timestamp: when these tables were published, UTC
---   last_received_at timestamp: receipt of the newest delivery they hold, UTC, never after published_at
---   last_occurred_at timestamp: time of the newest event they hold, by Verbex's clock, UTC, never after published_at
+--   published_at timestamptz: when these tables were published, UTC
+--   last_received_at timestamptz: receipt of the newest delivery they hold, UTC, never after published_at
+--   last_occurred_at timestamptz: time of the newest event they hold, by Verbex's clock, UTC, never after published_at
 --   lag_s double: from last_received_at to published_at [s]
---   last_pca_at timestamp: when the newest post-call analysis was fetched, UTC
---   last_listed_at timestamp: when Verbex's own list of calls was last read, UTC; null if it never was
+--   last_pca_at timestamptz: when the newest post-call analysis was fetched, UTC
+--   last_listed_at timestamptz: when Verbex's own list of calls was last read, UTC; null if it never was
 --   events bigint: distinct events [count]
 --   duplicates bigint: deliveries beyond the first of an event [count]
 --   quarantined bigint: stored bodies that are not events [count]
 --   calls bigint: calls [count]
---   pca_awaiting bigint: calls that ended and whose analysis is not announced yet [count]
---   pca_ready bigint: calls whose analysis is announced and not fetched yet [count]
+--   pca_due bigint: completed calls, whose analysis should exist [count]
+--   pca_fetched bigint: of these, those whose analysis is here [count]
+--   pca_failed bigint: of these, those whose analysis failed at Verbex [count]
+--   pca_unavailable bigint: of these, those that are not asked for any more [count]
+--   pca_pending bigint: of these, those whose analysis is still to come [count]
 with newest_events as (
     -- not by max(), which reads a whole column: `order by ... limit 1` reads only its end
     -- a time after the publish is of a wrong clock, and would hide for years that nothing is received
     select
         (
-            select received_at from events where received_at <= $published_at::timestamp
+            select received_at from events where received_at <= $published_at::timestamptz
             order by received_at desc limit 1
         ) as received_at,
         (
-            select occurred_at from events where occurred_at <= $published_at::timestamp
+            select occurred_at from events where occurred_at <= $published_at::timestamptz
             order by occurred_at desc limit 1
         ) as occurred_at
 ),
@@ -35,23 +38,26 @@ totals as (
 ),
 
 newest_quarantine as (
-    select max(received_at) as received_at from quarantine where received_at <= $published_at::timestamp
+    select max(received_at) as received_at from quarantine where received_at <= $published_at::timestamptz
 ),
 
 call_totals as (
     select
         count(*) as calls,
-        count(*) filter (pca_status = 'awaiting') as pca_awaiting,
-        count(*) filter (pca_status = 'ready') as pca_ready
+        count(*) filter (status = 'completed') as pca_due,
+        count(*) filter (pca_status = 'fetched') as pca_fetched,
+        count(*) filter (pca_status = 'failed') as pca_failed,
+        count(*) filter (pca_status = 'unavailable') as pca_unavailable,
+        count(*) filter (pca_status in ('awaiting', 'ready')) as pca_pending
     from calls
 ),
 
 pca_totals as (
-    select max(fetched_at) as last_pca_at from pca where fetched_at <= $published_at::timestamp
+    select max(fetched_at) as last_pca_at from pca where fetched_at <= $published_at::timestamptz
 ),
 
 listed_totals as (
-    select max(swept_at) as last_listed_at from ops.swept_windows where swept_at <= $published_at::timestamp
+    select max(swept_at) as last_listed_at from ops.swept_windows where swept_at <= $published_at::timestamptz
 ),
 
 received as (
@@ -60,16 +66,19 @@ received as (
 )
 
 select
-    $published_at::timestamp as published_at,
+    $published_at::timestamptz as published_at,
     received.last_received_at,
     newest_events.occurred_at as last_occurred_at,
-    epoch_us($published_at::timestamp - received.last_received_at) / 1e6 as lag_s,
+    epoch_us($published_at::timestamptz - received.last_received_at) / 1e6 as lag_s,
     pca_totals.last_pca_at,
     listed_totals.last_listed_at,
     totals.events,
     (totals.deliveries - totals.quarantined - totals.events)::bigint as duplicates,
     totals.quarantined,
     call_totals.calls,
-    call_totals.pca_awaiting,
-    call_totals.pca_ready
+    call_totals.pca_due,
+    call_totals.pca_fetched,
+    call_totals.pca_failed,
+    call_totals.pca_unavailable,
+    call_totals.pca_pending
 from received, newest_events, totals, call_totals, pca_totals, listed_totals

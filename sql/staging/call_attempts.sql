@@ -9,11 +9,11 @@
 --   sequence bigint: its number within that process
 --   call_id varchar: the call asked about
 --   agent_id varchar: the agent asked about
---   attempted_at timestamp: when Verbex answered or failed to, UTC
+--   attempted_at timestamptz: when Verbex answered or failed to, UTC
 --   outcome varchar: answered, pending, failed or unavailable
 --   http_status integer: status of the answer; null if there was none
 --   error varchar: what went wrong
---   retry_at timestamp: earliest next attempt, UTC
+--   retry_at timestamptz: earliest next attempt, UTC
 --   attempt_number integer: its number among the attempts for the same call, from 1, which orders them; 0 in old files
 --   body json: the answer as received, credentials removed
 select
@@ -21,11 +21,11 @@ select
     sequence,
     call_id,
     agent_id,
-    attempted_at at time zone 'UTC' as attempted_at,
+    attempted_at,
     outcome,
     http_status,
     error,
-    retry_at at time zone 'UTC' as retry_at,
+    retry_at,
     coalesce(attempt_number, 0) as attempt_number,
     case when json_valid(try(decode(body))) then try(decode(body)) end as body
 from landed_calls

@@ -16,9 +16,9 @@
 --   agent_id varchar: the AI agent that held the call
 --   status varchar: payload.status as given
 --   reason varchar: payload.reason as given
---   occurred_at timestamp: the body's timestamp, UTC, cut to the microsecond; received_at if it can't be read
---   announced_at timestamp: payload.timestamp, UTC, cut to the microsecond; only pcaCompleted carries it
---   received_at timestamp: when it was first received, UTC
+--   occurred_at timestamptz: the body's timestamp, UTC, cut to the microsecond; received_at if it can't be read
+--   announced_at timestamptz: payload.timestamp, UTC, cut to the microsecond; only pcaCompleted carries it
+--   received_at timestamptz: when it was first received, UTC
 --   deliveries bigint: how many times it was received [count]
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
 --   body json: the body as received; a text cut within a character ends with a question mark
@@ -41,7 +41,7 @@ repeated_deliveries as (
     select
         trace_id,
         event_name,
-        received_at at time zone 'UTC' as received_at,
+        received_at,
         verified_by,
         decode(body) as body,
         1 as deliveries
@@ -71,7 +71,7 @@ unique_events as (
     select
         trace_id,
         event_name,
-        received_at at time zone 'UTC' as received_at,
+        received_at,
         verified_by,
         decode(body) as body,
         1 as deliveries

@@ -14,9 +14,9 @@
 --   sequence bigint: its number within that sweep
 --   call_id varchar: the call
 --   agent_id varchar: the AI agent that held the call
---   started_at timestamp: start of the call by the API, UTC
---   ended_at timestamp: end of the call by the API, UTC; null while it goes on
---   listed_at timestamp: when Verbex listed it, UTC
+--   started_at timestamptz: start of the call by the API, UTC
+--   ended_at timestamptz: end of the call by the API, UTC; null while it goes on
+--   listed_at timestamptz: when Verbex listed it, UTC
 --   sweep_number integer: its sweep's number among all sweeps, from 1, which orders them; 0 in old files
 --   is_backfill boolean: whether the sweep was to repair our tables, and not only to compare them
 --   body json: the call as listed, credentials removed, if it is to stand for its details; else null
@@ -26,7 +26,7 @@ with answers as (
         sequence,
         call_id,
         agent_id,
-        attempted_at at time zone 'UTC' as listed_at,
+        attempted_at as listed_at,
         coalesce(attempt_number, 0) as sweep_number,
         outcome = 'backfilled' as is_backfill,
         case when json_valid(try(decode(body))) then try(decode(body)) end as call

@@ -12,7 +12,7 @@
 --   agent_id varchar: the AI agent
 --   key varchar: the item's name made unique, as in pca_items
 --   type varchar: how its result reads: number, boolean, or text for every other type
---   first_seen_at timestamp: the earliest answer that has it, UTC
+--   first_seen_at timestamptz: the earliest answer that has it, UTC
 --   position bigint: its place in that answer, from 1
 with every_sighting as (
     select agent_id, key, type, first_seen_at, position

@@ -3,14 +3,14 @@
 -- grain: receiver_id, sequence
 -- not null: received_at, receiver_id, sequence, problem, body
 -- columns:
---   received_at timestamp: when it was received, UTC
+--   received_at timestamptz: when it was received, UTC
 --   receiver_id varchar: the receiver process that stored it
 --   sequence bigint: its number within that receiver
 --   problem varchar: why it is no event
 --   headers map(varchar, varchar): the headers kept with it
 --   body blob: the bytes received
 select
-    received_at at time zone 'UTC' as received_at,
+    received_at,
     receiver_id,
     sequence,
     problem,

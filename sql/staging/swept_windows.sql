@@ -7,18 +7,18 @@
 -- columns:
 --   fetcher_id varchar: the sweep
 --   sequence bigint: its number within that sweep
---   since timestamp: calls that started at or after it are in the window, UTC
---   until timestamp: calls that started before it are in the window, UTC
+--   since timestamptz: calls that started at or after it are in the window, UTC
+--   until timestamptz: calls that started before it are in the window, UTC
 --   agent_ids varchar[]: the agents whose calls were listed; empty if those of all were
 --   call_count bigint: calls listed in it [count]
---   swept_at timestamp: when it was read to its end, UTC; calls that started later are not in it
+--   swept_at timestamptz: when it was read to its end, UTC; calls that started later are not in it
 --   sweep_number integer: the sweep's number among all sweeps, from 1, which orders them; 0 in old files
 --   is_backfill boolean: whether the sweep was to repair our tables, and not only to compare them
 with windows as (
     select
         fetcher_id,
         sequence,
-        attempted_at at time zone 'UTC' as swept_at,
+        attempted_at as swept_at,
         coalesce(attempt_number, 0) as sweep_number,
         case when json_valid(try(decode(body))) then try(decode(body)) end as body
     from landed_listed

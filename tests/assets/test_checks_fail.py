@@ -70,11 +70,37 @@ def no_list(folder: DataFolder) -> None:
 def lost_row(folder: DataFolder) -> None:
     """Lose a row that was loaded, in every file, as a fault of ours would."""
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
+    spoil(folder, "delete from events where trace_id = 'a'")
+
+
+def two_organizations(folder: DataFolder) -> None:
+    theirs = body("b", ENDED, "call", 60).replace(b'"organization"', b'"another"')
+    folder.land([body("a", STARTED, "call", 0), theirs])
+
+
+def days_that_do_not_add_up(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
+    spoil(folder, "update agent_daily set pca_pending = 2")
+
+
+def compared_days_that_do_not_add_up(folder: DataFolder) -> None:
+    call_after_last_event(folder)
+    spoil(folder, "update completeness_daily set calls_both = 2")
+
+
+def spoil(folder: DataFolder, sql: str) -> None:
+    """Change a table in every file, as a fault of ours would."""
     folder.sync()
     for path in folder.warehouse_files():
         path.chmod(0o644)
         with duckdb.connect(str(path)) as connection:
-            connection.execute("delete from events where trace_id = 'a'")
+            connection.execute(sql)
+
+
+def new_field(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 0)])
+    later_us = NOON_US + 2 * DAY_S * 1_000_000
+    folder.land([body("b", STARTED, "call-2", 2 * DAY_S, language="ja")], received_at_us=later_us)
 
 
 def land_list(folder: DataFolder, *calls: dict[str, Any], at: Any) -> None:  # noqa: ANN401
@@ -87,8 +113,12 @@ CASES: dict[str, Callable[[DataFolder], None]] = {
     "analyses_without_end": analysis_without_end,
     "calls_after_last_event": call_after_last_event,
     "calls_stuck_in_progress": only_an_old_start,
+    "calls_of_two_organizations": two_organizations,
+    "compared_days_add_up": compared_days_that_do_not_add_up,
+    "days_add_up": days_that_do_not_add_up,
     "ends_before_start": end_before_start,
     "ends_without_analysis": end_without_analysis,
+    "event_fields_change": new_field,
     "items_beyond_wide_view": more_items_than_columns,
     "lifecycle_events_without_call": event_without_call,
     "list_older_than_events": no_list,
@@ -178,7 +208,7 @@ def test_the_end_of_a_call_is_missed_though_no_call_came_after_it(tmp_path: Path
     folder.sync()
     ((last_event_at,),) = folder.rows("select last_event_at from calls")
     for hours, stuck in ((23, 0), (25, 1)):
-        as_of = last_event_at.replace(tzinfo=NOON.tzinfo) + timedelta(hours=hours)
+        as_of = last_event_at + timedelta(hours=hours)
         assert folder.inspect("calls", as_of)["calls_stuck_in_progress"].row_count == stuck
 
 

@@ -79,7 +79,7 @@ class Watch:
             return
         with duckdb.connect(str(self._published), read_only=True) as connection:
             rows = connection.execute(
-                "select call_id, updated_at::varchar from calls where updated_at >= ?::timestamp",
+                "select call_id, updated_at::varchar from calls where updated_at >= ?::timestamptz",
                 [self._newest],
             ).fetchall()
         now_s = time.time()

@@ -1,7 +1,7 @@
 """The expressions that models share, tested one by one."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 import duckdb
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.models.load import load_functions
 from pipelines.models.sql_file import sql_folder
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the warehouse keeps times
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 YEAR_10000_S = 253_402_300_800
 
 
@@ -20,6 +20,7 @@ YEAR_10000_S = 253_402_300_800
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection with the functions and without tables."""
     with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
         for function in load_functions(sql_folder()):
             connection.execute(function.definition)
         yield connection
@@ -75,6 +76,44 @@ def test_a_moment_is_read_from_any_form_of_number(
     """Numbers with an exponent are numbers. A text that is no number has no moment."""
     expected = None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
     assert moment(connection, text, 9) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("1,200", 1200),
+        ("1,234,567.5", 1234567.5),
+        ("85%", 85),
+        ("\uff18\uff15\uff05", 85),
+        ("\uff11\uff0c\uff12\uff10\uff10円", 1200),
+        ("¥1,200", 1200),
+        ("4 people", 4),
+        ("3名様", 3),
+        (" -7 ", -7),
+        ("\u22125", -5),
+        ("1e3", 1000),
+        ("2 hours", None),
+        ("90 min", None),
+        ("5k", None),
+        ("3万", None),
+        ("1,5", None),
+        ("12,34", None),
+        ("1.200,5", None),
+        ("5 out of 10", None),
+        ("10-20", None),
+        ("1st", None),
+        ("about 5", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_number_is_read_as_people_write_it_or_not_at_all(
+    connection: duckdb.DuckDBPyConnection, written: str | None, number: float | None
+) -> None:
+    """Where a text could be read in two ways, it is no number."""
+    assert connection.execute("select written_number(?)", [written]).fetchall() == [(number,)]
 
 
 def moment(connection: duckdb.DuckDBPyConnection, text: str, digits: int) -> object:

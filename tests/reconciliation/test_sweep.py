@@ -86,7 +86,7 @@ def test_the_sweep_that_knew_the_others_is_the_newest_whatever_its_clock_shows(f
         folder.land_answers(LISTED, rows)
         folder.sync()
     assert folder.rows("select is_there from ops.call_comparisons") == [(False,)]
-    early = {"as_of": (started_at + timedelta(hours=2)).replace(tzinfo=None)}
+    early = {"as_of": (started_at + timedelta(hours=2))}
     assert folder.query("backfilled_windows", **early).rows == ()
     assert folder.query("last_sweep_number").rows == ((2,),)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from connector.verbex.envelope import read_envelope
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STARTED, ENDED = "CallHandler.CallStarted", "CallHandler.CallEnded"
 TRANSFERRED, ANALYSED = "CallHandler.CallTransferred", "callAnalysis.pcaCompleted"
 
@@ -26,7 +26,7 @@ class Received:
 
 
 def from_us(at_us: int) -> datetime:
-    """Return a UTC time without a zone, as the warehouse keeps times."""
+    """Return a UTC time."""
     return EPOCH + timedelta(microseconds=at_us)
 
 
@@ -80,22 +80,26 @@ def _call(call_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     started_at = starts[0]["occurred_at"] if starts else None
     ended_at = ends[-1]["occurred_at"] if ends else None
     analysed_at = analyses[-1]["occurred_at"] if analyses else None
+    pca_status = _pca_status(bool(ends), analyses)
     return {
         "call_id": call_id,
         "organization_id": _first(ordered, "organization_id"),
         "agent_id": _first(ordered, "agent_id"),
         "status": "completed" if ends or analyses else "in_progress",
-        "pca_status": _pca_status(bool(ends), analyses),
+        "pca_status": pca_status,
         "day": (started_at or ordered[0]["occurred_at"]).date(),
+        "hour": (started_at or ordered[0]["occurred_at"]).hour,
         "started_at": started_at,
         "started_source": "webhook" if starts else None,
         "ended_at": ended_at,
         "ended_source": "webhook" if ends else None,
+        "end_status": _newest(ends, "status"),
         "duration_s": _seconds_between(started_at, ended_at),
         "transferred_at": transfers[-1]["occurred_at"] if transfers else None,
         "transfer_to": _newest_destination(transfers),
         "pca_completed_at": analysed_at,
         "pca_lag_s": _seconds_between(ended_at, analysed_at),
+        "pca_failure_reason": _newest(analyses, "reason") if pca_status == "failed" else None,
         "first_event_at": ordered[0]["occurred_at"],
         "last_event_at": ordered[-1]["occurred_at"],
         "event_count": len(ordered),
@@ -114,6 +118,10 @@ def _pca_status(has_ended: bool, analyses: Sequence[dict[str, Any]]) -> str:
 def _newest_destination(transfers: Sequence[dict[str, Any]]) -> str | None:
     named = [json.loads(event["body"])["payload"].get("transfer_to") for event in transfers]
     return next((destination for destination in reversed(named) if destination is not None), None)
+
+
+def _newest(events: Sequence[dict[str, Any]], name: str) -> str | None:
+    return next((event[name] for event in reversed(events) if event[name] is not None), None)
 
 
 def _first(events: Sequence[dict[str, Any]], name: str) -> str | None:

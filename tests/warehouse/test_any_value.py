@@ -109,7 +109,7 @@ def test_no_value_makes_a_sync_or_a_question_fail(
             for as_of in (NOON, NOON + timedelta(days=9000)):
                 list_due(folder, zone, as_of)
             list_unavailable(folder, zone, Span())
-        folder.query("backfilled_windows", as_of=NOON.replace(tzinfo=None))
+        folder.query("backfilled_windows", as_of=NOON)
         folder.query("newest_sweep")
         folder.rows("from pipeline_status")
         for model in folder.models:

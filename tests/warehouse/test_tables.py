@@ -42,10 +42,10 @@ def test_verbexs_own_examples_of_events_are_shown_correctly(tmp_path: Path) -> N
     assert {row[0].encode() for row in folder.rows("select body from events")} == set(bodies.values())
     assert folder.rows(
         "select call_id, status, started_at::varchar from calls where started_at is not null"
-    ) == [("6910366f2dc3a75642b5a4c0", "in_progress", "2025-11-09 06:36:35.245655")]
+    ) == [("6910366f2dc3a75642b5a4c0", "in_progress", "2025-11-09 06:36:35.245655+00")]
     assert folder.rows(
         "select announced_at::varchar, reason from events where event_name = 'callAnalysis.pcaCompleted'"
-    ) == [("2025-11-03 06:58:12.42", "success")]
+    ) == [("2025-11-03 06:58:12.42+00", "success")]
 
 
 def test_every_event_is_there_exactly_once_byte_for_byte(tmp_path: Path) -> None:
