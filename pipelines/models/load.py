@@ -5,11 +5,12 @@ Running them does not either: see `pipelines.warehouse.refresh`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from pipelines.models.model import Check, Function, Model
-from pipelines.models.relations import Parsed, parse
+from pipelines.models.model import Check, Function, Model, Unusable
+from pipelines.models.relations import Parsed, builtin_functions, parse
 from pipelines.models.rules import (
     CHECK_FIELDS,
     FUNCTION_FIELDS,
@@ -37,10 +38,11 @@ def load_models(folder: Path) -> tuple[Model, ...]:
             that our own queries read has no model.
     """
     layers = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in _NO_MODELS]
-    functions = load_functions(folder)
+    functions, unusable = _read_functions(folder)
     models: dict[str, Model] = {}
     for path in (path for layer in layers if layer.name[0] != "." for path in list_sql_files(layer)):
-        model = _read_mart(path, functions) if path.parent.name == "marts" else read_model(path, functions)
+        read = _read_mart if path.parent.name == "marts" else read_model
+        model = read(path, functions, unusable)
         if model.name in {each.name for each in models.values()}:
             (other,) = (each.folder for each in models.values() if each.name == model.name)
             raise ModelError(f"{path}: {other}/ already has a model of this name. Rename one of them.")
@@ -51,48 +53,42 @@ def load_models(folder: Path) -> tuple[Model, ...]:
 
 
 def load_checks(folder: Path) -> tuple[Check, ...]:
-    """Return the checks in the folder's `checks/`, sorted by name.
+    """Return the checks in the folder's `checks/` that can be used, sorted by name.
 
     Raises:
-        ModelError: A check can't be used, or the table that it is about has no model.
+        ModelError: A file is not where checks are, or models can't be loaded.
     """
-    models, functions = load_models(folder), load_functions(folder)
-    checks = []
-    for path in list_sql_files(folder / "checks"):
-        file = meant_check(read_sql_file(path, CHECK_FIELDS))
-        check = Check(**vars(file), functions=_called(file, functions))
-        refuse_check(check, models)
-        checks.append(check)
+    checks, _ = _read_checks(folder)
     return tuple(checks)
 
 
 def load_functions(folder: Path) -> tuple[Function, ...]:
-    """Return the functions in the folder's `functions/`, each one after those that it calls.
+    """Return the functions in the folder's `functions/` that can be used, each one after those that it calls.
 
     Raises:
-        ModelError: A function can't be used, or functions call each other.
+        ModelError: A file is not where functions are, or functions call each other.
     """
-    files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_sql_files(folder / "functions")]
-    alone = {file.name: Function(**vars(file)) for file in files}
-    for function in alone.values():
-        refuse_function(function)
-    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
-    made: dict[str, Function] = {}
-    for name in _in_order(calls):
-        made[name] = Function(
-            **(vars(files[list(alone).index(name)])), functions=_with_called(calls[name], made.values())
-        )
-    return tuple(made.values())
+    functions, _ = _read_functions(folder)
+    return tuple(functions)
 
 
-def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
+def list_unusable(folder: Path) -> tuple[Unusable, ...]:
+    """List the checks and functions that can't be used, and so are left out of the others.
+
+    Raises:
+        ModelError: As for `load_checks` and `load_functions`.
+    """
+    return (*_read_functions(folder)[1], *_read_checks(folder)[1])
+
+
+def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Model:
     """Read one model file, which may call any of `functions`. Its SELECT is parsed, but not run.
 
     Raises:
         ModelError: It can't be used.
     """
     file = meant_model(read_sql_file(path, MODEL_FIELDS))
-    model = Model(**vars(file), functions=_called(file, functions))
+    model = Model(**vars(file), functions=_called(file, functions, unusable))
     refuse_model(model)
     return model
 
@@ -107,25 +103,80 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
     return read_sql_file(folder / "queries" / f"{name}.sql", QUERY_FIELDS)
 
 
-def _read_mart(path: Path, functions: Iterable[Function]) -> Model:
+def _read_checks(folder: Path) -> tuple[list[Check], list[Unusable]]:
+    """Return the checks that can be used, and those that can't: customers write these."""
+    models, (functions, unusable_functions) = load_models(folder), _read_functions(folder)
+    checks: list[Check] = []
+    unusable: list[Unusable] = []
+    for path in list_sql_files(folder / "checks"):
+        fields: Mapping[str, str] = {}
+        try:
+            file = meant_check(read_sql_file(path, CHECK_FIELDS))
+            fields = file.fields
+            check = Check(**vars(file), functions=_called(file, functions, unusable_functions))
+            refuse_check(check, models)
+            checks.append(check)
+        except ModelError as error:
+            blocks = fields.get("on", "") if fields.get("severity") != "warn" else ""
+            unusable.append(Unusable(path.stem, str(error), blocks))
+    return checks, unusable
+
+
+def _read_functions(folder: Path) -> tuple[list[Function], list[Unusable]]:
+    """Return the functions that can be used, each after those that it calls, and those that can't."""
+    alone: dict[str, Function] = {}
+    unusable: list[Unusable] = []
+    for path in list_sql_files(folder / "functions"):
+        try:
+            function = Function(**vars(read_sql_file(path, FUNCTION_FIELDS)))
+            refuse_function(function)
+            alone[function.name] = function
+        except ModelError as error:
+            unusable.append(Unusable(path.stem, str(error)))
+    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
+    made: list[Function] = []
+    for name in _in_order(calls):
+        try:
+            made.append(replace(alone[name], functions=_called_of(alone[name], calls[name], made, unusable)))
+        except ModelError as error:
+            unusable.append(Unusable(name, str(error)))
+    return made, unusable
+
+
+def _read_mart(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Model:
     """Read a mart. If its file can't be used, return one with that problem: no other table waits for it.
 
     Raises:
         ModelError: Its name can't be one of a table.
     """
     try:
-        return read_model(path, functions)
+        return read_model(path, functions, unusable)
     except ModelError as error:
         nothing = Model(path.stem, path.parent.name, "", {}, (), "select null as nothing", problem=str(error))
         refuse_model_name(nothing)
         return nothing
 
 
-def _called(file: SqlFile, functions: Iterable[Function]) -> tuple[Function, ...]:
-    """Return the functions that the statement and the `changed by` fields of a file call, and theirs."""
+def _called(
+    file: SqlFile, functions: Iterable[Function], unusable: Iterable[Unusable] = ()
+) -> tuple[Function, ...]:
+    """Return the functions that the statement and the `changed by` fields of a file call, and theirs.
+
+    Raises:
+        ModelError: One of them can't be used, or the file can't be parsed.
+    """
     fields = [(name, f"from t {text}") for name, text in file.fields.items() if name.startswith("changed by")]
     parsed: list[Parsed] = [parse(text, file.where(name)) for name, text in [("", file.sql), *fields]]
-    return _with_called({call.function for each in parsed for call in each.calls}, functions)
+    return _called_of(file, {call.function for each in parsed for call in each.calls}, functions, unusable)
+
+
+def _called_of(
+    file: SqlFile, names: set[str], functions: Iterable[Function], unusable: Iterable[Unusable]
+) -> tuple[Function, ...]:
+    for each in unusable:
+        if each.name in names - builtin_functions():
+            raise ModelError(f"{file.where()}: it calls `{each.name}`, which can't be used. {each.problem}")
+    return _with_called(names, functions)
 
 
 def _with_called(names: set[str], functions: Iterable[Function]) -> tuple[Function, ...]:
