@@ -100,7 +100,10 @@ class Settings(BaseSettings):
     @field_validator("webhook_token", "api_key", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
-        return (value.strip() or None) if isinstance(value, str) else value
+        text = value.strip() if isinstance(value, str) else ""
+        if any(ord(char) < ord(" ") or char == "\x7f" for char in text):
+            raise ValueError("has a line break or another control character; set one line of text")
+        return (text or None) if isinstance(value, str) else value
 
     @field_validator("landing_url")
     @classmethod

@@ -39,8 +39,8 @@ def published_asset(models: Sequence[Model]) -> dg.AssetsDefinition:
             raise dg.Failure(str(error), allow_retries=False) from None
         yield dg.MaterializeResult(metadata=published_metadata(path, warehouse.folder.status()))
         yield journal_result(warehouse.folder.damaged_segments())
-        if session.held_back:
-            raise dg.Failure("\n".join(map(str, session.held_back.values())), allow_retries=False)
+        if reasons := [*map(str, session.held_back.values()), *session.unusable]:
+            raise dg.Failure("\n".join(reasons), allow_retries=False)
 
     return published
 

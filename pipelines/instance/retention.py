@@ -4,7 +4,7 @@ Runs and reports belong here. The ticks of sensors do not: Dagster removes them 
 `pipelines.instance.home`. It keeps everything else for ever: half a megabyte for the run of a load, and tens
 of megabytes a day for follow mode's reports. Removed records leave room in the same files, which later
 records use. Only a home that we made is changed: one that the user has set may hold the runs of other
-projects.
+projects. Nor is one changed that keeps its events elsewhere, as the homes of earlier versions do.
 """
 
 import sqlite3
@@ -60,7 +60,8 @@ def forget_old_records(instance: dg.DagsterInstance, data_dir: Path, now: dateti
         The number of runs and reports that were removed.
     """
     home = own_home(data_dir)
-    if Path(instance.root_directory).resolve() != home.resolve():
+    is_ours = Path(instance.root_directory).resolve() == home.resolve()
+    if not is_ours or not (home / EVENT_LOG).exists():  # earlier versions kept the events of each run apart
         return 0
     before = (now - REPORTS_KEPT).astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
     with closing(sqlite3.connect(home / EVENT_LOG, timeout=60)) as events:

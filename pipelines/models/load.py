@@ -10,8 +10,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from pipelines.models.files import list_files_of, list_model_files
-from pipelines.models.model import TIME_ZONE, Check, Function, Model
-from pipelines.models.relations import Parsed, parse
+from pipelines.models.model import TIME_ZONE, Check, Function, Model, Unusable
+from pipelines.models.relations import Parsed, builtin_functions, parse
 from pipelines.models.rules import (
     CHECK_FIELDS,
     FUNCTION_FIELDS,
@@ -36,62 +36,55 @@ def load_models(folder: Path, own: Path | None = None, time_zone: str = "UTC") -
         ModelError: Another file can't be used, two files share a name, models read each other, a table that
             our own queries read has no model, or there is no folder `own`.
     """
-    functions = load_functions(folder, own, time_zone)
+    functions, unusable = _read_functions(folder, own, time_zone)
     models: dict[str, Model] = {}
     for path in list_model_files(folder, own):
-        model = _read_mart(path, functions) if path.parent.name == "marts" else read_model(path, functions)
+        read = _read_mart if path.parent.name == "marts" else read_model
+        model = read(path, functions, unusable)
         models[model.table] = model
     _refuse_missing_models(folder, models)
     return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
 
 
 def load_checks(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Check, ...]:
-    """Return the checks in the folders' `checks/`, each folder's sorted by name.
+    """Return the checks in the folders' `checks/` that can be used, each folder's sorted by name.
 
     Raises:
-        ModelError: A check can't be used, two share a name, or the table that one is about has no model.
+        ModelError: A file is not where checks are, two share a name, or models can't be loaded.
     """
-    models = load_models(folder, own, time_zone)
-    functions = load_functions(folder, own, time_zone)
-    checks = []
-    for path in list_files_of("checks", folder, own):
-        file = meant_check(read_sql_file(path, CHECK_FIELDS))
-        check = Check(**vars(file), functions=_called(file, functions))
-        refuse_check(check, models)
-        checks.append(check)
+    checks, _ = _read_checks(folder, own, time_zone)
     return tuple(checks)
 
 
 def load_functions(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Function, ...]:
-    """Return the functions in the folders' `functions/`, each one after those that it calls.
+    """Return the functions in the folders' `functions/` that can be used, each one after those that it calls.
 
     The time zone stands in their text, so what calls them is built again when it changes.
 
     Raises:
-        ModelError: A function can't be used, two share a name, or functions call each other.
+        ModelError: A file is not where functions are, two share a name, or functions call each other.
     """
-    files = [read_sql_file(path, FUNCTION_FIELDS) for path in list_files_of("functions", folder, own)]
-    files = [replace(file, sql=file.sql.replace(TIME_ZONE, f"'{time_zone}'")) for file in files]
-    alone = {file.name: Function(**vars(file)) for file in files}
-    for function in alone.values():
-        refuse_function(function)
-    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
-    made: dict[str, Function] = {}
-    for name in _in_order(calls):
-        made[name] = Function(
-            **(vars(files[list(alone).index(name)])), functions=_with_called(calls[name], made.values())
-        )
-    return tuple(made.values())
+    functions, _ = _read_functions(folder, own, time_zone)
+    return tuple(functions)
 
 
-def read_model(path: Path, functions: Iterable[Function] = ()) -> Model:
+def list_unusable(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Unusable, ...]:
+    """List the checks and functions that can't be used, and so are left out of the others.
+
+    Raises:
+        ModelError: As for `load_checks` and `load_functions`.
+    """
+    return (*_read_functions(folder, own, time_zone)[1], *_read_checks(folder, own, time_zone)[1])
+
+
+def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Model:
     """Read one model file, which may call any of `functions`. Its SELECT is parsed, but not run.
 
     Raises:
         ModelError: It can't be used.
     """
     file = meant_model(read_sql_file(path, MODEL_FIELDS))
-    model = Model(**vars(file), functions=_called(file, functions))
+    model = Model(**vars(file), functions=_called(file, functions, unusable))
     refuse_model(model)
     return model
 
@@ -106,14 +99,56 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
     return read_sql_file(folder / "queries" / f"{name}.sql", QUERY_FIELDS)
 
 
-def _read_mart(path: Path, functions: Iterable[Function]) -> Model:
+def _read_checks(folder: Path, own: Path | None, time_zone: str) -> tuple[list[Check], list[Unusable]]:
+    """Return the checks that can be used, and those that can't: customers write these."""
+    models = load_models(folder, own, time_zone)
+    functions, unusable_functions = _read_functions(folder, own, time_zone)
+    checks: list[Check] = []
+    unusable: list[Unusable] = []
+    for path in list_files_of("checks", folder, own):
+        fields: Mapping[str, str] = {}
+        try:
+            file = meant_check(read_sql_file(path, CHECK_FIELDS))
+            fields = file.fields
+            check = Check(**vars(file), functions=_called(file, functions, unusable_functions))
+            refuse_check(check, models)
+            checks.append(check)
+        except ModelError as error:
+            blocks = fields.get("on", "") if fields.get("severity") != "warn" else ""
+            unusable.append(Unusable(path.stem, str(error), blocks))
+    return checks, unusable
+
+
+def _read_functions(folder: Path, own: Path | None, time_zone: str) -> tuple[list[Function], list[Unusable]]:
+    """Return the functions that can be used, each after those that it calls, and those that can't."""
+    alone: dict[str, Function] = {}
+    unusable: list[Unusable] = []
+    for path in list_files_of("functions", folder, own):
+        try:
+            file = read_sql_file(path, FUNCTION_FIELDS)
+            function = Function(**vars(file) | {"sql": file.sql.replace(TIME_ZONE, f"'{time_zone}'")})
+            refuse_function(function)
+            alone[function.name] = function
+        except ModelError as error:
+            unusable.append(Unusable(path.stem, str(error)))
+    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
+    made: list[Function] = []
+    for name in _in_order(calls):
+        try:
+            made.append(replace(alone[name], functions=_called_of(alone[name], calls[name], made, unusable)))
+        except ModelError as error:
+            unusable.append(Unusable(name, str(error)))
+    return made, unusable
+
+
+def _read_mart(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Model:
     """Read a mart. If its file can't be used, return one with that problem: no other table waits for it.
 
     Raises:
         ModelError: Its name can't be one of a table.
     """
     try:
-        return read_model(path, functions)
+        return read_model(path, functions, unusable)
     except ModelError as error:
         nothing = Model(
             path.stem,
@@ -125,11 +160,26 @@ def _read_mart(path: Path, functions: Iterable[Function]) -> Model:
         return nothing
 
 
-def _called(file: SqlFile, functions: Iterable[Function]) -> tuple[Function, ...]:
-    """Return the functions that the statement and the `changed by` fields of a file call, and theirs."""
+def _called(
+    file: SqlFile, functions: Iterable[Function], unusable: Iterable[Unusable] = ()
+) -> tuple[Function, ...]:
+    """Return the functions that the statement and the `changed by` fields of a file call, and theirs.
+
+    Raises:
+        ModelError: One of them can't be used, or the file can't be parsed.
+    """
     fields = [(name, f"from t {text}") for name, text in file.fields.items() if name.startswith("changed by")]
     parsed: list[Parsed] = [parse(text, file.where(name)) for name, text in [("", file.sql), *fields]]
-    return _with_called({call.function for each in parsed for call in each.calls}, functions)
+    return _called_of(file, {call.function for each in parsed for call in each.calls}, functions, unusable)
+
+
+def _called_of(
+    file: SqlFile, names: set[str], functions: Iterable[Function], unusable: Iterable[Unusable]
+) -> tuple[Function, ...]:
+    for each in unusable:
+        if each.name in names - builtin_functions():
+            raise ModelError(f"{file.where()}: it calls `{each.name}`, which can't be used. {each.problem}")
+    return _with_called(names, functions)
 
 
 def _with_called(names: set[str], functions: Iterable[Function]) -> tuple[Function, ...]:

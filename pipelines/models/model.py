@@ -153,6 +153,21 @@ class Check(_Statement):
         return AS_OF in self.sql
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """A check or a function that is left out because its file can't be used.
+
+    Attributes:
+        name: Its name.
+        problem: Why it can't be used, with its file and the fix.
+        blocks: The table that a check of severity error is about. Empty for any other file.
+    """
+
+    name: str
+    problem: str
+    blocks: str = ""
+
+
 def tables_of(parsed: Parsed, functions: tuple[Function, ...]) -> frozenset[str]:
     """Return the tables that a statement reads, by itself or by one of `functions`."""
     found = set(parsed.relations)

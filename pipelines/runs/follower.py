@@ -168,6 +168,8 @@ class Follower:
                 if isinstance(error, AuditError):
                     self._reports.report_audit(error)
                 self.echo(str(error))
+            for problem in session.unusable:
+                self.echo(problem)
         self._is_published = True
         return updates
 

@@ -14,8 +14,8 @@ import duckdb
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
-from pipelines.models.load import load_checks, load_models, read_query
-from pipelines.models.model import Check, Model
+from pipelines.models.load import list_unusable, load_checks, load_models, read_query
+from pipelines.models.model import Check, Model, Unusable
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import NothingPublishedError, Warehouse
 
@@ -92,6 +92,15 @@ class DataFolder:
             ModelError: A file of SQL can't be used.
         """
         return load_checks(self.sql_dir, self.own_sql_dir, self.time_zone)
+
+    @property
+    def unusable(self) -> tuple[Unusable, ...]:
+        """The checks and functions of its SQL that can't be used.
+
+        Raises:
+            ModelError: As for `models`.
+        """
+        return list_unusable(self.sql_dir, self.own_sql_dir, self.time_zone)
 
     @property
     def warehouse(self) -> Warehouse:

@@ -50,6 +50,7 @@ class Session:
         self._sql_dir = folder.sql_dir
         self._models = folder.models
         self._refresher = Refresher(file.connection, self._models, folder.checks)
+        self._unusable = folder.unusable
         self._reference: Path | None = None
         self._published = self._look_at_published()
         self._loader = Loader(
@@ -110,6 +111,11 @@ class Session:
         """The tables that could not be updated, with the reason. They and their readers stay as published."""
         return self._held_back
 
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """Why checks and functions can't be used, one text for each. The rest goes on without them."""
+        return tuple(each.problem for each in self._unusable)
+
     def is_done(self, tables: Collection[str]) -> bool:
         """Return whether each of `tables` was updated or can't be, because of a table that is held back."""
         held_back = {model.table for model in self._list_held_back()}
@@ -118,6 +124,10 @@ class Session:
     def _refuse_unusable(self, model: Model) -> None:
         if model.problem:
             raise ModelError(f"{model.table} was not updated: {model.problem}")
+        for each in self._unusable:
+            # A table that loads from landing would take all others with it, so it goes on unchecked.
+            if each.blocks == model.table and source_of(model) is None:
+                raise ModelError(f"{model.table} was not updated: its check can't be used. {each.problem}")
         known = {each.table for each in self._models} | {source.relation for source in SOURCES}
         for table in sorted(model.upstream - known):
             raise ModelError(

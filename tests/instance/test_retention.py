@@ -129,3 +129,15 @@ def test_a_home_that_the_user_has_set_is_not_changed(instance: dg.DagsterInstanc
         run(instance, table)
     assert forget(instance, tmp_path / "elsewhere") == 0
     assert len(instance.get_run_ids()) == 5
+
+
+def test_in_a_home_that_keeps_its_events_elsewhere_nothing_is_removed(tmp_path: Path) -> None:
+    """Earlier versions made such homes, and a person may have changed ours. Commands work all the same."""
+    own_home(tmp_path).mkdir(parents=True)
+    (own_home(tmp_path) / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    make_home(own_home(tmp_path))
+    with dg.DagsterInstance.from_config(str(own_home(tmp_path))) as instance:
+        runs = {run(instance, table) for _ in range(3)}
+        assert forget(instance, tmp_path, later=REPORTS_KEPT) == 0
+        assert set(instance.get_run_ids()) == runs
+    assert not (own_home(tmp_path) / EVENT_LOG).exists()

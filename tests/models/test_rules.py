@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.load import load_checks, load_functions, load_models
+from pipelines.models.load import list_unusable, load_checks, load_functions, load_models
 from pipelines.models.sql_file import ModelError
 
 CALLS = "-- Calls.\n--\n-- grain: call_id\n-- columns:\n--   call_id varchar: the call\nselect 'a' as call_id"
@@ -27,11 +27,13 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 
 
 def load(folder: Path) -> None:
-    """Load all files. A mart that can't be used is no error, but has a problem."""
-    for model in load_models(folder):
-        if model.problem:
-            raise ModelError(model.problem)
-    load_checks(folder)
+    """Load all files. A mart, check or function that can't be used is no error, but has a problem."""
+    for problem in [
+        *(model.problem for model in load_models(folder)),
+        *(each.problem for each in list_unusable(folder)),
+    ]:
+        if problem:
+            raise ModelError(problem)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_run_whose_sql_cannot_be_read_fails_with_the_reason(
 ) -> None:
     """A file that our queries need was removed while `dagster dev` runs: every step says so."""
     job = definitions_of(folder).resolve_job_def(LOAD_JOB)
-    (folder.sql_dir / "marts" / "agent_daily.sql").unlink()
+    (folder.sql_dir / "marts" / "completeness_daily.sql").unlink()
     result = job.execute_in_process(instance=instance, raise_on_error=False)
     reasons = {
         event.step_failure_data.user_failure_data.description
@@ -120,4 +120,21 @@ def test_a_run_whose_sql_cannot_be_read_fails_with_the_reason(
         if event.is_step_failure and event.step_failure_data.user_failure_data
     }
     assert len(reasons) == 1
-    assert "no model of the table agent_daily" in str(reasons.pop())
+    assert "no model of the table completeness_daily" in str(reasons.pop())
+
+
+def test_a_check_that_cannot_be_used_is_named_by_the_run_and_by_follow_mode(
+    folder: DataFolder, instance: dg.DagsterInstance
+) -> None:
+    """Every table is published all the same."""
+    (folder.sql_dir / "marts" / "broken.sql").write_text("select 1 as number")
+    (folder.sql_dir / "checks" / "no-negative.sql").write_text("-- A.\n--\n-- on: callz\nfrom calls")
+    syncer = Syncer(settings_of(folder), definitions_of(folder), folder, instance)
+    with pytest.raises(PartlyPublishedError, match=r"sql/checks/no-negative.sql"):
+        syncer.run(lambda _: None)
+    assert calls_in(folder) == [(1,)]
+    land(folder, 1)
+    said: list[str] = []
+    Follower(settings_of(folder), folder, instance, said.append).load_once()
+    assert calls_in(folder) == [(2,)]
+    assert sum("sql/checks/no-negative.sql" in line for line in said) == 1

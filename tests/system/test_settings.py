@@ -107,3 +107,12 @@ def test_an_api_url_that_can_never_be_asked_is_refused(url: str) -> None:
 def test_an_api_url_is_used_without_a_change(url: str) -> None:
     """Also with a path, for a proxy."""
     assert load_settings(api_url=url).api_url == url
+
+
+@pytest.mark.parametrize("value", ["ab\ncd", "ab\r\ncd", "ab\tcd", "ab\x00cd", "ab\x7fcd"])
+@pytest.mark.parametrize("setting", ["api_key", "webhook_token"])
+def test_a_credential_that_no_header_can_carry_is_refused(setting: str, value: str) -> None:
+    """A file of two lines, for example. The error names the setting and shows no part of it."""
+    with pytest.raises(SettingsError, match=rf"VERBEX_{setting.upper()}: .*one line") as caught:
+        load_settings(**{setting: value})
+    assert "cd" not in str(caught.value)

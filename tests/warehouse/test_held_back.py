@@ -211,3 +211,71 @@ def test_a_model_that_dagster_still_knows_but_whose_file_is_gone_is_refused(fold
         session.publish(NOON)
         assert session.held_back == {}
     assert folder.rows("select count(*) from duckdb_tables() where table_name = 'most'") == [(0,)]
+
+
+BROKEN_CHECKS = {
+    "no SQL": ("mine", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nselec 1"),
+    "an odd name": ("no-negative", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nfrom calls where false"),
+    "a name that is taken": ("not_null", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nfrom calls"),
+    "a function that is broken": ("mine", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nselect half(1)"),
+    "no such table": ("mine", "-- A.\n--\n-- on: {on}z\n-- severity: {severity}\nfrom calls"),
+    "a mistyped field": ("mine", "-- A.\n--\n-- on: {on}\n-- severty: {severity}\nfrom calls"),
+    "an empty file": ("mine", ""),
+}
+WITHOUT_TABLE = {"no such table", "a mistyped field", "an empty file"}
+
+
+@pytest.mark.parametrize("severity", ["warn", "error"])
+@pytest.mark.parametrize("on", ["counted", "events"])
+@pytest.mark.parametrize("kind", BROKEN_CHECKS)
+def test_a_check_that_cannot_be_used_holds_back_at_most_its_table(
+    folder: DataFolder, kind: str, on: str, severity: str
+) -> None:
+    """A blocking one holds back its own, but never what everything is made from. It is named in any case."""
+    name, text = BROKEN_CHECKS[kind]
+    write(folder, "half", "-- Half.\n-- parameters: a\na /", room="functions")
+    write(folder, name, text.format(on=on, severity=severity), room="checks")
+    land(folder, 2)
+    is_held_back = severity == "error" and on == "counted" and kind not in WITHOUT_TABLE
+    reasons = sync(folder)
+    assert set(reasons) == ({"counted", "most"} if is_held_back else set())
+    assert shown(folder) == [(2, 1, 1) if is_held_back else (2, 2, 2)]
+    with open_session(folder) as session:
+        assert any(f"checks/{name}.sql" in problem for problem in session.unusable)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("half", "-- Half.\n-- parameters: a\na /"),
+        ("half", "-- Half.\n-- parameter: a\na / 2"),
+        ("half", "-- Half.\n-- parameters: a\nhalf(a)"),
+        ("half", "-- Half.\n-- parameters: a\na_quarter(a)"),
+    ],
+)
+def test_a_function_that_cannot_be_used_holds_back_the_marts_that_call_it(
+    folder: DataFolder, name: str, text: str
+) -> None:
+    """Directly, or by a function that calls it. They name its file, and everything else is published."""
+    write(folder, "a_quarter", "-- A quarter.\n-- parameters: a\na /", room="functions")
+    write(folder, name, text, room="functions")
+    write(folder, "counted", COUNTED.replace("count(*)", "half(count(*))::bigint"))
+    land(folder, 2)
+    reasons = sync(folder)
+    assert set(reasons) == {"counted", "most"}
+    assert "functions/half.sql" in reasons["counted"]
+    assert shown(folder) == [(2, 1, 1)]
+
+
+@pytest.mark.parametrize("name", ["my-function", "lower", "unused"])
+def test_a_function_that_nothing_can_call_is_named_and_holds_nothing_back(
+    folder: DataFolder, name: str
+) -> None:
+    """One named like a function of DuckDB never stands in for it."""
+    write(folder, name, "-- A.\n-- parameters: a\na" + " /" * (name == "unused"), room="functions")
+    write(folder, "counted", COUNTED.replace("select agent_id", "select lower(agent_id) as agent_id"))
+    land(folder, 2)
+    assert sync(folder) == {}
+    assert shown(folder) == [(2, 2, 2)]
+    with open_session(folder) as session:
+        assert [f"functions/{name}.sql" in problem for problem in session.unusable] == [True]
