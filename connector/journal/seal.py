@@ -122,8 +122,8 @@ class Sealer:
             return False
 
     async def _seal_all(self) -> bool:
-        # What failed before comes last, and what failed last at the very end: a segment that can't be read must
-        # block no other, whether that failed too or not.
+        # What failed comes last, and of that what failed longest ago first: a segment that can't be read must
+        # block no other, whether that has failed too or not.
         has_sealed = False
         closed = await self._journal.closed_segments()
         new = [path for path in closed if path not in self._failed]

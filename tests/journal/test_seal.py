@@ -162,7 +162,7 @@ async def test_a_segment_that_cannot_be_read_blocks_no_other(tmp_path: Path) -> 
 
 
 async def test_segments_that_never_can_be_read_block_none_that_failed_once(tmp_path: Path) -> None:
-    """Landing was away meanwhile, so every segment has failed. Those that can be landed are, once it is back."""
+    """Landing was away meanwhile, so every segment has failed. Those that can be landed then are."""
     journal_folder, obstacle = tmp_path / "journal", tmp_path / "landing"
     landing = Landing(str(obstacle))
     obstacle.write_text("in the way")
