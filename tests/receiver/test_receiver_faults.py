@@ -127,6 +127,17 @@ async def test_a_failed_fsync_is_a_503_and_its_segment_is_never_written_again(
     assert_all_landed(tmp_path / "data" / "landing", acknowledged)
 
 
+async def test_nothing_is_acknowledged_into_a_segment_that_was_removed(tmp_path: Path) -> None:
+    """As by `rm`, or by `mv` to another disk: the system goes on writing it, where no one finds it again."""
+    async with serving(tmp_path) as running:
+        assert (await post(running.url, make_body("before")))[0] == 200
+        (segment,) = tmp_path.glob("*.segment")
+        segment.unlink()
+        assert (await post(running.url, make_body("removed")))[0] == 503
+        assert (await post(running.url, make_body("after")))[0] == 200
+        assert [row["trace_id"] for row in running.stored()] == ["after"]
+
+
 async def test_a_clock_that_jumps_back_changes_nothing_but_the_time_of_receipt(tmp_path: Path) -> None:
     """Numbers continue, and each event is accepted with its own time."""
     moments = iter([NOON_US, NOON_US - 86_400_000_000, NOON_US - 1])
