@@ -5,6 +5,7 @@ receiver share their numbers through files, as the client library provides, so e
 """
 
 import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -16,6 +17,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_SHARED_FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+"""The names, before the process id, of the files in which the client library keeps the metrics below."""
+_SHARED_FILE_BYTES = 1 << 16
 _GROUP_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 
 
@@ -23,6 +27,13 @@ class Metrics:
     """The metrics of one receiver process."""
 
     def __init__(self) -> None:
+        """Prepare.
+
+        Raises:
+            OSError: There is no room for the files that the workers share.
+        """
+        if folder := os.environ.get(SHARED_FOLDER_VARIABLE):
+            _reserve(Path(folder))
         registry = self._registry = CollectorRegistry()
         stored = Counter(
             "verbex_deliveries_stored",
@@ -104,3 +115,19 @@ class Metrics:
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared)
+
+
+def _reserve(folder: Path) -> None:
+    """Write this process's shared files with zeros, which the client library overwrites as it counts.
+
+    It maps them into memory, and would make files with holes. If the disk has no room when a hole is written
+    to, the system kills the process without a word.
+    """
+    for name in _SHARED_FILES:
+        path = folder / f"{name}_{os.getpid()}.db"
+        try:
+            with path.open("ab") as file:
+                file.write(bytes(_SHARED_FILE_BYTES - file.tell()))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from error

@@ -93,7 +93,7 @@ class Sealer:
         self._landing: Landing | None = None
         self._tick_s = min(interval_s, _LONGEST_TICK_S)
         self._stopping = asyncio.Event()
-        self._failed: set[Path] = set()
+        self._failed: dict[Path, None] = {}
         self.failure: str | None = None
         """The error of the last attempt to land; None if it succeeded."""
 
@@ -122,16 +122,19 @@ class Sealer:
             return False
 
     async def _seal_all(self) -> bool:
-        # What failed before comes last: a segment that can't be read must not block the others.
+        # What failed comes last, and of that what failed longest ago first: a segment that can't be read must
+        # block no other, whether that has failed too or not.
         has_sealed = False
-        for path in sorted(await self._journal.closed_segments(), key=self._failed.__contains__):
+        closed = await self._journal.closed_segments()
+        new = [path for path in closed if path not in self._failed]
+        for path in [*new, *(path for path in self._failed if path in closed)]:
+            self._failed.pop(path, None)
             try:
                 await self._seal(path)
             except Exception as error:  # noqa: BLE001 - an unreachable store raises errors of many types
-                self._failed.add(path)
+                self._failed[path] = None
                 self._note(error, "A segment can't be landed; it stays in the journal", segment=path.name)
                 return has_sealed
-            self._failed.discard(path)
             self._metrics.sealed.inc()
             has_sealed = True
         self.failure = None

@@ -99,5 +99,9 @@ class Segment:
                 f"{self.path}: only {written} of {len(frame)} bytes were written. Check if the disk is full."
             )
         fsync_data(self._descriptor)
+        if not os.fstat(self._descriptor).st_nlink:
+            raise OSError(
+                f"{self.path} was removed while it was written. Let nothing remove or move the journal."
+            )
         self._file_bytes = max(self._file_bytes, self.size_bytes + written)
         self.size_bytes = end

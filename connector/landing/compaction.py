@@ -9,7 +9,8 @@ made from removed, each after its rows were read back from the merged file and f
 any point, the next run continues: files that are already merged are removed. Two processes that merge the
 same day at once do work twice, and lose nothing.
 
-Files that can't be read, and files that are not ours, are left as they are.
+Files that can't be read, and files that are not ours, are left as they are. A day in which nothing can be
+deleted is merged once and no further, because each merge would read it all and leave more files than before.
 """
 
 import hashlib
@@ -18,11 +19,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
+from threading import Event
 from typing import TypeVar
 
 import pyarrow as pa
 
-from connector.landing.files import LandedFile, Landing
+from connector.landing.files import LandedFile, Landing, NotRemovedError
 from connector.landing.merged import Part, is_merged, merged_name, parts_metadata
 from connector.landing.ownership import find_misplacement
 from connector.landing.zones import ZONES, Zone, zone_of
@@ -235,9 +237,19 @@ def _remove_merged(landing: Landing, day: str, schema: pa.Schema) -> int:
             kept.append({part.path: part for part in parts[file]})
         else:
             copies.append((parts[file], other))
+    is_refused = Event()
+
+    def remove(files: Sequence[LandedFile], places: Mapping[str, LandedFile]) -> int:
+        if is_refused.is_set():  # the store allows no other deletion either
+            return 0
+        try:
+            return _remove(landing, files, places, schema)
+        except NotRemovedError:
+            is_refused.set()
+            raise
+
     with ThreadPoolExecutor(_READERS) as pool:
-        tasks = [pool.submit(_remove, landing, files, places, schema) for files, places in copies]
-        return _each(tasks, Future.result)
+        return _each([pool.submit(remove, *copy) for copy in copies], Future.result)
 
 
 def _remove(

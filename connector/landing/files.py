@@ -41,6 +41,10 @@ class LandedFile:
     """The place of its rows, if it has been merged with others."""
 
 
+class NotRemovedError(OSError):
+    """A store that does not let us delete a file whose rows are in a merged one."""
+
+
 class Landing:
     """Landing in a local folder or under an `s3://bucket/prefix`."""
 
@@ -204,9 +208,19 @@ class Landing:
         """Delete a stored file, or the merged file that a part is in. For compaction only.
 
         Raises:
-            OSError: The store can't delete it.
+            FileNotFoundError: It does not exist.
+            NotRemovedError: The store can't delete it.
         """
-        self._fs.delete_file(f"{self._root}/{file.merged.merged_path if file.merged else file.path}")
+        path = file.merged.merged_path if file.merged else file.path
+        try:
+            self._fs.delete_file(f"{self._root}/{path}")
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise NotRemovedError(
+                f"{path} is merged with others and can't be deleted, so it is there twice and loaded once. "
+                f"Allow deletions in {self.url} (for a bucket: s3:DeleteObject): {error}"
+            ) from error
 
     def parts_of(self, file: LandedFile) -> list[LandedFile]:
         """Return the files that a stored file was merged from, or an empty list if it is not a merged file.

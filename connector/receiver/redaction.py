@@ -36,4 +36,7 @@ class Redactor:
 
     def clean_headers(self, headers: dict[str, str]) -> dict[str, str]:
         """Return headers with a note in place of each secret in their values."""
+        together = "\n".join(headers.values()).encode()
+        if self.clean(together) is together:  # nearly always, and one search is faster than six
+            return headers
         return {name: self.clean(value.encode()).decode() for name, value in headers.items()}

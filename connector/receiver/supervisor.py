@@ -137,7 +137,8 @@ class _Worker:
         return self.process.exitcode or 0
 
     def restart(self) -> None:
-        logger.error("A worker ended by itself and is restarted", extra={"worker": self._number})
+        fields = {"worker": self._number, "exit_code": self.process.exitcode}
+        logger.error("A worker ended by itself and is restarted", extra=fields)
         mark_process_dead(self.process.pid)  # type: ignore[no-untyped-call]
         self._alive.close()
         self._start()

@@ -49,8 +49,11 @@ def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
 
     Raises:
         OSError: The file can't be read or written. Its content is unchanged.
-        UnicodeDecodeError: The file is not valid UTF-8. It is unchanged.
+        ValueError: The text can be no single secret, or the file is not valid UTF-8. It is unchanged.
     """
+    new = secret.get_secret_value()
+    if "," in new or not new.isprintable() or new != new.strip():  # it would set something else than itself
+        raise ValueError("the text is no signing secret: it has a comma, a line end or spaces around it")
     env_file = env_file.resolve()
     values = dotenv_values(env_file)
     if not env_file.exists():
@@ -60,7 +63,6 @@ def store_webhook_secret(secret: SecretStr, env_file: Path) -> None:
     # Settings ignore the case of their names, so of two lines one would be lost.
     variable = next((name for name in values if name.upper() == WEBHOOK_SECRETS), WEBHOOK_SECRETS)
     older = (values.get(variable) or "").split(",")
-    new = secret.get_secret_value()
     value = ",".join([new, *(old.strip() for old in older if old.strip() not in ("", new))])
     # Without quotes if possible: some programs that read an env file do not remove them.
     set_key(env_file, variable, value, quote_mode="never" if _PLAIN.fullmatch(value) else "always")

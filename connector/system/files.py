@@ -45,6 +45,31 @@ def make_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_ours(path: Path, flags: int, mode: int = 0o600) -> int:
+    """Open or create a file of a name that only we give, and return its descriptor. Never through a link.
+
+    Whoever else may write in a shared folder could let a link of that name lead to any file of our user.
+
+    Args:
+        path: The file.
+        flags: As for `os.open`.
+        mode: The permissions of a file that is created.
+
+    Raises:
+        OSError: The file can't be opened, or the path is a link. The message says so.
+    """
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, mode)
+    except OSError as error:
+        if not path.is_symlink():
+            raise
+        raise OSError(
+            error.errno,
+            f"{path} is a link, and writing there could change any other file. Nothing was written. Find out "
+            "who made the link, and remove it",
+        ) from None
+
+
 def is_shared(folder: Path) -> bool:
     """Return whether a folder is shared with its group on purpose: it has the setgid bit."""
     mode = folder.stat().st_mode

@@ -8,11 +8,11 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from connector.errors import OperatorError
-from connector.system.files import file_system_of
+from connector.system.files import file_system_of, open_ours
 
 PATIENCE_S = 60.0
 """The time that work requested by a person waits for another process before it stops."""
@@ -32,13 +32,14 @@ def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises:
         LockHeldError: Another process still holds it after `wait_s` seconds.
-        OSError: The file can't be opened, or its file system offers no locks.
+        OSError: The file can't be opened or is a link, or its file system offers no locks.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_ours(path, os.O_RDWR)
     try:
         _take(descriptor, path, time.monotonic() + wait_s)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk; the lock holds without the number
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -9,7 +9,7 @@ such as `token_count`, `max_tokens` or `next_page_token`.
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -94,17 +94,27 @@ def is_credential(name: str) -> bool:
 
 
 def secret_forms(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    """Return the forms in which these secrets may come: plain, as JSON, in a URL, and in base64."""
+    """Return the forms in which these secrets may come: plain, as JSON, in a URL, and in base64.
+
+    In base64 a secret may stand alone, or anywhere in a longer text.
+    """
     forms: set[bytes] = set()
     for secret in secrets:
         if len(secret) >= _LEAST_SECRET_CHARACTERS:
             plain = secret.encode()
             in_json = {json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
             in_json |= {form.replace("/", r"\/") for form in in_json}
-            encoded = (base64.b64encode(plain), base64.urlsafe_b64encode(plain))
             forms |= {plain, quote(secret, safe="").encode(), *(form.encode() for form in in_json)}
-            forms |= {form.rstrip(b"=") for form in encoded}
+            forms |= {*_in_base64(plain)}
     return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _in_base64(plain: bytes) -> Iterator[bytes]:
+    """Yield the characters of base64 that are made of `plain` alone, wherever it begins in a longer text."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(plain).rstrip(b"=")
+        for lead in range(3):  # three bytes make four characters, so there are three ways to begin
+            yield encode(bytes(lead) + plain)[-(-lead * 8 // 6) : (lead + len(plain)) * 8 // 6]
 
 
 def cut_secrets(body: bytes, forms: Iterable[bytes]) -> bytes:

@@ -98,12 +98,12 @@ def _keep_secret(made: Subscription, env_file: Path) -> None:
     """Store the new secret before the old ones in `env_file`.
 
     Raises:
-        SecretNotKeptError: The file can't be written.
+        SecretNotKeptError: The file can't be written, or what Verbex gave is no secret.
     """
     assert made.secret is not None  # noqa: S101 - what was just made or rotated has one
     try:
         store_webhook_secret(made.secret, env_file)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SecretNotKeptError(
             f"Verbex made the secret, but it can't be stored in {env_file}: {error}. Fix this, then run "
             f"`verbex-sync rotate-secret {made.subscription_id}` to get another one."

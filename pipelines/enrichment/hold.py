@@ -3,9 +3,11 @@
 Only this wait belongs here. Waiting within one fetch does not: see `connector.verbex.pace`.
 """
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from connector.system.files import open_ours
 from connector.verbex.answer import VerbexError
 from connector.verbex.pace import LONGEST_WAIT_S
 from pipelines.warehouse.data_folder import DataFolder
@@ -28,11 +30,17 @@ def held_until(folder: DataFolder, now: datetime) -> datetime | None:
 
 
 def note_hold(folder: DataFolder, error: VerbexError | OSError, now: datetime) -> None:
-    """Remember how long Verbex asked us to wait from `now` (UTC) on, if it did."""
+    """Remember how long Verbex asked us to wait from `now` (UTC) on, if it did.
+
+    Raises:
+        OSError: The file that remembers it can't be written, or is a link.
+    """
     wait_s = error.retry_after_s if isinstance(error, VerbexError) else None
     if wait_s:
         until = now + timedelta(seconds=wait_s)
-        _path(folder).write_text(f"{now.isoformat()} {until.isoformat()}")
+        descriptor = open_ours(_path(folder), os.O_WRONLY | os.O_TRUNC, 0o644)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is open already
+            file.write(f"{now.isoformat()} {until.isoformat()}")
 
 
 def explain_hold(until: datetime) -> str:

@@ -11,13 +11,14 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import dagster as dg
 
 from connector.errors import OperatorError
 from connector.system.env_file import read_variable
+from connector.system.lock import PATIENCE_S, hold_lock
 from pipelines.instance.abandoned import fail_abandoned_runs
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def open_instance(data_dir: Path, env_file: Path) -> Iterator[dg.DagsterInstance
     with ExitStack() as stack:
         try:
             home = ensure_home(data_dir, env_file)
-            instance = stack.enter_context(dg.DagsterInstance.get())
+            instance = stack.enter_context(open_home(home, data_dir))
             fail_abandoned_runs(instance)
             stack.enter_context(hold_event_log(home))
             instance.get_asset_keys()  # damaged storage fails at its first use
@@ -148,6 +149,19 @@ def open_instance(data_dir: Path, env_file: Path) -> Iterator[dg.DagsterInstance
             )
             instance = stack.enter_context(dg.DagsterInstance.ephemeral())
         yield instance
+
+
+def open_home(home: Path, data_dir: Path) -> dg.DagsterInstance:
+    """Open the storage in a home from `ensure_home`. In one that we made, one process at a time does.
+
+    Two that make the same databases at once would spoil them for good.
+
+    Raises:
+        LockHeldError: Another process has been opening it for over a minute.
+    """
+    is_own = home == own_home(data_dir)  # one that a person has set may be read-only, with a server behind it
+    with hold_lock(data_dir / "dagster.lock", wait_s=PATIENCE_S) if is_own else nullcontext():
+        return dg.DagsterInstance.get()
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import dagster as dg
 import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
@@ -20,7 +19,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from connector.errors import EXIT_USAGE, OperatorError
-from pipelines.instance.home import ensure_home
+from pipelines.instance.home import ensure_home, open_home
 from pipelines.ui.guard import Guard, parse_origin
 
 _MODULE = "pipelines.definitions"
@@ -73,8 +72,8 @@ def serve_ui(
             f"Other machines reach {host}, and Dagster's UI has no login. Put a proxy that asks for one"
             " in front, and name what people open there: --origin https://dagster.example.com"
         )
-    ensure_home(data_dir, env_file)
-    with _listen(host, port) as listener, dg.DagsterInstance.get() as instance:
+    home = ensure_home(data_dir, env_file)
+    with _listen(host, port) as listener, open_home(home, data_dir) as instance:
         own = _origins_of(host, listener.getsockname()[1])
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3_600, max_overflow=20)
         with WorkspaceProcessContext(

@@ -1,12 +1,27 @@
 """Dagster's home follows the data folder, wherever that is moved or copied, and whatever its path is."""
 
 import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from pipelines.instance.home import EVENT_LOG, ensure_home, open_instance
+
+OPEN_AT_ONCE = """
+import sys
+from pathlib import Path
+from pipelines.instance.home import open_instance
+
+print("ready", flush=True)
+sys.stdin.readline()
+with open_instance(Path(sys.argv[1], "data"), Path(sys.argv[1], ".env")) as instance:
+    assert not instance.is_ephemeral
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +93,25 @@ def test_a_home_that_a_person_has_set_is_used_as_it_is(
     assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "mine"
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "theirs"))
     assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "theirs"
+
+
+def test_several_that_make_a_home_at_once_make_one_that_can_be_used(tmp_path: Path) -> None:
+    """As on the first day, when `ui`, `sync --follow` and a `sync` by cron start together."""
+    command = [sys.executable, "-c", OPEN_AT_ONCE, str(tmp_path)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(b"now\n")
+        process.stdin.flush()
+    for process in started:
+        process.communicate()
+    assert [process.returncode for process in started] == [0, 0, 0, 0]
+    databases = [path for path in (tmp_path / "data" / "dagster").rglob("*.db") if path.stat().st_size]
+    assert len(databases) == 3
+    for database in databases:
+        with closing(sqlite3.connect(database)) as connection:
+            ((versions,),) = connection.execute("select count(*) from alembic_version").fetchall()
+        assert versions <= 1  # Dagster refuses a database with two

@@ -161,6 +161,27 @@ async def test_a_segment_that_cannot_be_read_blocks_no_other(tmp_path: Path) -> 
     journal.close()
 
 
+async def test_segments_that_never_can_be_read_block_none_that_failed_once(tmp_path: Path) -> None:
+    """Landing was away meanwhile, so every segment has failed. Those that can be landed then are."""
+    journal_folder, obstacle = tmp_path / "journal", tmp_path / "landing"
+    landing = Landing(str(obstacle))
+    obstacle.write_text("in the way")
+    journal = Journal(journal_folder, "r", Metrics(), segment_bytes=1, segment_age_s=0)
+    for number in range(2):
+        (journal_folder / f"a-{number}.segment").mkdir()  # reading it fails, like a file on a failing disk
+    for number in range(3):
+        write_segment(journal_folder, NOON_US, name=f"b-{number}")
+    metrics = Metrics()
+    sealer = Sealer(journal, lambda: landing, metrics, interval_s=0.001)
+    sealing = asyncio.create_task(sealer.run())
+    await until(lambda: b"verbex_seal_failures_total 5.0" in metrics.render())
+    obstacle.unlink()
+    await until(lambda: len(landing.list_files(EVENTS)) == 3)
+    sealer.stop()
+    await sealing
+    journal.close()
+
+
 async def test_sealing_continues_once_the_process_may_open_files_again(tmp_path: Path) -> None:
     """Without a free file descriptor, even the journal's folder can't be listed."""
     landing, metrics = Landing(str(tmp_path / "landing")), Metrics()

@@ -30,7 +30,7 @@ from support.receiver import (
 
 from connector.journal.delivery import Group, to_batch
 from connector.journal.segment import Segment
-from connector.landing.compaction import compact
+from connector.landing.compaction import compact, compact_crowded
 from connector.landing.files import Landing
 from connector.landing.zones import EVENTS, ZONES
 from connector.simulator.world import World
@@ -187,6 +187,32 @@ async def test_a_store_that_allows_no_delete_gets_every_file_once(tmp_path: Path
     assert not list((tmp_path / "data" / "journal").rglob("*.segment"))
     assert "can't be deleted" in receiver.log
     assert "can't be landed" not in receiver.log
+
+
+def test_a_crowded_day_that_allows_no_delete_is_merged_once(
+    proxy: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every merge reads the whole day, and each request costs money. The error says what to allow."""
+    monkeypatch.setattr("connector.landing.compaction.MAX_SMALL_FILES", 10)
+    landing = Landing(f"s3://{BUCKET}/landing")
+
+    def land(*numbers: int) -> None:
+        for number in numbers:
+            batch = to_batch(f"r{number}", [Group(0, [make_delivery(b"%d" % number)])])
+            landing.write_batches([batch], zone=EVENTS, name=f"r{number}-1")
+
+    land(*range(60))
+    with pytest.raises(OSError, match="s3:DeleteObject"):
+        compact_crowded(landing)
+    for number in range(60, 62):
+        land(number)
+        for merge in (compact_crowded, lambda landing: compact(landing, EVENTS, before=date(2025, 11, 10))):
+            proxy.clear()
+            with pytest.raises(OSError, match="s3:DeleteObject"):
+                merge(landing)
+            assert not [request for request in proxy if request.startswith(("PUT", "POST"))]
+            assert len(proxy) < 40  # not each of the day's files
+    assert len(landed_rows(Landing(landing.url))) == 62
 
 
 def test_a_look_at_a_bucket_asks_once_however_many_days_there_are(proxy: list[str]) -> None:

@@ -1,14 +1,16 @@
 """The receiver when the machine fails: a full disk, a failed fsync, a clock that jumps."""
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.disk import mount, mounted
-from support.receiver import NOON_US, ReceiverProcess, landed_rows, make_body, post, serving
+from support.receiver import NOON_US, ReceiverProcess, landed_rows, make_body, post, serving, until
 
 from connector.landing.files import Landing
 
@@ -80,6 +82,27 @@ async def test_a_full_disk_is_a_503_until_there_is_room(small_disk: Path, tmp_pa
     assert_all_landed(landing, acknowledged)
 
 
+async def test_a_worker_that_finds_no_room_for_its_metrics_says_so(small_disk: Path, tmp_path: Path) -> None:
+    """The others answer meanwhile, and it starts once there is room. A file with holes would end it."""
+    landing = tmp_path / "landing"
+    landing.write_text("in the way")  # or what was landed meanwhile would make room
+    settings = {"LANDING_URL": str(landing), "WORKERS": "2", "SEAL_INTERVAL_S": "3600"}
+    with ReceiverProcess(small_disk, **settings) as receiver:
+        files = {path: path.stat() for path in (small_disk / "metrics").glob("*.db")}
+        assert [path for path, stat in files.items() if stat.st_blocks * 512 < stat.st_size] == []
+        with pytest.raises(OSError, match="No space left"):
+            (small_disk / "rest").write_bytes(bytes(4_000_000))
+        pids = {path.stem.rpartition("_")[2] for path in files}
+        os.kill(int(pids.pop()), signal.SIGKILL)
+        await until(lambda: "No space left on device: '" in receiver.log)
+        assert await deliver(receiver.url, {}, "full") == 503
+        await until(lambda: '"exit_code":-9' in receiver.log and '"exit_code":1' in receiver.log)
+        await asyncio.to_thread(mount, small_disk, "remount,size=32m")
+        landing.unlink()
+        assert await deliver(receiver.url, {}, "after") == 200
+        assert await asyncio.to_thread(receiver.stop) == 0
+
+
 async def test_a_failed_fsync_is_a_503_and_its_segment_is_never_written_again(
     shim: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +125,17 @@ async def test_a_failed_fsync_is_a_503_and_its_segment_is_never_written_again(
         assert len(list(journal.glob("*.segment"))) == 2
         assert receiver.stop() == 0
     assert_all_landed(tmp_path / "data" / "landing", acknowledged)
+
+
+async def test_nothing_is_acknowledged_into_a_segment_that_was_removed(tmp_path: Path) -> None:
+    """As by `rm`, or by `mv` to another disk: the system goes on writing it, where no one finds it again."""
+    async with serving(tmp_path) as running:
+        assert (await post(running.url, make_body("before")))[0] == 200
+        (segment,) = tmp_path.glob("*.segment")
+        segment.unlink()
+        assert (await post(running.url, make_body("removed")))[0] == 503
+        assert (await post(running.url, make_body("after")))[0] == 200
+        assert [row["trace_id"] for row in running.stored()] == ["after"]
 
 
 async def test_a_clock_that_jumps_back_changes_nothing_but_the_time_of_receipt(tmp_path: Path) -> None:

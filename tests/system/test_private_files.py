@@ -2,11 +2,14 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from support.data_folder import DataFolder
+from support.disk import mounted
 from support.receiver import NOON_US, make_delivery
 
 from connector.journal.delivery import Group, to_batch
@@ -14,6 +17,9 @@ from connector.landing.files import Landing
 from connector.landing.zones import EVENTS
 from connector.system.env_file import add_variable, store_webhook_secret
 from connector.system.files import make_folder, move_without_replacing
+from connector.system.lock import hold_lock, is_held
+from connector.verbex.answer import ApiUnavailableError
+from pipelines.enrichment.hold import note_hold
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +101,53 @@ def test_an_env_file_that_cannot_be_read_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(UnicodeDecodeError):
         store_webhook_secret(SecretStr("whsec_a"), env_file)
     assert (env_file.read_bytes(), mode_of(env_file)) == (b"# caf\xe9\n", 0o640)
+
+
+def take_lock(folder: Path) -> None:
+    """Write the file `a.lock`."""
+    with hold_lock(folder / "a.lock"):
+        pass
+
+
+def hold_fetches(folder: Path) -> None:
+    """Write the file `fetch.hold`."""
+    note_hold(DataFolder(folder), ApiUnavailableError("busy", retry_after_s=3600), datetime.now(UTC))
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.lock", take_lock), ("fetch.hold", hold_fetches)])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_place_of_a_file_of_ours_leads_to_no_other_file(
+    tmp_path: Path, name: str, write: Callable[[Path], None], *, exists: bool
+) -> None:
+    """Whoever else may write in a shared folder could have our user empty or make a file anywhere."""
+    (tmp_path / "data").mkdir()
+    other = tmp_path / "other"
+    if exists:
+        other.write_text("of somebody")
+    (tmp_path / "data" / name).symlink_to(other)
+    with pytest.raises(OSError, match=f"{name} is a link"):
+        write(tmp_path / "data")
+    assert (other.read_text() if exists else other.exists()) == ("of somebody" if exists else False)
+
+
+def test_a_lock_can_be_held_on_a_full_disk(tmp_path: Path) -> None:
+    """The number in it is only for people, and what starts on a full disk must be able to say so."""
+    with mounted(tmp_path / "disk", "size=16k") as disk:
+        (disk / "lock").touch()
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "rest").write_bytes(bytes(100_000))
+        with hold_lock(disk / "lock"):
+            assert is_held(disk / "lock")
+
+
+@pytest.mark.parametrize(
+    "secret", ["whsec_a,whsec_b", "whsec_a\nVERBEX_ALLOW_UNSIGNED=true", "whsec_\x00", "whsec_ "]
+)
+def test_a_text_that_can_be_no_single_secret_is_not_stored(tmp_path: Path, secret: str) -> None:
+    """It would become two secrets, or a line of its own that sets anything."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("A=b\n")
+    with pytest.raises(ValueError, match="no signing secret") as caught:
+        store_webhook_secret(SecretStr(secret), env_file)
+    assert secret not in str(caught.value)
+    assert env_file.read_text() == "A=b\n"

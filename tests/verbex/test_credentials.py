@@ -1,5 +1,6 @@
 """The removal of credentials from answers: every credential, in any spelling, and nothing else."""
 
+import base64
 import contextlib
 import json
 from decimal import Decimal
@@ -9,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.verbex import credentials
-from connector.verbex.credentials import drop_credentials, is_suspect
+from connector.verbex.credentials import (
+    REMOVED,
+    cut_secrets,
+    drop_credentials,
+    is_suspect,
+    secret_forms,
+)
 
 MARK = "hunter2"
 HARMLESS = st.text().map("{}x".format)
@@ -130,6 +137,24 @@ def test_bytes_that_are_not_json_raise_only_the_documented_errors(body: bytes) -
     """Callers handle these errors and no others."""
     with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
         drop_credentials(b'{"secret":' + body)
+
+
+# What repeats itself may be found at a wrong place, beside which some of it stays.
+KNOWN_SECRETS = st.lists(st.characters(codec="ascii"), min_size=8, unique=True).map("".join)
+
+
+@given(st.binary(max_size=9), KNOWN_SECRETS, st.binary(max_size=9), st.booleans())
+def test_a_known_secret_is_cut_out_of_a_longer_text_in_base64(
+    before: bytes, secret: str, after: bytes, is_for_urls: bool
+) -> None:
+    """As in an `Authorization` header: nothing stays that is made of bits of the secret alone."""
+    encode = base64.urlsafe_b64encode if is_for_urls else base64.b64encode
+    encoded = encode(before + secret.encode() + after)
+    start, _, end = cut_secrets(encoded, secret_forms([secret])).partition(REMOVED)
+    assert encoded.startswith(start)
+    assert len(start) <= -(-len(before) * 8 // 6)
+    assert encoded.endswith(end)
+    assert len(end.rstrip(b"=")) <= -(-len(after) * 8 // 6) + 1
 
 
 def holds_credential(body: bytes) -> bool:
