@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.instance.home import EVENT_LOG, ensure_home, open_instance
+from pipelines.instance.home import EVENT_LOG, ensure_home, make_home, open_instance
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +78,19 @@ def test_a_home_that_a_person_has_set_is_used_as_it_is(
     assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "mine"
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "theirs"))
     assert ensure_home(tmp_path / "data", tmp_path / ".env") == tmp_path / "theirs"
+
+
+def test_a_home_of_an_earlier_version_prints_less_too(tmp_path: Path) -> None:
+    """And only one that we made: in any other, nothing is changed."""
+    make_home(tmp_path / "made")
+    config = tmp_path / "made" / "dagster.yaml"
+    text = config.read_text()
+    earlier = text.partition("python_logs:")[0]
+    assert earlier != text
+    config.write_text(earlier)
+    make_home(tmp_path / "made")
+    assert config.read_text() == text
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    make_home(tmp_path / "own")
+    assert "python_logs" not in (tmp_path / "own" / "dagster.yaml").read_text()
