@@ -24,19 +24,34 @@ _listed, _answers, _agreement, _compaction = (
 )
 _tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction
 
+_SPAN = (
+    "In the launchpad `since` and `until` name the first and last UTC day, such as 2025-11-30 (empty: "
+    "yesterday and today), and `agents` the ids of agents (empty: all)."
+)
+
 JOBS = (
     dg.define_asset_job(LOAD_JOB, _tables, description="Loads what landed into every table, and publishes."),
-    dg.define_asset_job(FETCH_JOB, _answers, description="Asks Verbex for what is due."),
+    dg.define_asset_job(
+        FETCH_JOB,
+        _answers,
+        description=(
+            "Asks Verbex for what is due. In the launchpad `is_asking_again: true` asks once more for what "
+            "is unavailable, of all calls or of those that `since`, `until` (UTC days) and `agents` name."
+        ),
+    ),
     dg.define_asset_job(
         VERIFY_JOB,
         _listed | _tables | _agreement,
-        description="Compares our calls with Verbex's own list, by default those of yesterday and today.",
+        description=f"Compares our calls with Verbex's own list. {_SPAN}",
     ),
     dg.define_asset_job(
         BACKFILL_JOB,
         _listed | _tables,
-        config={"ops": {SWEEP: {"config": {"is_backfill": True}}}},
-        description="Loads from Verbex's list what no webhook reported, by default for yesterday and today.",
+        # All fields, because the launchpad shows these and no other.
+        config={
+            "ops": {SWEEP: {"config": {"since": "", "until": "", "agents": [], "is_backfill": True}}},
+        },
+        description=f"Loads from Verbex's list what no webhook reported. {_SPAN}",
     ),
     dg.define_asset_job(COMPACT_JOB, _compaction, description="Merges the small files of closed days."),
 )

@@ -9,6 +9,8 @@ import socket
 
 import dagster as dg
 
+from pipelines.instance.timeline import add_to_timeline
+
 _TAG = "verbex/process"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -36,6 +38,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:
     for run in gone:
         message = "The process was killed or crashed. Nothing is lost: the next run does its work."
         instance.report_run_failed(run, message)
+        add_to_timeline(instance, run.run_id)
     return len(gone)
 
 

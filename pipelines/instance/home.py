@@ -50,6 +50,11 @@ retention:
       failure: 7
       success: 1
 """
+# At Dagster's usual level a run prints some hundred lines.
+_LOGS = """\
+python_logs:
+  python_log_level: INFO
+"""
 _BASE_DIR = re.compile(r"(?<=class: ConsolidatedSqliteEventLogStorage\n  config:\n    base_dir: ).*")
 _VARIABLE = "DAGSTER_HOME"
 
@@ -101,12 +106,14 @@ def make_home(home: Path) -> None:
     config = home / "dagster.yaml"
     events = json.dumps(str(home / EVENT_LOG.parent))  # quoted, for paths that mean something in YAML
     if not config.exists():
-        config.write_text(_INSTANCE_YAML.format(events=events), encoding="utf-8")
+        config.write_text(_INSTANCE_YAML.format(events=events) + _LOGS, encoding="utf-8")
         return
     text = config.read_text(encoding="utf-8")
-    moved = _BASE_DIR.sub(lambda _: events, text)
-    if moved != text:
-        config.write_text(moved, encoding="utf-8")
+    current = _BASE_DIR.sub(lambda _: events, text)
+    if _BASE_DIR.search(text) and not re.search(r"^python_logs:", text, re.MULTILINE):
+        current = f"{current.rstrip()}\n{_LOGS}"  # of an earlier version
+    if current != text:
+        config.write_text(current, encoding="utf-8")
 
 
 def _read_home(data_dir: Path, env_file: Path) -> str | None:

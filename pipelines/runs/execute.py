@@ -17,6 +17,7 @@ from pipelines.assets.published import was_published_since
 from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
+from pipelines.instance.timeline import add_to_timeline, tag_location
 from pipelines.names import ANSWERS, BACKFILL_JOB, FETCH_JOB, LOAD_JOB, SWEEP, VERIFY_JOB
 from pipelines.reconciliation.sweep import Swept
 
@@ -103,8 +104,9 @@ def _run(
     job = definitions.resolve_job_def(job_name)
     run_config = _QUIET | (config or {})
     result = job.execute_in_process(
-        instance=instance, run_config=run_config, tags=tag_process(), raise_on_error=False
+        instance=instance, run_config=run_config, tags=tag_process() | tag_location(), raise_on_error=False
     )
+    add_to_timeline(instance, result.run_id)
     if _is_interrupted(result):
         raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:

@@ -29,6 +29,7 @@ from pipelines.models.sql_file import ModelError
 from pipelines.runs.background import BackgroundCompaction
 from pipelines.runs.patience import Echo, Patience, describe
 from pipelines.runs.reports import Reports, describe_passed_over
+from pipelines.runs.tally import Tally
 from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseBusyError
@@ -56,6 +57,7 @@ class Follower:
     echo: Echo
     _models: tuple[Model, ...] = field(init=False)
     _reports: Reports = field(init=False)
+    _tally: Tally = field(default_factory=Tally)
     _loading: Patience = field(init=False)
     _reporting: Patience = field(init=False)
     _compacting: Patience = field(init=False)
@@ -84,6 +86,7 @@ class Follower:
 
     def run(self) -> None:
         """Load and fetch until `stop` or an interrupt, then report what is not reported yet."""
+        self.echo("Following: what lands is loaded as it comes, and counted here once a minute.")
         reported_s = fetched_s = time.monotonic()
         compacted_s = -math.inf
         look_every_s = _LOOK_EVERY_S if self.folder.landing.is_local else _LOOK_IN_BUCKET_EVERY_S
@@ -94,11 +97,11 @@ class Follower:
                     self._loading.attempt(self.load_once)
                     now_s = time.monotonic()
                     if now_s - fetched_s >= self._fetch_pause_s and (fetch is None or fetch.done()):
-                        if fetch is not None:
-                            self._reports.add_fetched(fetch.result())
+                        self._count_fetched(fetch)
                         fetch, fetched_s = fetcher.submit(self._fetch), now_s
                     if now_s - reported_s >= _REPORT_EVERY_S:
                         self._reporting.attempt(self._report_and_forget)
+                        self._say_what_was_done()
                         reported_s = now_s
                     if now_s - compacted_s >= _COMPACT_EVERY_S:
                         self._compacting.attempt(self._compaction.start_if_crowded)
@@ -108,6 +111,7 @@ class Follower:
                 self._compaction.stop()
                 self._stop_fetching.set()
                 Patience("The last report to Dagster", self.echo).attempt(self.report)
+                self._say_what_was_done()
 
     def report(self) -> None:
         """Report to Dagster what was done since the last report."""
@@ -123,7 +127,6 @@ class Follower:
         new = list_new_files(self.folder, self._models)
         if not new or (new == self._tried and time.monotonic() < self._retry_at_s):
             return
-        started_s = time.monotonic()
         try:
             updates = self._update_tables()
         except WarehouseBusyError as error:
@@ -141,8 +144,7 @@ class Follower:
         passed_over = {path: why for update in updates.values() for path, why in update.passed_over.items()}
         for line in describe_passed_over(passed_over):
             self.echo(line)
-        deliveries = updates["events"].rows_read
-        self.echo(f"Loaded {deliveries} deliveries ({time.monotonic() - started_s:.2f} s)")
+        self._tally.add_load(updates["events"].rows_read)
 
     def _set_aside(self, files: list[LandedFile]) -> None:
         """Skip these files until something else lands, or for a pause that grows with each try."""
@@ -187,8 +189,16 @@ class Follower:
             self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S
             return None
         self._fetch_pause_s = _PAUSE_AFTER_FAILURE_S if fetched.stopped_by else _FETCH_EVERY_S
-        self.echo(f"Asked Verbex {fetched.outcomes.total()} times")
         return fetched
+
+    def _count_fetched(self, fetch: Future[Fetched | None] | None) -> None:
+        if fetch is not None and (fetched := fetch.result()) is not None:
+            self._reports.add_fetched(fetched)
+            self._tally.asked += fetched.outcomes.total()
+
+    def _say_what_was_done(self) -> None:
+        if line := self._tally.take():
+            self.echo(line)
 
 
 def _never_failing(echo: Echo) -> Echo:

@@ -20,7 +20,16 @@ from connector.simulator.world import World
 from pipelines.definitions import build_definitions
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.span import Span
-from pipelines.names import AGREEMENT, AGREEMENT_CHECK, BACKFILL_JOB, FETCH_JOB, KEY_CHECK, SWEEP, VERIFY_JOB
+from pipelines.names import (
+    AGREEMENT,
+    AGREEMENT_CHECK,
+    ANSWERS,
+    BACKFILL_JOB,
+    FETCH_JOB,
+    KEY_CHECK,
+    SWEEP,
+    VERIFY_JOB,
+)
 from pipelines.reconciliation import sweep as sweeping
 from pipelines.reconciliation.sweep import SweepBusyError, sweep_span
 from pipelines.resources import WarehouseResource
@@ -138,7 +147,8 @@ def test_a_backfill_run_repairs_by_default() -> None:
     """The job's own configuration has `is_backfill`. Its days are those of any other sweep."""
     definitions = build_definitions(Settings(_env_file=None, api_key=None))
     preset = definitions.resolve_job_def(BACKFILL_JOB).run_config
-    assert preset == {"ops": {SWEEP: {"config": {"is_backfill": True}}}}
+    span = {"since": "", "until": "", "agents": []}
+    assert preset == {"ops": {SWEEP: {"config": {"is_backfill": True, **span}}}}
 
 
 async def test_a_second_sweep_stops_and_names_the_process_that_is_asking(
@@ -174,3 +184,17 @@ def holding(path: Path) -> Iterator[int]:
         assert process.stdout.readline() == b"held\n"
         yield process.pid
         process.kill()
+
+
+@pytest.mark.parametrize("name", [VERIFY_JOB, BACKFILL_JOB, FETCH_JOB])
+def test_a_launchpad_shows_every_field_and_the_page_of_its_job_explains_it(tmp_path: Path, name: str) -> None:
+    """Where a job has a config of its own, the launchpad shows that and no other field."""
+    job = build_definitions(Settings(_env_file=None, data_dir=tmp_path)).resolve_job_def(name)
+    (step,) = (op for op in job.nodes_in_topological_order if op.name in (SWEEP, ANSWERS))
+    schema: Any = step.definition.config_schema
+    fields = schema.as_field().config_type.fields
+    preset = (job.run_config or {}).get("ops", {}).get(step.name, {}).get("config", dict.fromkeys(fields))
+    assert set(preset) == set(fields)
+    assert all(field.description for field in fields.values())
+    for field in ("since", "until", "agents"):
+        assert f"`{field}`" in str(job.description)

@@ -22,6 +22,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def test_a_killed_run_is_on_the_timeline_too(instance: dg.DagsterInstance) -> None:
+    """There a failed run is seen first."""
+    run = instance.create_run_for_job(EMPTY_JOB, status=dg.DagsterRunStatus.STARTED, tags=tag_process())
+    fail_abandoned_runs(instance)
+    (run,) = instance.get_runs(dg.RunsFilter(run_ids=[run.run_id]))
+    assert run.remote_job_origin is not None
+    assert run.remote_job_origin.location_name == "pipelines.definitions"
+
+
 def status_after(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
     """Return the status of a started run with these tags, after abandoned runs were reported."""
     run = instance.create_run_for_job(EMPTY_JOB, status=dg.DagsterRunStatus.STARTED, tags=tags)

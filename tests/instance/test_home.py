@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.instance.home import EVENT_LOG, ensure_home, open_instance
+from pipelines.instance.home import EVENT_LOG, ensure_home, make_home, open_instance
 
 OPEN_AT_ONCE = """
 import sys
@@ -115,3 +115,19 @@ def test_several_that_make_a_home_at_once_make_one_that_can_be_used(tmp_path: Pa
         with closing(sqlite3.connect(database)) as connection:
             ((versions,),) = connection.execute("select count(*) from alembic_version").fetchall()
         assert versions <= 1  # Dagster refuses a database with two
+
+
+def test_a_home_of_an_earlier_version_prints_less_too(tmp_path: Path) -> None:
+    """And only one that we made: in any other, nothing is changed."""
+    make_home(tmp_path / "made")
+    config = tmp_path / "made" / "dagster.yaml"
+    text = config.read_text()
+    earlier = text.partition("python_logs:")[0]
+    assert earlier != text
+    config.write_text(earlier)
+    make_home(tmp_path / "made")
+    assert config.read_text() == text
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    make_home(tmp_path / "own")
+    assert "python_logs" not in (tmp_path / "own" / "dagster.yaml").read_text()

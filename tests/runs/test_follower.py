@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -69,7 +70,14 @@ async def test_what_lands_while_following_is_published_and_reported_to_dagster(
     folder.land([body("b", STARTED, "call-b", 0)], received_at_us=NOON_US + 1)
     await until(lambda: call_ids(folder) == {"call-a", "call-b"})
     following.send_signal(signal.SIGTERM)
-    assert following.wait(HANG_S) == 0
+    said, _ = following.communicate(timeout=HANG_S)
+    assert following.returncode == 0
+    first, follows, *counts, last = said.splitlines()
+    assert first.startswith("Loaded ")
+    assert follows.startswith("Following: ")
+    assert last == "Stopped."
+    loaded = sum(int(each) for each in re.findall(r"Loaded (\d+) deliver", "\n".join([first, *counts])))
+    assert loaded == 2
     with dg.DagsterInstance.from_config(str(folder.path / "dagster")) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("calls"))
     assert event is not None
