@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from connector.landing.zones import EVENT_SCHEMA
+from connector.verbex.mismatch import find_mismatch
 
 
 # gc=False for both: there are many thousands of them, and they can't form reference cycles.
@@ -52,8 +53,15 @@ def to_batch(receiver_id: str, groups: Sequence[Group]) -> pa.RecordBatch:
         pa.array([each.problem for each in deliveries], pa.string()),
         _to_maps([each.headers for each in deliveries]),
         pa.array([each.body for each in deliveries], pa.binary()),
+        pa.array([_mismatch(each) for each in deliveries], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+
+
+def _mismatch(delivery: Delivery) -> str | None:
+    if delivery.problem is not None:
+        return None
+    return find_mismatch(delivery.headers, delivery.body, delivery.trace_id, delivery.event_name)
 
 
 def _sequences(groups: Sequence[Group]) -> list[int]:

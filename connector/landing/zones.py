@@ -28,12 +28,15 @@ EVENT_SCHEMA = pa.schema(
         pa.field("problem", pa.string()),
         pa.field("headers", pa.map_(pa.string(), pa.string()), nullable=False),
         pa.field("body", pa.binary(), nullable=False),
+        pa.field("header_mismatch", pa.string()),
     ]
 )
 """One row per delivery, even if it can't be read. Grain: `receiver_id`, `sequence`.
 
 `verified_by` is a `VerifiedBy`. `problem` says why a body is not an event, and is null if it is one.
 `headers` never holds a credential. `body` is exactly the bytes received.
+`header_mismatch` names a header of an event that says something else than its body; it is null if they do,
+and in files that were landed before there was such a column.
 """
 
 ANSWER_SCHEMA = pa.schema(

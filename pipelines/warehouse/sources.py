@@ -56,6 +56,18 @@ SOURCES = (
         where="problem",
         refine=keep_problems,
     ),
+    Source(
+        "landed_mismatches",
+        EVENTS,
+        pa.schema(
+            [
+                field
+                for field in EVENT_SCHEMA
+                if field.name not in ("verified_by", "problem", "headers", "body")
+            ]
+        ),
+        where="header_mismatch",
+    ),
     *(Source(zone.relation, zone, zone.schema) for zone in (PCA, CALLS, AGENTS, LISTED)),
 )
 

@@ -8,14 +8,14 @@
 -- keys: call_hash
 -- ignores events: deliveries
 -- changed by ops.listed_calls: select call_hash(call_id) as call_hash where is_backfill
--- not null: call_id, status, pca_status, event_count, updated_at, call_hash
+-- not null: call_id, status, pca_status, day, hour, event_count, updated_at, call_hash
 -- columns:
 --   call_id varchar: Verbex's identity of the call
 --   organization_id varchar: the Verbex organization
 --   agent_id varchar: the AI agent that held the call
 --   status varchar: completed once CallEnded or pcaCompleted was seen, its analysis was fetched, or a backfill found its end; else in_progress
 --   pca_status varchar: none (not completed), awaiting (ended, not announced), ready (announced, not fetched), failed (announced as failed), fetched, or unavailable (not asked for again)
---   day date: day of its start, or of its first event where its start is not known, in VERBEX_TIME_ZONE
+--   day date: day of its start, or else of its first event, or else of its listing by Verbex, in VERBEX_TIME_ZONE
 --   hour bigint: hour of that day, from 0 to 23
 --   started_at timestamptz: earliest CallStarted, UTC; null if it never came
 --   started_source varchar: where started_at is from: webhook, or api if a backfill found it
@@ -131,7 +131,7 @@ settled as (
         merged.*,
         fetches.last_attempt_at,
         fetches.last_error,
-        coalesce(merged.started_at, merged.first_event_at) as began_at,
+        coalesce(merged.started_at, merged.first_event_at, merged.listed_at) as began_at,
         case
             -- what can be analysed has ended
             when merged.ended_at is null and merged.pca_completed_at is null and fetches.state is distinct from 'fetched'

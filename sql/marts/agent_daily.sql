@@ -12,7 +12,7 @@
 -- columns:
 --   agent_id varchar: the AI agent; (unknown) for calls without one
 --   agent_name varchar: its newest name; its id as long as no name is known
---   day date: day of the calls' start, or of their first event where the start never came, in VERBEX_TIME_ZONE
+--   day date: day of the calls' start, as in calls, in VERBEX_TIME_ZONE
 --   calls bigint: calls [count]
 --   completed bigint: of these, completed [count]
 --   in_progress bigint: of these, not yet ended [count]

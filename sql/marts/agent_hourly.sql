@@ -10,7 +10,7 @@
 -- columns:
 --   agent_id varchar: the AI agent; (unknown) for calls without one
 --   agent_name varchar: its newest name; its id as long as no name is known
---   day date: day of the calls' start, or of their first event where the start never came, in VERBEX_TIME_ZONE
+--   day date: day of the calls' start, as in calls, in VERBEX_TIME_ZONE
 --   hour bigint: hour of that day, from 0 to 23
 --   weekday bigint: day of the week, from 1 for Monday to 7 for Sunday
 --   calls bigint: calls that began in it [count]

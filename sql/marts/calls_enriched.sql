@@ -15,7 +15,7 @@
 --   agent_name varchar: the agent's newest name; its id as long as no name is known, (unknown) without an agent
 --   status varchar: completed or in_progress
 --   pca_status varchar: none, awaiting, ready, failed, fetched or unavailable
---   day date: day of its start, or of its first event where its start is not known, in VERBEX_TIME_ZONE
+--   day date: day of its start, or else of its first event, or else of its listing by Verbex, in VERBEX_TIME_ZONE
 --   hour bigint: hour of that day, from 0 to 23
 --   started_at timestamptz: earliest CallStarted, UTC
 --   ended_at timestamptz: latest CallEnded, UTC

@@ -103,6 +103,10 @@ def new_field(folder: DataFolder) -> None:
     folder.land([body("b", STARTED, "call-2", 2 * DAY_S, language="ja")], received_at_us=later_us)
 
 
+def other_header(folder: DataFolder) -> None:
+    folder.land([body("a", STARTED, "call", 0)], headers={"x-webhook-traceid": "b"})
+
+
 def land_list(folder: DataFolder, *calls: dict[str, Any], at: Any) -> None:  # noqa: ANN401
     window = {"since": (at - timedelta(days=1)).isoformat(), "until": at.isoformat(), "agent_ids": []}
     swept = {"call_id": "", "agent_id": None, "outcome": "swept", "body": json.dumps(window).encode()}
@@ -119,6 +123,7 @@ CASES: dict[str, Callable[[DataFolder], None]] = {
     "ends_before_start": end_before_start,
     "ends_without_analysis": end_without_analysis,
     "event_fields_change": new_field,
+    "headers_agree": other_header,
     "items_beyond_wide_view": more_items_than_columns,
     "lifecycle_events_without_call": event_without_call,
     "list_older_than_events": no_list,

@@ -41,7 +41,7 @@ from connector.simulator.sender import SendOptions, SendReport, send  # noqa: E4
 from connector.simulator.world import World  # noqa: E402
 
 BUCKET = "soak"
-DISK_OPTIONS = "size=3g"
+DISK_OPTIONS = "size=9g"
 FAULT_S, PAUSE_S = 40, 35
 Fault = Callable[[], Awaitable[None]]
 

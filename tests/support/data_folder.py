@@ -16,6 +16,7 @@ from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
 from connector.verbex.envelope import read_envelope
+from connector.verbex.mismatch import find_mismatch
 from pipelines.instance.home import make_home
 from pipelines.warehouse import data_folder
 from pipelines.warehouse.audit import Finding, inspect
@@ -41,7 +42,13 @@ class DataFolder(data_folder.DataFolder):
         """Return the warehouse files, published or not."""
         return sorted((self.path / "warehouse").glob("*/warehouse.duckdb"))
 
-    def land(self, bodies: Iterable[bytes], *, received_at_us: int | Sequence[int] = NOON_US) -> None:
+    def land(
+        self,
+        bodies: Iterable[bytes],
+        *,
+        received_at_us: int | Sequence[int] = NOON_US,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Land one file of deliveries, as a receiver does that has read their envelopes.
 
         A single `received_at_us` is the time of the first delivery. The others follow one second apart.
@@ -56,9 +63,10 @@ class DataFolder(data_folder.DataFolder):
                 "sequence": sequence,
                 "received_at": at_us,
                 "verified_by": "unsigned",
-                "headers": [],
+                "headers": list((headers or {}).items()),
                 "body": body,
-                **read_envelope(body)._asdict(),
+                **(read := read_envelope(body))._asdict(),
+                "header_mismatch": find_mismatch(headers or {}, body, read.trace_id, read.event_name),
             }
             for sequence, (at_us, body) in enumerate(zip(received_at_us, listed, strict=True))
         ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MODELS = {model.table: model for model in load_models(sql_folder())}
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
 BLANK = r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\x00-\x1f\x7f-\x9f]"
-FIXED = ["call_id", "started_at", "ended_at", "duration_s", "pca_status", "pca_fetched_at"]
+FIXED = ["call_id", "agent_name", "started_at", "ended_at", "duration_s", "pca_status", "pca_fetched_at"]
 
 
 class Item(NamedTuple):
@@ -61,7 +61,8 @@ class Tables:
         self.rows_handled = 0
         self.is_counting = is_counting
         self._landed = 0
-        for table in ("ops.pca_seen_items", "ops.pca_configured_items", "pca", "calls_enriched"):
+        made = ("ops.pca_seen_items", "ops.pca_configured_items", "pca", "calls_enriched", "agent_names")
+        for table in made:
             columns = [(column.name, column.type) for column in MODELS[table].columns]
             create_empty(self.sql, f"table {table}", columns)
 
@@ -91,7 +92,8 @@ class Tables:
         self.sql.execute("delete from calls_enriched")
         self.sql.execute(
             "insert into calls_enriched by name select call_id, agent_id, "
-            "map_from_entries(list(struct_pack(key, value := result))) as pca from pca_items group by all"
+            "map_from_entries(list(struct_pack(key, value := result))) as pca, map_from_entries(list("
+            "struct_pack(key, value := written_number(result)))) as pca_numbers from pca_items group by all"
         )
         ((name,),) = self.sql.execute("select view_name from pca_views").fetchall()
         result = self.sql.execute(f"from pca_wide.{quoted(name)} order by call_id")

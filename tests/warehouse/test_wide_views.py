@@ -83,7 +83,7 @@ def test_the_order_and_splitting_of_answers_never_change_a_view(tmp_path: Path) 
     for minute, zone, content in reversed(landed):
         land_answer(backwards, minute, content, zone=zone)
     backwards.sync()
-    names = [name for name, _ in columns_of(often)][6:]
+    names = [name for name, _ in columns_of(often)][7:]
     assert names == ["Note", "note (2)", "NOTE (3)", "Size", "Size (text)", "Note (2) (2)"]
     assert columns_of(backwards) == columns_of(often)
     often.sync(is_full_refresh=True)
@@ -196,7 +196,7 @@ def test_the_oldest_duckdb_that_bi_tools_bundle_reads_a_view(folder: DataFolder,
         "result = duckdb.connect(sys.argv[1], read_only=True).execute('from pca_wide.agent')\n"
         "names, rows = [name for name, *_ in result.description], result.fetchall()\n"
         "assert attached == rows\n"
-        "print(json.dumps([names[6:], rows[0][6:]]))\n"
+        "print(json.dumps([names[7:], rows[0][7:]]))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(oldest_duckdb)}
     command = [sys.executable, "-c", script, str(folder.warehouse.published)]
@@ -240,7 +240,7 @@ async def test_a_changed_configuration_only_adds_columns(folder: DataFolder) -> 
         folder.sync()
         await fetch(folder, api)
         before = columns_of(folder, agent.agent_id)
-        shown = [name for name, _ in before[6:]]
+        shown = [name for name, _ in before[7:]]
         assert shown == [item.name for item in agent.items]
         assert api.request_count(agent.agent_id) == 2
 
