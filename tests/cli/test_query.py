@@ -233,3 +233,12 @@ def peak_bytes(published: DataFolder, folder: Path, rows: int) -> int:
     )
     assert printed.stdout.count("\n") == rows + 1
     return int(printed.stderr) * 1024
+
+
+def test_times_are_shown_in_the_time_zone_of_the_settings(
+    query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So they fit the days and hours of the tables. The offset stands behind them."""
+    monkeypatch.setenv("VERBEX_TIME_ZONE", "Asia/Tokyo")
+    shown = query("select timestamptz '2025-11-10 20:00:00+00' as at", "--format", "csv").stdout
+    assert shown == "at\n2025-11-11 05:00:00+09\n"

@@ -5,6 +5,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -152,3 +153,13 @@ async def test_a_day_that_is_not_listed_to_its_end_stops_no_other(landing: Landi
         short_days |= {(day.since - timedelta(seconds=1)).isoformat() for day in days}
         summary = await sweep_calls(days, settings=settings, landing=landing, rng=random.Random(2))
         assert (summary.windows, len(summary.incomplete)) == (0, 3)
+
+
+def test_days_are_those_of_the_time_zone_that_is_given() -> None:
+    """On the days on which clocks change they have 25 and 23 hours, and no moment is left out."""
+    new_york = ZoneInfo("America/New_York")
+    for month, day, hours in ((11, 1, [24, 25, 24]), (3, 7, [24, 23, 24])):
+        since = datetime(2026 if month == 3 else 2025, month, day, tzinfo=new_york)
+        windows = daily_windows(since, since + 3 * DAY)
+        assert [(each.until - each.since) / timedelta(hours=1) for each in windows] == hours
+        assert [each.until for each in windows[:-1]] == [each.since for each in windows[1:]]
