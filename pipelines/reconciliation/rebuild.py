@@ -9,20 +9,15 @@ from dataclasses import dataclass
 
 import duckdb
 
-from connector.errors import OperatorError
 from pipelines.models.model import Model
 from pipelines.reconciliation.scratch import scratch_folder
 from pipelines.warehouse.catalog import attach, columns_of, qualified, quoted
-from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.data_folder import DataFolder, OutdatedTablesError
 from pipelines.warehouse.database import connect
 from pipelines.warehouse.files import WarehouseFile
 from pipelines.warehouse.session import Session
 
 _SAMPLE_ROWS = 5
-
-
-class OutdatedTablesError(OperatorError):
-    """Published tables that were made by other SQL than today's, so that they can't be compared."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Self
 
 import duckdb
 
+from connector.errors import OperatorError
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
@@ -18,6 +19,10 @@ from pipelines.models.load import list_unusable, load_checks, load_models, read_
 from pipelines.models.model import Check, Model, Unusable
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import NothingPublishedError, Warehouse
+
+
+class OutdatedTablesError(OperatorError):
+    """Published tables that were made by other SQL than today's, so that they can't be used for this."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,22 @@ class DataFolder:
         return self.warehouse.read()
 
     def query(self, name: str, **parameters: object) -> Rows:
-        """Return the rows of the query `name` in `sql/queries/`, empty if nothing is published."""
+        """Return the rows of the query `name` in `sql/queries/`, empty if nothing is published.
+
+        Raises:
+            OutdatedTablesError: The published tables lack what it reads.
+        """
         try:
             with self.read() as connection:
                 result = connection.execute(read_query(self.sql_dir, name), parameters)
                 return Rows(_names_of(result), tuple(result.fetchall()))
         except NothingPublishedError:
             return Rows()
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise OutdatedTablesError(
+                "The published tables were made by another version of verbex-sync, and lack what the query "
+                f"{name} reads. Run `verbex-sync sync` first. DuckDB reports: {error}"
+            ) from error
 
     def status(self) -> dict[str, object]:
         """Return the one row of the published `pipeline_status`, by column name.

@@ -19,6 +19,7 @@ from connector.simulator.world import World
 from pipelines.models.load import load_checks
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
+from pipelines.warehouse.data_folder import OutdatedTablesError
 from pipelines.warehouse.database import WarehousePathError, WarehouseUnusableError
 from pipelines.warehouse.files import (
     NothingPublishedError,
@@ -414,3 +415,16 @@ def test_a_table_whose_sql_is_gone_is_gone(tmp_path: Path) -> None:
     (folder.sql_dir / "core" / "pca_revisions.sql").unlink()
     folder.sync()
     assert folder.rows("select count(*) from duckdb_tables() where table_name = 'pca_revisions'") == [(0,)]
+
+
+def test_tables_of_another_version_are_named_with_the_next_step(tmp_path: Path) -> None:
+    """As after an upgrade, before its first sync. A question to them is no reason for a traceback."""
+    folder = DataFolder(tmp_path)
+    folder.sync()
+    folder.warehouse.published.resolve().chmod(0o644)
+    with duckdb.connect(str(folder.warehouse.published.resolve())) as connection:
+        connection.execute("drop table agents")
+    with pytest.raises(OutdatedTablesError, match=r"known_agents reads\. Run `verbex-sync sync` first"):
+        folder.query("known_agents")
+    folder.sync(is_full_refresh=True)
+    assert folder.query("known_agents").rows == ()

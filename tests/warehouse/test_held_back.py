@@ -9,8 +9,9 @@ from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import STARTED
 
 from pipelines.models.sql_file import ModelError, sql_folder
-from pipelines.reconciliation.rebuild import OutdatedTablesError, compare_with_rebuild
+from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse.audit import AuditError
+from pipelines.warehouse.data_folder import OutdatedTablesError
 from pipelines.warehouse.session import open_session
 
 COUNTED = "select agent_id, count(*) as calls from calls group by agent_id"
