@@ -1,8 +1,7 @@
--- One row per name that an AI agent had in the details of its calls.
+-- One row per name that an AI agent had in an answer about its calls.
 --
 -- grain: agent_id, name
 -- keys: agent_id
--- changed by call_details: select agent_id where agent_id is not null
 -- not null: agent_id, name, first_seen_at, last_seen_at, is_newest
 -- columns:
 --   agent_id varchar: the AI agent
@@ -11,20 +10,20 @@
 --   last_seen_at timestamptz: when Verbex last gave it, UTC
 --   is_newest boolean: whether no other name of the agent was given later
 with sightings as (
-    select
-        agent_id,
-        -- composed at the end, because composing stops at a NUL
-        nfc_normalize(trim(regexp_replace(agent_name, '[\s\p{Z}\p{Cc}]+', ' ', 'g'))) as name,
-        fetched_at
-    from call_details
-    -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from call_details semi join changed using (agent_id))
+    select agent_id, name, first_seen_at, last_seen_at
+    from ops.agent_names_fetched
+    semi join changed using (agent_id)
+
+    union all
+
+    select agent_id, name, first_seen_at, last_seen_at
+    from ops.agent_names_listed
+    semi join changed using (agent_id)
 ),
 
 names as (
-    select agent_id, name, min(fetched_at) as first_seen_at, max(fetched_at) as last_seen_at
+    select agent_id, name, min(first_seen_at) as first_seen_at, max(last_seen_at) as last_seen_at
     from sightings
-    where name <> ''
     group by agent_id, name
 )
 

@@ -1,7 +1,6 @@
 -- One row per AI agent that a call, an event or an answer of Verbex named.
 --
 -- grain: agent_id
--- changed by calls: select agent_id where agent_id is not null
 -- changed by ops.agent_attempts: select agent_id where agent_id is not null
 -- not null: agent_id, agent_name, earlier_names
 -- columns:
@@ -12,13 +11,9 @@
 --   last_seen_at timestamptz: start of its newest call, UTC; null if none is known
 --   configured_at timestamptz: when Verbex last gave the configuration of its analyses, UTC; null if it never did
 with seen as (
-    select
-        agent_id,
-        min(coalesce(started_at, first_event_at)) as first_seen_at,
-        max(coalesce(started_at, first_event_at)) as last_seen_at
-    from calls
-    -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from calls semi join changed using (agent_id))
+    select agent_id, min(first_seen_at) as first_seen_at, max(last_seen_at) as last_seen_at
+    from ops.agent_days
+    semi join changed using (agent_id)
     group by agent_id
 ),
 

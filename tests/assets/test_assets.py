@@ -72,6 +72,7 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
     published = dg.AssetKey("published_warehouse")
     roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed")}
     assert graph.root_materializable_asset_keys <= {
+        dg.AssetKey("agent_names_fetched"),
         dg.AssetKey("events"),
         dg.AssetKey("event_fields"),
         dg.AssetKey("header_mismatches"),

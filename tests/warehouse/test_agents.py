@@ -21,14 +21,10 @@ def land_call(folder: DataFolder, call_id: str, agent_id: str, name: str, *, hou
         for place, event in enumerate((STARTED, ENDED))
     )
     folder.land([start, end])
-    details = {"ai_agent_id": agent_id, "ai_agent_name": name}
-    folder.land_answers(
-        CALLS, [{"call_id": call_id, "attempted_at": at, "body": json.dumps(details).encode()}]
-    )
-    folder.land_answers(
-        PCA,
-        [{"call_id": call_id, "agent_id": agent_id, "attempted_at": at, "body": json.dumps(ITEMS).encode()}],
-    )
+    details = json.dumps({"ai_agent_id": agent_id, "ai_agent_name": name}).encode()
+    answer = {"call_id": call_id, "agent_id": agent_id, "attempted_at": at}
+    folder.land_answers(CALLS, [{**answer, "body": details}])
+    folder.land_answers(PCA, [{**answer, "body": json.dumps(ITEMS).encode()}])
 
 
 def test_a_renamed_agent_has_its_new_name_everywhere_and_keeps_the_old_one(tmp_path: Path) -> None:
