@@ -35,7 +35,7 @@ EVENT_SCHEMA = pa.schema(
 
 `verified_by` is a `VerifiedBy`. `problem` says why a body is not an event, and is null if it is one.
 `headers` never holds a credential. `body` is exactly the bytes received.
-`header_mismatch` names a header of an event that says something else than its body; it is null if they do,
+`header_mismatch` names a header of an event that says something else than its body. It is null if none does,
 and in files that were landed before there was such a column.
 """
 
