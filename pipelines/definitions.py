@@ -33,14 +33,14 @@ def build_definitions(
         ModelError: A file of SQL can't be used.
     """
     warehouse = warehouse or WarehouseResource.from_settings(settings)
-    models, checks = warehouse.folder.models, warehouse.folder.checks
+    sql = warehouse.folder.sql
     has_api_key = settings.api_key is not None
     return dg.Definitions(
         assets=[
             *landed_assets(),
             listed_asset(settings, progress),
-            *model_assets(models, checks),
-            published_asset(models),
+            *model_assets(sql.models, sql.checks),
+            published_asset(sql.models),
             answers_asset(settings),
             agreement_asset(),
             compaction_asset(),
@@ -48,7 +48,7 @@ def build_definitions(
         jobs=JOBS,
         schedules=build_schedules(has_api_key=has_api_key),
         sensors=[
-            landing_sensor(models),
+            landing_sensor(sql.models),
             due_sensor(has_api_key=has_api_key),
             crowded_sensor(),
             retention_sensor(),

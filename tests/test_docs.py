@@ -12,7 +12,7 @@ from connector.metrics import Metrics
 from connector.settings import ENV_PREFIX, Settings
 from pipelines.cli import main
 from pipelines.definitions import build_definitions
-from pipelines.models.load import load_checks, load_models
+from pipelines.models.load import load_sql
 from pipelines.models.reference import replace_reference
 from pipelines.models.sql_file import sql_folder
 
@@ -160,7 +160,7 @@ def test_the_table_reference_is_what_the_sql_headers_say() -> None:
 
 def test_every_check_is_in_the_readme_of_the_sql() -> None:
     """With its table and its severity."""
-    for check in load_checks(sql_folder()):
+    for check in load_sql(sql_folder()).checks:
         severity = "error" if check.is_blocking else "warn"
         assert f"| `{check.name}` | `{check.model}` | {severity} |" in read("sql/README.md")
 
@@ -206,4 +206,4 @@ def test_every_public_table_of_the_contract_is_there() -> None:
     contract = {"events", "calls", "pca", "pca_items", "pca_fetches", "call_details", "call_messages"}
     contract |= {"pca_revisions", "pca_columns", "pca_views"}
     marts = {"calls_enriched", "agent_daily", "quarantine"}
-    assert contract | marts <= {model.table for model in load_models(sql_folder())}
+    assert contract | marts <= {model.table for model in load_sql(sql_folder()).models}

@@ -4,9 +4,12 @@ Reading and ordering the files belongs here. Finding them does not: see `pipelin
 each kind do not either: see `pipelines.models.rules`. Running them is for `pipelines.warehouse.refresh`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
+from hashlib import sha256
 from pathlib import Path
 
 from pipelines.models.files import list_files_of, list_model_files
@@ -27,54 +30,56 @@ from pipelines.models.rules import (
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
 
 
-def load_models(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Model, ...]:
-    """Return all models of a folder and of a customer's own, each one after everything it reads.
+@dataclass(frozen=True)
+class Sql:
+    """What the files of SQL make.
 
-    A mart whose file can't be used is among them, with its `problem`: customers write these.
+    Attributes:
+        models: Each one after everything it reads. A mart whose file can't be used is among them, with its
+            `problem`: customers write these.
+        checks: The checks that can be used, each folder's sorted by name.
+        functions: The functions that can be used, each one after those that it calls.
+        unusable: The checks and functions that can't be used.
+    """
+
+    models: tuple[Model, ...]
+    checks: tuple[Check, ...]
+    functions: tuple[Function, ...]
+    unusable: tuple[Unusable, ...]
+
+
+def load_sql(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> Sql:
+    """Return what the files of a folder and of a customer's own make, as they are now.
+
+    The time zone stands in the text of functions, so what calls them is built again when it changes. Files
+    that have not changed since are not parsed again.
 
     Raises:
-        ModelError: Another file can't be used, two files share a name, models read each other, a table that
-            our own queries read has no model, or there is no folder `own`.
+        ModelError: A file other than a mart, check or function can't be used, two files share a name, files
+            need each other in a circle, a file lies where none is read, a table that our own queries read has
+            no model, or there is no folder `own`.
     """
-    functions, unusable = _read_functions(folder, own, time_zone)
-    models: dict[str, Model] = {}
-    for path in list_model_files(folder, own):
-        read = _read_mart if path.parent.name == "marts" else read_model
-        model = read(path, functions, unusable)
-        models[model.table] = model
-    _refuse_missing_models(folder, models)
-    return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
+    contents = tuple(_contents_of(each) for each in (folder, own) if each is not None)
+    return _load_sql(folder, own, time_zone, contents)
 
 
-def load_checks(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Check, ...]:
-    """Return the checks in the folders' `checks/` that can be used, each folder's sorted by name.
-
-    Raises:
-        ModelError: A file is not where checks are, two share a name, or models can't be loaded.
-    """
-    checks, _ = _read_checks(folder, own, time_zone)
-    return tuple(checks)
+@lru_cache(maxsize=16)
+def _load_sql(folder: Path, own: Path | None, time_zone: str, _contents: tuple[bytes, ...]) -> Sql:
+    functions, unusable_functions = _read_functions(folder, own, time_zone)
+    models = _read_models(folder, own, functions, unusable_functions)
+    checks, unusable_checks = _read_checks(folder, own, models, functions, unusable_functions)
+    return Sql(models, tuple(checks), tuple(functions), (*unusable_functions, *unusable_checks))
 
 
-def load_functions(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Function, ...]:
-    """Return the functions in the folders' `functions/` that can be used, each one after those that it calls.
-
-    The time zone stands in their text, so what calls them is built again when it changes.
-
-    Raises:
-        ModelError: A file is not where functions are, two share a name, or functions call each other.
-    """
-    functions, _ = _read_functions(folder, own, time_zone)
-    return tuple(functions)
-
-
-def list_unusable(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Unusable, ...]:
-    """List the checks and functions that can't be used, and so are left out of the others.
-
-    Raises:
-        ModelError: As for `load_checks` and `load_functions`.
-    """
-    return (*_read_functions(folder, own, time_zone)[1], *_read_checks(folder, own, time_zone)[1])
+def _contents_of(folder: Path) -> bytes:
+    """Return a digest of all files in a folder, by their names and bytes."""
+    digest = sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(f"{path}\0{path.is_dir()}\0".encode())
+        with suppress(OSError):  # a folder, or a file that can't be read: loading says so
+            content = path.read_bytes()
+            digest.update(b"%d\0%b" % (len(content), content))
+    return digest.digest()
 
 
 def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Model:
@@ -99,10 +104,26 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
     return read_sql_file(folder / "queries" / f"{name}.sql", QUERY_FIELDS)
 
 
-def _read_checks(folder: Path, own: Path | None, time_zone: str) -> tuple[list[Check], list[Unusable]]:
+def _read_models(
+    folder: Path, own: Path | None, functions: Sequence[Function], unusable: Sequence[Unusable]
+) -> tuple[Model, ...]:
+    models: dict[str, Model] = {}
+    for path in list_model_files(folder, own):
+        read = _read_mart if path.parent.name == "marts" else read_model
+        model = read(path, functions, unusable)
+        models[model.table] = model
+    _refuse_missing_models(folder, models)
+    return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
+
+
+def _read_checks(
+    folder: Path,
+    own: Path | None,
+    models: Sequence[Model],
+    functions: Sequence[Function],
+    unusable_functions: Sequence[Unusable],
+) -> tuple[list[Check], list[Unusable]]:
     """Return the checks that can be used, and those that can't: customers write these."""
-    models = load_models(folder, own, time_zone)
-    functions, unusable_functions = _read_functions(folder, own, time_zone)
     checks: list[Check] = []
     unusable: list[Unusable] = []
     for path in list_files_of("checks", folder, own):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.models.load import load_models, read_query_file
+from pipelines.models.load import load_sql, read_query_file
 from pipelines.models.sql_file import Column, sql_folder
 
 _REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
@@ -13,7 +13,7 @@ _REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
 
 def render(folder: Path) -> str:
     """Return every table of `folder` with its description, grain and columns, as Markdown."""
-    models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_models(folder)]
+    models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_sql(folder).models]
     status = read_query_file(folder, "pipeline_status")
     models.append((status.name, status.description, "a single row", status.columns))
     return "".join(_table(*model) for model in sorted(models))

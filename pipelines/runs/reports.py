@@ -73,17 +73,17 @@ class Reports:
         """
         if not self._updates:
             return
-        models, checks = self.folder.models, self.folder.checks
+        sql = self.folder.sql
         status = self.folder.status()
         published_at = status["published_at"]
         assert isinstance(published_at, datetime)  # noqa: S101 - the query gives a time
         with self.folder.read() as tables:
             for model, update in self._updates.values():
-                lag_s = measure_lag(tables, model, models, published_at)
+                lag_s = measure_lag(tables, model, sql.models, published_at)
                 metadata = update_metadata(model, update, lag_s, describe_columns(tables, model))
                 self._report(dg.AssetMaterialization(model.name, metadata=metadata))
-                findings = inspect(tables, model, checks, published_at)
-                for result in check_results(model, checks_of(model, checks), update, findings):
+                findings = inspect(tables, model, sql.checks, published_at)
+                for result in check_results(model, checks_of(model, sql.checks), update, findings):
                     self._report_if_new(_evaluation(model.name, result))
         self._report_if_new(_evaluation(PUBLISHED, journal_result(self.folder.damaged_segments())))
         published = published_metadata(self.folder.warehouse.published, status)

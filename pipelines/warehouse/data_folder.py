@@ -15,8 +15,8 @@ from connector.errors import OperatorError
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
-from pipelines.models.load import list_unusable, load_checks, load_models, read_query
-from pipelines.models.model import Check, Model, Unusable
+from pipelines.models.load import Sql, load_sql, read_query
+from pipelines.models.model import Model
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import NothingPublishedError, Warehouse
 
@@ -81,31 +81,22 @@ class DataFolder:
         return Landing(self.landing_url or str(self.path / "landing"))
 
     @property
+    def sql(self) -> Sql:
+        """Its SQL as the files are now.
+
+        Raises:
+            ModelError: A file of SQL can't be used.
+        """
+        return load_sql(self.sql_dir, self.own_sql_dir, self.time_zone)
+
+    @property
     def models(self) -> tuple[Model, ...]:
         """The models of its SQL as its files are now, each one after everything it reads.
 
         Raises:
             ModelError: A file of SQL can't be used.
         """
-        return load_models(self.sql_dir, self.own_sql_dir, self.time_zone)
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """The checks of its SQL as its files are now.
-
-        Raises:
-            ModelError: A file of SQL can't be used.
-        """
-        return load_checks(self.sql_dir, self.own_sql_dir, self.time_zone)
-
-    @property
-    def unusable(self) -> tuple[Unusable, ...]:
-        """The checks and functions of its SQL that can't be used.
-
-        Raises:
-            ModelError: As for `models`.
-        """
-        return list_unusable(self.sql_dir, self.own_sql_dir, self.time_zone)
+        return self.sql.models
 
     @property
     def warehouse(self) -> Warehouse:

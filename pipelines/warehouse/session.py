@@ -48,9 +48,10 @@ class Session:
     ) -> None:
         self._file = file
         self._sql_dir = folder.sql_dir
-        self._models = folder.models
-        self._refresher = Refresher(file.connection, self._models, folder.checks)
-        self._unusable = folder.unusable
+        sql = folder.sql
+        self._models = sql.models
+        self._refresher = Refresher(file.connection, self._models, sql.checks)
+        self._unusable = sql.unusable
         self._reference: Path | None = None
         self._published = self._look_at_published()
         self._loader = Loader(

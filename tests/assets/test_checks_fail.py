@@ -17,7 +17,7 @@ from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.zones import LISTED, PCA
 from connector.settings import Settings
 from pipelines.definitions import build_definitions
-from pipelines.models.load import load_checks, load_models
+from pipelines.models.load import load_sql
 from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import sql_folder
 from pipelines.names import AGREEMENT_CHECK, JOURNAL_CHECK, KEY_CHECK, LOAD_JOB, READABLE_CHECK
@@ -26,8 +26,8 @@ from pipelines.warehouse.audit import AuditError, assertions, run_check
 from pipelines.warehouse.catalog import create_empty
 
 DAY_S = 86_400
-MODELS = load_models(sql_folder())
-CHECKS = load_checks(sql_folder())
+MODELS = load_sql(sql_folder()).models
+CHECKS = load_sql(sql_folder()).checks
 PROMISES = [(model, check) for model in MODELS for check in assertions(model)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.models.load import load_functions
+from pipelines.models.load import load_sql
 from pipelines.models.sql_file import sql_folder
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,7 +21,7 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection with the functions and without tables."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        for function in load_functions(sql_folder()):
+        for function in load_sql(sql_folder()).functions:
             connection.execute(function.definition)
         yield connection
 

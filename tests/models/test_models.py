@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.load import list_unusable, load_checks, load_models, read_model
+from pipelines.models.load import load_sql, read_model
 from pipelines.models.relations import relations_in
 from pipelines.models.sql_file import ModelError, sql_folder
 
@@ -53,14 +53,14 @@ def test_the_tables_that_a_select_reads_do_not_include_its_ctes() -> None:
 def test_every_model_comes_after_what_it_reads() -> None:
     """So models can be refreshed in their order."""
     seen: set[str] = set()
-    models = load_models(sql_folder())
+    models = load_sql(sql_folder()).models
     names = {model.table for model in models}
     for model in models:
         assert model.upstream & names <= seen
         seen.add(model.table)
 
 
-@pytest.mark.parametrize("model", load_models(sql_folder()), ids=lambda model: model.name)
+@pytest.mark.parametrize("model", load_sql(sql_folder()).models, ids=lambda model: model.name)
 def test_every_model_of_ours_describes_itself(model: object) -> None:
     """Each model has a description, a grain and columns."""
     from pipelines.models.model import Model
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_cause(
 ) -> None:
     """The error for a mistake in a customer's own model names the file and the cause."""
     write_model(tmp_path, "mine", text)
-    (model,) = load_models(tmp_path)
+    (model,) = load_sql(tmp_path).models
     assert re.search(complaint, model.problem)
     assert "mine" in model.problem
 
@@ -96,7 +96,7 @@ def test_a_file_whose_name_cannot_be_a_table_is_refused(tmp_path: Path, name: st
     """Names that SQL reads differently, or that we use ourselves, are refused before anything is built."""
     write_model(tmp_path, name, "select 1 as one")
     with pytest.raises(ModelError, match=f"`{name}` can't be the name of a table. Rename the file"):
-        load_models(tmp_path)
+        load_sql(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_table_is_found_in_any_spelling(tmp_path: Path, sql: str) -> None:
     """Otherwise a model could be built before the tables that it reads, and miss their changes."""
     write_model(tmp_path, "calls", "select 1 as call_id")
     write_model(tmp_path, "a", sql)
-    (model,) = (model for model in load_models(tmp_path) if model.name == "a")
+    (model,) = (model for model in load_sql(tmp_path).models if model.name == "a")
     assert model.upstream == {"calls"}
 
 
@@ -120,8 +120,8 @@ def test_a_check_without_a_table_cannot_be_used(tmp_path: Path) -> None:
     """It would never run, and is said to be left out."""
     (tmp_path / "checks").mkdir()
     (tmp_path / "checks" / "mine.sql").write_text("select 1 as one")
-    assert load_checks(tmp_path) == ()
-    (unusable,) = list_unusable(tmp_path)
+    assert load_sql(tmp_path).checks == ()
+    (unusable,) = load_sql(tmp_path).unusable
     assert "mine.sql: its header has no `on:`" in unusable.problem
 
 
@@ -130,7 +130,7 @@ def test_models_that_read_each_other_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path, "a", "select * from b")
     write_model(tmp_path, "b", "select * from a")
     with pytest.raises(ModelError, match="in a circle"):
-        load_models(tmp_path)
+        load_sql(tmp_path)
 
 
 def test_a_model_is_built_again_when_a_function_that_it_calls_changes(tmp_path: Path) -> None:
@@ -142,6 +142,6 @@ def test_a_model_is_built_again_when_a_function_that_it_calls_changes(tmp_path: 
     fingerprints = []
     for expression in ("number * 2", "number + number"):
         function.write_text(f"-- Twice a number.\n--\n-- parameters: number\n{expression}\n")
-        fingerprints.append({model.name: model.fingerprint for model in load_models(tmp_path)})
+        fingerprints.append({model.name: model.fingerprint for model in load_sql(tmp_path).models})
     assert fingerprints[0]["other"] == fingerprints[1]["other"]
     assert fingerprints[0]["caller"] != fingerprints[1]["caller"]

@@ -57,18 +57,18 @@ def write(own: Path) -> Write:
 def load(folder: data_folder.DataFolder) -> None:
     """Load all files."""
     assert folder.models
-    assert folder.checks
+    assert folder.sql.checks
 
 
 def test_own_marts_functions_and_checks_stand_beside_ours(
     folder: data_folder.DataFolder, write: Write
 ) -> None:
     """They read our tables, call own functions, and are checked by own checks."""
-    ours = {model.table for model in folder.models}, {check.name for check in folder.checks}
+    ours = {model.table for model in folder.models}, {check.name for check in folder.sql.checks}
     for name, text in OWN.items():
         write(name, text)
     assert {model.table for model in folder.models} - ours[0] == {"calls_weekly"}
-    assert {check.name for check in folder.checks} - ours[1] == {"busy_weeks", "short_calls"}
+    assert {check.name for check in folder.sql.checks} - ours[1] == {"busy_weeks", "short_calls"}
 
 
 def test_a_sync_makes_them_and_names_those_that_fail_by_their_path(

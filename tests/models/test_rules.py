@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.load import list_unusable, load_checks, load_functions, load_models
+from pipelines.models.load import load_sql
 from pipelines.models.sql_file import ModelError
 
 CALLS = "-- Calls.\n--\n-- grain: call_id\n-- columns:\n--   call_id varchar: the call\nselect 'a' as call_id"
@@ -29,8 +29,8 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 def load(folder: Path) -> None:
     """Load all files. A mart, check or function that can't be used is no error, but has a problem."""
     for problem in [
-        *(model.problem for model in load_models(folder)),
-        *(each.problem for each in list_unusable(folder)),
+        *(model.problem for model in load_sql(folder).models),
+        *(each.problem for each in load_sql(folder).unusable),
     ]:
         if problem:
             raise ModelError(problem)
@@ -67,12 +67,12 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
     """In any case, after an empty line, with `main` before a table, and with words of fields in its prose."""
     text = "\n-- The grain: see below. On: off.\n\n-- Grain: call_id\n--not null: call_id\n-- SCHEMA: Ops\n"
     write("marts/mine.sql", f"{text}-- changed by main.Calls: select call_id\nfrom Calls select call_id")
-    (model,) = (model for model in load_models(tmp_path) if model.name == "mine")
+    (model,) = (model for model in load_sql(tmp_path).models if model.name == "mine")
     assert (model.table, model.grain, model.listed("not null")) == ("ops.mine", ("call_id",), ("call_id",))
     assert model.changed_by("calls") == "select call_id"
     assert model.description == "The grain: see below. On: off."
     write("checks/mine.sql", "-- A.\n-- on: main.Calls\n-- severity: WARN\nfrom calls")
-    (check,) = load_checks(tmp_path)
+    (check,) = load_sql(tmp_path).checks
     assert (check.model, check.is_blocking) == ("calls", False)
 
 
@@ -139,12 +139,12 @@ def test_what_a_function_reads_is_read_by_the_models_that_call_it(
     write("marts/a.sql", "select TWICE() as n")
     write("marts/b.sql", "from counted(daily)")
     write("marts/c.sql", "with own as (select 1) select * from counted('own'), query_table('main.Daily')")
-    models = {model.name: model for model in load_models(tmp_path)}
+    models = {model.name: model for model in load_sql(tmp_path).models}
     assert models["a"].upstream == {"calls"}
     assert models["b"].upstream == {"daily"}
     assert models["c"].upstream == {"daily"}
     assert [function.name for function in models["a"].functions] == ["most", "twice"]
-    assert {function.name for function in load_functions(tmp_path)} == {"counted", "most", "twice"}
+    assert {function.name for function in load_sql(tmp_path).functions} == {"counted", "most", "twice"}
 
 
 @pytest.mark.parametrize("name", [".#daily.sql", "._daily.sql", ".daily.sql.swp", "daily.sql~", "notes.txt"])

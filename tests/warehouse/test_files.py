@@ -16,7 +16,7 @@ from support.disk import mount, mounted
 from support.oracle import ENDED, STARTED
 
 from connector.simulator.world import World
-from pipelines.models.load import load_checks
+from pipelines.models.load import load_sql
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse.data_folder import OutdatedTablesError
@@ -297,7 +297,7 @@ def test_tables_that_are_published_alone_agree_with_what_reads_them(tmp_path: Pa
         with open_session(folder) as session:
             model = next(model for model in session.models if model.table == table)
             session.update(model)
-            session.inspect(model, load_checks(folder.sql_dir), NOON)
+            session.inspect(model, load_sql(folder.sql_dir).checks, NOON)
             session.publish(NOON)
     assert folder.rows("select count(*) from calls") == folder.rows("select count(*) from events") == [(2,)]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.models.load import load_models
+from pipelines.models.load import load_sql
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.database import connect
 from pipelines.warehouse.ledger import Ledger
@@ -10,7 +10,7 @@ from pipelines.warehouse.ledger import Ledger
 
 def test_a_table_whose_transaction_is_gone_does_not_exist(tmp_path: Path) -> None:
     """A commit that failed leaves no transaction to undo."""
-    (model,) = [model for model in load_models(sql_folder()) if model.table == "calls"]
+    (model,) = [model for model in load_sql(sql_folder()).models if model.table == "calls"]
     with connect(tmp_path / "warehouse.duckdb") as connection:
         ledger = Ledger(connection)
         for end in ("rollback", "select 1"):

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.landing.zones import ANSWER_SCHEMA
-from pipelines.models.load import load_checks, load_models
+from pipelines.models.load import load_sql
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.catalog import create_empty, quoted
 from pipelines.warehouse.wide_views import make_views
@@ -26,7 +26,7 @@ from pipelines.warehouse.wide_views import make_views
 if TYPE_CHECKING:
     from pipelines.models.model import Model
 
-MODELS = {model.table: model for model in load_models(sql_folder())}
+MODELS = {model.table: model for model in load_sql(sql_folder()).models}
 NOON = datetime(2025, 11, 9, 12, tzinfo=UTC)
 BLANK = r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\x00-\x1f\x7f-\x9f]"
 FIXED = ["call_id", "agent_name", "started_at", "ended_at", "duration_s", "pca_status", "pca_fetched_at"]
@@ -264,7 +264,7 @@ def test_a_view_has_a_thousand_columns_and_the_rest_is_only_in_the_long_table() 
     tables = Tables()
     tables.land([[Item(f"item {number}", "string") for number in range(999)]])
     before = tables.columns()
-    (check,) = (each for each in load_checks(sql_folder()) if each.name == "items_beyond_wide_view")
+    (check,) = (each for each in load_sql(sql_folder()).checks if each.name == "items_beyond_wide_view")
     assert tables.sql.execute(check.sql).fetchall() == []
     tables.land([[Item(f"more {number}", "string") for number in range(999)]])
     assert tables.columns()[:999] == before
