@@ -13,7 +13,6 @@ from typing import Self
 import dagster as dg
 
 from connector.settings import Settings
-from pipelines.instance.home import hold_event_log
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import WarehouseBusyError
 from pipelines.warehouse.session import Session, open_session
@@ -47,12 +46,11 @@ class WarehouseResource:
         """Return the resource for Dagster. No run can configure it, and each run closes what it opened."""
 
         @dg.resource(config_schema={}, description="The tables of the data folder that the settings name.")
-        def warehouse(context: dg.InitResourceContext) -> Iterator[WarehouseResource]:
-            with ExitStack() as run:
-                if context.instance is not None:  # so that the run's records do not wait for the disk
-                    run.enter_context(hold_event_log(Path(context.instance.root_directory)))
-                run.callback(self._end)  # what it committed is used by the next run
+        def warehouse() -> Iterator[WarehouseResource]:
+            try:
                 yield self
+            finally:
+                self._end()  # what it committed is used by the next run
 
         return warehouse
 

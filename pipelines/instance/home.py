@@ -9,9 +9,8 @@ import json
 import logging
 import os
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -39,8 +38,8 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 event_log_storage:
-  module: dagster._core.storage.event_log
-  class: ConsolidatedSqliteEventLogStorage
+  module: pipelines.instance.storage
+  class: EventLog
   config:
     base_dir: {events}
 retention:
@@ -55,7 +54,9 @@ _LOGS = """\
 python_logs:
   python_log_level: INFO
 """
-_BASE_DIR = re.compile(r"(?<=class: ConsolidatedSqliteEventLogStorage\n  config:\n    base_dir: ).*")
+_BASE_DIR = re.compile(r"(?<=class: EventLog\n  config:\n    base_dir: ).*")
+_EARLIER_CLASS = "module: dagster._core.storage.event_log\n  class: ConsolidatedSqliteEventLogStorage\n"
+_CLASS = "module: pipelines.instance.storage\n  class: EventLog\n"
 _VARIABLE = "DAGSTER_HOME"
 
 # Dagster reads a path as a URL and as a pattern, and would keep its records somewhere else.
@@ -109,8 +110,8 @@ def make_home(home: Path) -> None:
         config.write_text(_INSTANCE_YAML.format(events=events) + _LOGS, encoding="utf-8")
         return
     text = config.read_text(encoding="utf-8")
-    current = _BASE_DIR.sub(lambda _: events, text)
-    if _BASE_DIR.search(text) and not re.search(r"^python_logs:", text, re.MULTILINE):
+    current = _BASE_DIR.sub(lambda _: events, text.replace(_EARLIER_CLASS, _CLASS))
+    if _BASE_DIR.search(current) and not re.search(r"^python_logs:", text, re.MULTILINE):
         current = f"{current.rstrip()}\n{_LOGS}"  # of an earlier version
     if current != text:
         config.write_text(current, encoding="utf-8")
@@ -144,7 +145,6 @@ def open_instance(data_dir: Path, env_file: Path) -> Iterator[dg.DagsterInstance
             home = ensure_home(data_dir, env_file)
             instance = stack.enter_context(open_home(home, data_dir))
             fail_abandoned_runs(instance)
-            stack.enter_context(hold_event_log(home))
             instance.get_asset_keys()  # damaged storage fails at its first use
         except Exception as error:  # noqa: BLE001 - a full disk, a damaged database, a home of another version
             stack.close()
@@ -169,19 +169,3 @@ def open_home(home: Path, data_dir: Path) -> dg.DagsterInstance:
     is_own = home == own_home(data_dir)  # one that a person has set may be read-only, with a server behind it
     with hold_lock(data_dir / "dagster.lock", wait_s=PATIENCE_S) if is_own else nullcontext():
         return dg.DagsterInstance.get()
-
-
-@contextmanager
-def hold_event_log(home: Path) -> Iterator[None]:
-    """Keep one connection to the event log open, if `home` is one that we made.
-
-    Dagster opens a connection for each event. Whenever the last one closes, SQLite merges its write-ahead log
-    into the database and waits for the disk. That is half of the time of a small load.
-    """
-    if not (home / EVENT_LOG).exists():
-        yield
-        return
-    with closing(sqlite3.connect(home / EVENT_LOG, timeout=60, check_same_thread=False)) as connection:
-        # `connect` alone does not open the file; a first query does.
-        connection.execute("select count(*) from sqlite_master").fetchall()
-        yield
