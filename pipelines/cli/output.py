@@ -75,7 +75,7 @@ def as_table(columns: Sequence[str], rows: Iterable[Row], *, title: str = "") ->
         is_number = any(isinstance(row[number], int | float) for row in listed)
         table.add_column(_cell(name), justify="right" if is_number else "left", overflow="fold")
     for row in listed:
-        table.add_row(*(_cell(_text(value)) for value in row))
+        table.add_row(*(_cell(_text(_as_people_write(value))) for value in row))
     return table
 
 
@@ -97,6 +97,11 @@ def progress_bar(text: str) -> Iterator[Progress]:
 
 def _cell(text: str) -> Text:
     return Text(printable(text))
+
+
+def _as_people_write(value: object) -> object:
+    """Return a number without the digits in which sums of floating-point numbers differ from what was meant."""
+    return float(f"{value:.15g}") if isinstance(value, float) else value
 
 
 def _text(value: object) -> str:

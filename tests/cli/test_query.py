@@ -141,6 +141,15 @@ def test_json_in_an_ascii_pipe_is_json(published: DataFolder, tmp_path: Path) ->
     assert json.loads(done.stdout) == {"x": "é あ 🎉"}
 
 
+def test_a_table_shows_a_sum_as_people_write_it(query: Query) -> None:
+    """Programs get every digit."""
+    sql = "select 0.1::double + 0.2::double as total, 100::double as round"
+    table = query(sql).stdout
+    assert " 0.3 " in table
+    assert " 100.0 " in table
+    assert query(sql, "--format", "csv").stdout == "total,round\n0.30000000000000004,100.0\n"
+
+
 def test_null_and_an_empty_text_differ_in_csv(query: Query) -> None:
     """As DuckDB's own reader and writer have it."""
     assert query("select null as a, '' as b, 1 as c", "--format", "csv").stdout == 'a,b,c\n,"",1\n'
