@@ -59,4 +59,7 @@ def build_definitions(
     )
 
 
-defs = build_definitions(load_settings())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return what Dagster loads by this module's name. Commands build their own, so importing builds nothing."""
+    return build_definitions(load_settings())
