@@ -61,5 +61,5 @@ def build_definitions(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return what Dagster loads by this module's name. Commands build their own, so importing builds nothing."""
+    """Return what Dagster loads by the name of this module. Commands build their own."""
     return build_definitions(load_settings())

@@ -6,16 +6,20 @@ No command belongs here.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
 
 from connector.errors import EXIT_FAILED, EXIT_USAGE
-from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
+from pipelines.cli.common import read_settings
 from pipelines.cli.output import progress_bar
+from pipelines.cli.syncing import open_syncer
 from pipelines.cli.words import fail
 from pipelines.enrichment.span import Span
-from pipelines.runs.syncer import Syncer, open_syncer
+
+if TYPE_CHECKING:
+    from pipelines.runs.syncer import Syncer
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -42,14 +46,13 @@ def read_span(
 
 
 @contextmanager
-def open_sweeping_syncer(text: str, *, stopped: str = "") -> Iterator[Syncer]:
+def open_sweeping_syncer(text: str, *, stopped: str = "") -> Iterator["Syncer"]:
     """Open a syncer whose sweep shows a progress bar. On Ctrl-C, print `stopped` and exit."""
     settings = read_settings()
-    make_data_folder(settings)
     with (
         explained_stop(stopped),
         progress_bar(text) as progress,
-        open_syncer(settings, ENV_FILE, progress=progress) as syncer,
+        open_syncer(settings, progress=progress) as syncer,
     ):
         yield syncer
 

@@ -25,10 +25,10 @@ from connector.simulator.run import recent_start
 from connector.simulator.sender import SendOptions, send
 from connector.simulator.world import World
 from connector.system.counts import counted
-from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
+from pipelines.cli.common import make_data_folder, read_settings
 from pipelines.cli.demo_mark import is_demo, mark_as_demo
 from pipelines.cli.output import print_table, progress_bar
-from pipelines.runs.syncer import open_syncer
+from pipelines.cli.syncing import open_syncer
 from pipelines.warehouse.data_folder import DataFolder
 
 _API_RPS = 1000.0  # a simulated API needs no low limit
@@ -82,7 +82,7 @@ def _play(settings: Settings, world: World) -> None:
         asking = settings.model_copy(
             update={"api_url": api.url, "api_key": SecretStr(api.api_key), "api_rps": _API_RPS}
         )
-        with open_syncer(asking, ENV_FILE) as syncer:
+        with open_syncer(asking) as syncer:
             syncer.run(click.echo)
 
 

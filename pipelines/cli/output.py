@@ -100,7 +100,7 @@ def _cell(text: str) -> Text:
 
 
 def _as_people_write(value: object) -> object:
-    """Return a number without the digits in which sums of floating-point numbers differ from what was meant."""
+    """Return a number without the last digits, in which a sum of decimals is not what was meant."""
     return float(f"{value:.15g}") if isinstance(value, float) else value
 
 

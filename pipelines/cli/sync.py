@@ -3,9 +3,9 @@
 import click
 
 from connector.errors import EXIT_FAILED, EXIT_USAGE
-from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
+from pipelines.cli.common import read_settings
+from pipelines.cli.syncing import open_syncer
 from pipelines.cli.words import fail
-from pipelines.runs.syncer import open_syncer
 
 
 @click.command(epilog="Example: verbex-sync sync --follow")
@@ -21,11 +21,8 @@ def sync(*, full_refresh: bool, accept_missing: bool, follow: bool) -> None:
     if accept_missing and not full_refresh:
         fail("--accept-missing goes with --full-refresh, which builds every table again.", EXIT_USAGE)
     settings = read_settings()
-    make_data_folder(settings)
     try:
-        with open_syncer(
-            settings, ENV_FILE, is_full_refresh=full_refresh, is_loss_known=accept_missing
-        ) as syncer:
+        with open_syncer(settings, is_full_refresh=full_refresh, is_loss_known=accept_missing) as syncer:
             if follow:
                 syncer.follow(click.echo, is_first_load_needed=full_refresh)
             else:

@@ -3,7 +3,6 @@
 import click
 
 from pipelines.cli.common import ENV_FILE, make_data_folder, read_settings
-from pipelines.ui.webserver import serve_ui
 
 
 @click.command(epilog="Example: verbex-sync ui --port 3001 --read-only")
@@ -24,6 +23,8 @@ def ui(host: str, port: int, origins: tuple[str, ...], *, read_only: bool) -> No
     """
     settings = read_settings()
     make_data_folder(settings)
+    from pipelines.ui.webserver import serve_ui  # it takes seconds, and mistakes are named before
+
     try:
         serve_ui(
             settings.data_dir,

@@ -230,6 +230,18 @@ def test_serve_loads_neither_dagster_nor_duckdb() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_help_and_mistakes_wait_for_no_dagster() -> None:
+    """It takes longer to import than all else together. A command does so when it begins its work."""
+    script = (
+        "import sys, pkgutil, pipelines.cli\n"
+        "for each in pkgutil.iter_modules(pipelines.cli.__path__, 'pipelines.cli.'):\n"
+        "    if not each.name.endswith('__main__'): __import__(each.name)\n"
+        "print([name for name in ('dagster', 'dagster_webserver', 'uvicorn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_verify_rebuild_proves_the_published_tables_from_landing(run: Run, folder: DataFolder) -> None:
     """If the tables are equal, the exit code is 0. The files of the rebuild are removed."""
     folder.land([body("a", STARTED, "call", 0)])
