@@ -4,14 +4,14 @@ What happens inside a table's transaction belongs here. Which tables are refresh
 which file does not: see `pipelines.warehouse.session`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from pipelines.models.model import CHANGED, EXISTING, Check, Model
+from pipelines.models.model import CHANGED, EXISTING, Check, Function, Model
 from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.audit import assertions, define_functions, run_check
 from pipelines.warehouse.catalog import attach, columns_of, quoted
@@ -42,9 +42,10 @@ class Refresher:
         self._checks = tuple(check for check in checks if check.is_blocking)
         self._created: set[str] = set()
         self.ledger = Ledger(connection)
+        self._defined: set[str] = set()
         for model in models:
             # DuckDB takes a function that reads a table only once that table exists.
-            define_functions(connection, (each for each in model.functions if not each.tables))
+            self._define(each for each in model.functions if not each.tables)
         self._forget_outdated()
 
     def stands(self, model: Model) -> bool:
@@ -65,7 +66,7 @@ class Refresher:
         Raises:
             AuditError: A blocking check failed. Nothing was changed.
         """
-        define_functions(self._sql, model.functions)
+        self._define(model.functions)
         with self._transaction():
             if not self.stands(model):
                 return self._build(model)
@@ -107,6 +108,11 @@ class Refresher:
         finally:
             if published is not None:
                 self._sql.execute("detach other")
+
+    def _define(self, functions: Iterable[Function]) -> None:
+        new = [each for each in functions if each.definition not in self._defined]
+        define_functions(self._sql, new)
+        self._defined.update(each.definition for each in new)
 
     def _build(self, model: Model) -> Refreshed:
         """Compute every key of a new table."""
