@@ -151,10 +151,11 @@ def test_every_job_schedule_and_sensor_is_in_the_readme_of_the_pipelines(tmp_pat
         assert f"`{name}`" in read("pipelines/README.md")
 
 
-def test_the_table_reference_is_what_the_sql_headers_say() -> None:
+def test_the_reference_of_tables_and_questions_is_what_the_sql_headers_say() -> None:
     """Made again it would not differ; `python -m pipelines.models.reference sql/README.md` makes it."""
     text = read("sql/README.md")
     assert "<code>calls</code>" in text
+    assert "| `containment` |" in text
     assert replace_reference(text, sql_folder()) == text
 
 

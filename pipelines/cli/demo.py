@@ -134,6 +134,7 @@ def _show(settings: Settings) -> None:
     verbex_sync = _typed("verbex-sync")
     click.echo(
         "\nNext, in this folder:\n"
+        f"  {verbex_sync} query --list    then, for example: {verbex_sync} query --question agents_compared\n"
         f'  {verbex_sync} query "select * from agent_daily order by day, agent_id"\n'
         f"  {verbex_sync} status\n"
         f"  {verbex_sync} ui    then open http://127.0.0.1:3000: the same tables and their history"

@@ -21,7 +21,7 @@ _FILES = {
 # Settings of verbex-sync, read in the folder where its commands are typed. Variables of the environment win.
 # All settings: `verbex-sync --help` says where they are described. Keep this file out of version control.
 
-# Your own marts, checks and functions, beside those that come with verbex-sync.
+# Your own marts, checks, functions and questions, beside those that come with verbex-sync.
 {_SQL_DIR}=sql
 
 # Journal, landing, tables and Dagster's records.

@@ -1,7 +1,7 @@
-"""`verbex-sync query`: SQL on the published tables, and its rows as DuckDB writes them.
+"""`verbex-sync query`: SQL or a question on the published tables, and its rows as DuckDB writes them.
 
 Which values Python can't hold as they are is known here. How rows are printed is not: see
-`pipelines.cli.output`.
+`pipelines.cli.output`. Which questions there are is not either: see `pipelines.cli.questions`.
 """
 
 import sys
@@ -17,8 +17,17 @@ from duckdb.sqltypes import DuckDBPyType
 from connector.errors import EXIT_USAGE
 from pipelines.cli.common import format_option, read_settings
 from pipelines.cli.ending import ended_by_system
-from pipelines.cli.output import Format, show
+from pipelines.cli.output import Format, brief, show
+from pipelines.cli.questions import (
+    find_question,
+    list_questions,
+    print_meaning,
+    print_question,
+    refuse_other_columns,
+)
 from pipelines.cli.words import fail
+from pipelines.models.model import Question
+from pipelines.warehouse.audit import define_functions
 from pipelines.warehouse.catalog import quoted
 from pipelines.warehouse.data_folder import DataFolder
 
@@ -34,27 +43,68 @@ _FAITHFUL = frozenset(
 
 
 @click.command(
-    epilog='Example: verbex-sync query "select * from agent_daily order by day" --format csv > agents.csv'
+    epilog="Example: verbex-sync query --question containment, or verbex-sync query "
+    '"select * from agent_daily order by day" --format csv > agents.csv'
 )
-@click.argument("sql")
+@click.argument("sql", required=False)
+@click.option("--question", "name", metavar="NAME", help="Answer a question: one of ours, or your own.")
+@click.option("--list", "is_listing", is_flag=True, help="List the questions.")
 @click.option("--allow-files", is_flag=True, help="Let the SQL read and write files, as `copy` does.")
 @format_option
-def query(sql: str, *, allow_files: bool, form: Format) -> None:
-    """Run SQL on the published tables, read-only. With `-`, read it from standard input."""
+def query(sql: str | None, *, name: str | None, is_listing: bool, allow_files: bool, form: Format) -> None:
+    """Run SQL on the published tables, read-only. With `-`, read it from standard input.
+
+    Or answer a question by its name: the answer, and what its columns mean.
+    """
+    if (sql is not None) + (name is not None) + is_listing != 1:
+        raise click.UsageError("Type one of these: SQL, `--question NAME` or `--list`.")
     settings = read_settings()
     folder = DataFolder.from_settings(settings)
+    if is_listing:
+        list_questions(folder, form)
+        return
     with ended_by_system():
-        text = _read_sql(sql)
+        question = None if name is None else find_question(folder, name)
+        text = question.sql if question else _read_sql(sql or "")
         try:
             with folder.read() as connection:
-                if not allow_files:
-                    connection.execute("set enable_external_access = false")
-                connection.execute(f"set TimeZone = '{settings.time_zone}'")
-                connection.execute("set enable_progress_bar = false")  # it would be printed among the rows
-                connection.execute("set lock_configuration = true")
-                show(*_run(connection, text), form)
+                _lock(connection, settings.time_zone, allow_files=allow_files)
+                if question:
+                    define_functions(connection, question.functions)
+                    _show_answer(question, *_run(connection, text), form)
+                else:
+                    show(*_run(connection, text), form)
         except duckdb.Error as error:
-            fail(str(error), EXIT_USAGE)
+            fail(_explained(question, error) if question else str(error), EXIT_USAGE)
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, time_zone: str, *, allow_files: bool) -> None:
+    """Set what a statement can't change any more: its time zone, and whether it may touch files."""
+    if not allow_files:
+        connection.execute("set enable_external_access = false")
+    connection.execute(f"set TimeZone = '{time_zone}'")
+    connection.execute("set enable_progress_bar = false")  # it would be printed among the rows
+    connection.execute("set lock_configuration = true")
+
+
+def _show_answer(
+    question: Question, columns: Sequence[str], rows: Iterator[Sequence[Any]], form: Format
+) -> None:
+    """Print the rows; for people, with what they mean, and numbers as they read them."""
+    refuse_other_columns(question, columns)
+    if form != "table":
+        show(columns, rows, form)
+        return
+    print_question(question)
+    show(columns, ([brief(value) for value in row] for row in rows), form)
+    print_meaning(question)
+
+
+def _explained(question: Question, error: duckdb.Error) -> str:
+    return (
+        f"{question.where()} failed: {error}\nFix the file. If the published tables are older than it, run "
+        "`verbex-sync sync` first."
+    )
 
 
 def _read_sql(typed: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.models.sql_file import ModelError, list_sql_files
 
-_NO_MODELS = ("checks", "functions", "queries")
+_NO_MODELS = ("checks", "functions", "queries", "questions")
 
 
 def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:
@@ -23,14 +23,14 @@ def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:
     for each in folders:
         _refuse_stray_files(each)
     if own is not None and (queries := list_sql_files(own / "queries")):
-        raise ModelError(f"{queries[0]}: only commands of verbex-sync run queries. Make a mart of it.")
+        raise ModelError(f"{queries[0]}: only commands of verbex-sync run queries. Make a question of it.")
     layers = (path for each in folders for path in sorted(each.iterdir()) if path.is_dir())
     shown = (path for path in layers if path.name not in _NO_MODELS and not path.name.startswith("."))
     return _unlike_named(path for layer in shown for path in list_sql_files(layer))
 
 
 def list_files_of(kind: str, folder: Path, own: Path | None = None) -> list[Path]:
-    """List the files in the folders' `checks/` or `functions/`.
+    """List the files in the folders' `checks/`, `functions/` or `questions/`.
 
     Raises:
         ModelError: Two files share a name, or there is no folder `own`.

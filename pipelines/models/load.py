@@ -1,4 +1,4 @@
-"""Folders of SQL as models, checks, functions and queries. A file that can't work is refused by name.
+"""Folders of SQL as models, checks, functions, questions, queries. What can't work is refused by name.
 
 Reading and ordering the files belongs here. Finding them does not: see `pipelines.models.files`. The rules of
 each kind do not either: see `pipelines.models.rules`. Running them is for `pipelines.warehouse.refresh`.
@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipelines.models.files import list_files_of, list_model_files
-from pipelines.models.model import TIME_ZONE, Check, Function, Model, Unusable
+from pipelines.models.model import TIME_ZONE, Check, Function, Model, Question, Unusable
 from pipelines.models.relations import Parsed, builtin_functions, parse
 from pipelines.models.rules import (
     CHECK_FIELDS,
@@ -80,6 +80,19 @@ def _contents_of(folder: Path) -> bytes:
             content = path.read_bytes()
             digest.update(b"%d\0%b" % (len(content), content))
     return digest.digest()
+
+
+def load_questions(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> tuple[Question, ...]:
+    """Return the questions in the folders' `questions/`, each folder's sorted by name.
+
+    One whose file can't be used is among them, with its `problem`: customers write these.
+
+    Raises:
+        ModelError: A file is not where questions are, two share a name, or there is no folder `own`.
+    """
+    functions, unusable = _read_functions(folder, own, time_zone)
+    paths = list_files_of("questions", folder, own)
+    return tuple(_read_question(path, functions, unusable) for path in paths)
 
 
 def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Model:
@@ -179,6 +192,14 @@ def _read_mart(path: Path, functions: Iterable[Function], unusable: Iterable[Unu
         )
         refuse_model_name(nothing)
         return nothing
+
+
+def _read_question(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Question:
+    try:
+        file = read_sql_file(path, QUERY_FIELDS)
+        return Question(**vars(file), functions=_called(file, functions, unusable))
+    except ModelError as error:
+        return Question(path.stem, path.parent.name, "", {}, (), "", problem=str(error))
 
 
 def _called(

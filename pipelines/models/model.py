@@ -1,4 +1,4 @@
-"""The kinds of SQL file: a model that is kept as a table, a check on one, and a function that models share.
+"""The kinds of SQL file: a model that is kept as a table, a check on one, a question, and a shared function.
 
 The meaning of their headers belongs here. Reading them from a folder does not: see `pipelines.models.load`.
 """
@@ -151,6 +151,22 @@ class Check(_Statement):
     def is_timed(self) -> bool:
         """True if its result depends on the time at which it runs."""
         return AS_OF in self.sql
+
+
+@dataclass(frozen=True)
+class Question(_Statement):
+    """A SELECT that answers a question people ask. The first line of its description is the question.
+
+    Attributes:
+        problem: Why its file can't be used, empty if it can.
+    """
+
+    problem: str = ""
+
+    @property
+    def text(self) -> str:
+        """The question in words, empty if its header has none."""
+        return self.description.partition("\n")[0]
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""The table reference, made from the SQL headers: `python -m pipelines.models.reference sql/README.md`."""
+"""The reference of tables and questions: `python -m pipelines.models.reference sql/README.md` makes it."""
 
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.models.load import load_sql, read_query_file
+from pipelines.models.load import load_questions, load_sql, read_query_file
 from pipelines.models.sql_file import Column, sql_folder
 
-_REGION = re.compile(r"(<!-- tables -->\n).*(<!-- /tables -->)", re.DOTALL)
 
-
-def render(folder: Path) -> str:
+def render_tables(folder: Path) -> str:
     """Return every table of `folder` with its description, grain and columns, as Markdown."""
     models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_sql(folder).models]
     status = read_query_file(folder, "pipeline_status")
@@ -19,10 +16,21 @@ def render(folder: Path) -> str:
     return "".join(_table(*model) for model in sorted(models))
 
 
+def render_questions(folder: Path) -> str:
+    """Return every question of `folder` with what counts in its answer, as Markdown."""
+    rows = "".join(
+        f"| `{each.name}` | {' '.join(each.description.split())} |\n" for each in load_questions(folder)
+    )
+    return f"| name | question |\n|---|---|\n{rows}"
+
+
 def replace_reference(text: str, folder: Path) -> str:
-    """Return `text` with a new table reference between its two marks."""
-    reference = render(folder)
-    return _REGION.sub(lambda match: f"{match[1]}{reference}{match[2]}", text)
+    """Return `text` with a new reference of tables and of questions, each between its two marks."""
+    for mark, reference in (("tables", render_tables(folder)), ("questions", render_questions(folder))):
+        begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{reference}{end}{rest.partition(end)[2]}"
+    return text
 
 
 def _table(name: str, description: str, grain: str, columns: Iterable[Column]) -> str:

@@ -15,8 +15,8 @@ from connector.errors import OperatorError
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.files import Landing
 from connector.settings import Settings
-from pipelines.models.load import Sql, load_sql, read_query
-from pipelines.models.model import Model
+from pipelines.models.load import Sql, load_questions, load_sql, read_query
+from pipelines.models.model import Model, Question
 from pipelines.models.sql_file import sql_folder
 from pipelines.warehouse.files import NothingPublishedError, Warehouse
 
@@ -97,6 +97,15 @@ class DataFolder:
             ModelError: A file of SQL can't be used.
         """
         return self.sql.models
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The questions of its SQL as its files are now, those that came with verbex-sync first.
+
+        Raises:
+            ModelError: As for `load_questions`.
+        """
+        return load_questions(self.sql_dir, self.own_sql_dir, self.time_zone)
 
     @property
     def warehouse(self) -> Warehouse:

@@ -58,6 +58,7 @@ def load(folder: data_folder.DataFolder) -> None:
     """Load all files."""
     assert folder.models
     assert folder.sql.checks
+    assert folder.questions
 
 
 def test_own_marts_functions_and_checks_stand_beside_ours(
@@ -95,6 +96,7 @@ def test_a_sync_makes_them_and_names_those_that_fail_by_their_path(
         ("marts/calls.sql", "core/calls.sql"),
         ("checks/ends_before_start.sql", "checks/ends_before_start.sql"),
         ("functions/call_hash.sql", "functions/call_hash.sql"),
+        ("questions/containment.sql", "questions/containment.sql"),
     ],
 )
 def test_a_file_with_the_name_of_one_of_ours_is_refused(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.load import load_sql
+from pipelines.models.load import load_questions, load_sql
 from pipelines.models.sql_file import ModelError
 
 CALLS = "-- Calls.\n--\n-- grain: call_id\n-- columns:\n--   call_id varchar: the call\nselect 'a' as call_id"
@@ -27,10 +27,11 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 
 
 def load(folder: Path) -> None:
-    """Load all files. A mart, check or function that can't be used is no error, but has a problem."""
+    """Load all files. A mart, question, check or function that can't be used has a problem instead."""
     for problem in [
         *(model.problem for model in load_sql(folder).models),
         *(each.problem for each in load_sql(folder).unusable),
+        *(question.problem for question in load_questions(folder)),
     ]:
         if problem:
             raise ModelError(problem)
@@ -152,13 +153,13 @@ def test_what_editors_leave_behind_is_passed_over(
     write: Callable[[str, str], Path], tmp_path: Path, name: str
 ) -> None:
     """Whatever is in it, and in every folder of SQL."""
-    for folder in ("marts", "checks", "functions", "queries", ".git"):
+    for folder in ("marts", "checks", "functions", "queries", "questions", ".git"):
         write(f"{folder}/{name}", "").write_bytes(b"\0\5\26\7\xff")
     (tmp_path / "marts" / ".#lock.sql").symlink_to("me@host.1:2")
     load(tmp_path)
 
 
-@pytest.mark.parametrize("folder", ["marts", "checks", "functions"])
+@pytest.mark.parametrize("folder", ["marts", "checks", "functions", "questions"])
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "shift_jis"])
 def test_a_file_in_another_encoding_is_refused_by_name(
     write: Callable[[str, str], Path], tmp_path: Path, folder: str, encoding: str
@@ -170,7 +171,15 @@ def test_a_file_in_another_encoding_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    "name", ["marts/mine.SQL", "marts/team/mine.sql", "mine.sql", "marts/mine.sql/x.sql"]
+    "name",
+    [
+        "marts/mine.SQL",
+        "marts/team/mine.sql",
+        "mine.sql",
+        "marts/mine.sql/x.sql",
+        "questions/mine.SQL",
+        "questions/team/mine.sql",
+    ],
 )
 def test_a_file_that_is_not_where_models_are_is_refused_by_name(
     write: Callable[[str, str], Path], tmp_path: Path, name: str
