@@ -23,7 +23,14 @@ ANALYSED = "callAnalysis.pcaCompleted"
 ENDED = "CallHandler.CallEnded"
 TWO_DAYS = timedelta(days=2)
 HOUR = timedelta(hours=1)
-SKEWS = (timedelta(), HOUR, -HOUR, timedelta(days=3650), -timedelta(days=3650))
+DECADE = timedelta(days=3650)
+# What the clocks of fetcher and receiver are ahead: each alone, and in opposite directions.
+SKEWS = [
+    (timedelta(), timedelta()),
+    *((skew, timedelta()) for skew in (HOUR, -HOUR, DECADE, -DECADE)),
+    *((timedelta(), skew) for skew in (HOUR, -DECADE)),
+    *((skew, -skew) for skew in (-HOUR, DECADE)),
+]
 
 
 @pytest.fixture
@@ -52,8 +59,7 @@ def known(folder: DataFolder, zone: Zone, as_of: datetime) -> dict[str, int]:
     return {"attempt_number": due.attempts_ever + 1, "announcements": due.announcements}
 
 
-@pytest.mark.parametrize("receiver", SKEWS)
-@pytest.mark.parametrize("fetcher", SKEWS)
+@pytest.mark.parametrize(("fetcher", "receiver"), SKEWS)
 def test_one_answer_settles_one_announcement_whatever_the_clocks_show(
     folder: DataFolder, receiver: timedelta, fetcher: timedelta
 ) -> None:

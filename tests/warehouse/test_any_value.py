@@ -72,7 +72,7 @@ WINDOW = shaped("since", "until", "agent_ids", "calls", "is_backfill") | st.just
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     payloads=st.lists(PAYLOADS, min_size=3, max_size=6),
     stamps=st.lists(st.integers(0, 253_402_300_799) | st.just(2_147_483_648), min_size=3, max_size=6),
