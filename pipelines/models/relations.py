@@ -36,10 +36,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The tables that a statement reads, in lower case and without its CTEs, and the functions it calls."""
+    """The tables that a statement reads, without its CTEs, the functions it calls, and its parameters.
+
+    Names of tables and parameters are in lower case.
+    """
 
     relations: frozenset[str]
     calls: frozenset[Call]
+    parameters: frozenset[str] = frozenset()
 
 
 @cache
@@ -54,9 +58,11 @@ def parse(sql: str, where: str) -> Parsed:
         cause = tree.get("error_message", "found several statements")
         raise ModelError(f"{where} is not one SELECT: {cause}. Fix the file: it must hold one SELECT.")
     found = set(_names(tree, frozenset()))
+    (statement,) = tree["statements"]
     return Parsed(
         frozenset(each for each in found if isinstance(each, str)),
         frozenset(each for each in found if isinstance(each, Call)),
+        frozenset(entry["key"].lower() for entry in statement["named_param_map"]),
     )
 
 

@@ -4,11 +4,11 @@ Refusing a file belongs here, always by its name and the line, with the fix. Rea
 `pipelines.models.load`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pipelines.models.model import AS_OF, CHANGED, EXISTING, Check, Function, Model
+from pipelines.models.model import AS_OF, CHANGED, EXISTING, LONGEST_CALL, Check, Function, Model
 from pipelines.models.relations import IDENTIFIER, builtin_functions, parse, reserved_words
 from pipelines.models.sql_file import ModelError, SqlFile
 from pipelines.names import AGREEMENT, ANSWERS, COMPACTION, PUBLISHED, READABLE_CHECK
@@ -30,6 +30,9 @@ _OUR_RELATIONS = frozenset({CHANGED, EXISTING, "computed", "unchanged", "found",
 _OUR_ASSETS = frozenset({AGREEMENT, ANSWERS, COMPACTION, PUBLISHED})
 # Functions of rows that depend on nothing but their arguments. All others read files or the database itself.
 _PURE_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree", "query_table"})
+
+# The parameters of checks, and what would decide about tables if a blocking check used them.
+_OF_CHECKS = {AS_OF: "the time of a load", LONGEST_CALL: "a setting"}
 
 _File = TypeVar("_File", bound=SqlFile)
 
@@ -64,6 +67,7 @@ def refuse_model(model: Model) -> None:
     for upstream in model.upstream:
         _refuse_key_mapping(model, upstream)
     _refuse_sources(model)
+    _refuse_parameters(model, parse(model.sql, model.where()).parameters)
 
 
 def refuse_model_name(model: Model) -> None:
@@ -91,9 +95,11 @@ def refuse_check(check: Check, models: Sequence[Model]) -> None:
         raise ModelError(f"{check.where('on')}: there is no table `{check.model}`. Write the table's name.")
     if check.fields.get("severity", "error") not in _SEVERITIES:
         raise ModelError(f"{check.where('severity')}: the severity is `error` or `warn`. Write one of them.")
-    if check.is_blocking and check.is_timed:
+    _refuse_parameters(check, check.parameters, _OF_CHECKS)
+    if check.is_blocking and check.parameters:
+        used = min(check.parameters)
         raise ModelError(
-            f"{check.where()}: `{AS_OF}` would make the tables depend on the time of a load. Write "
+            f"{check.where()}: `${used}` would make the tables depend on {_OF_CHECKS[used]}. Write "
             "`severity: warn`, or leave it out."
         )
     if later := sorted(check.reads & _made_from(check.model, models)):
@@ -114,6 +120,7 @@ def refuse_function(function: Function) -> None:
     _refuse_columns(function, "parameters")
     if function.functions or function.name in {call.function for call in function.parsed.calls}:
         raise ModelError(f"{function.where()}: it calls itself. A function can't.")
+    _refuse_parameters(function, function.parsed.parameters)
 
 
 def _refuse_name(file: SqlFile, taken: frozenset[str], kind: str) -> None:
@@ -183,6 +190,13 @@ def _refuse_sources(statement: Model | Check) -> None:
                     f"{statement.where()}: it reads rows from `{call.function}()`, and nothing shows when "
                     "these change. Read tables only; rows of your own can be written as `values` in a model."
                 )
+
+
+def _refuse_parameters(file: SqlFile, used: Collection[str], given: Collection[str] = ()) -> None:
+    """Refuse a parameter that no one gives: the statement could not run."""
+    if unknown := sorted(set(used) - set(given)):
+        known = f" It may use {' and '.join(f'`${name}`' for name in given)}." if given else ""
+        raise ModelError(f"{file.where()}: nothing gives it `${unknown[0]}`. Write the value itself.{known}")
 
 
 def _made_from(table: str, models: Sequence[Model]) -> set[str]:

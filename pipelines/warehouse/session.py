@@ -48,6 +48,7 @@ class Session:
     ) -> None:
         self._file = file
         self._sql_dir = folder.sql_dir
+        self._longest_call_s = folder.longest_call_s
         self._models = folder.models
         self._refresher = Refresher(file.connection, self._models, folder.checks)
         self._unusable = folder.unusable
@@ -149,7 +150,8 @@ class Session:
             for check in checks
             if check.model == model.table and check.is_blocking and not self._refresher.can_run(check)
         )
-        return (*inspect(self._file.connection, model, checks, as_of), *left_out)
+        found = inspect(self._file.connection, model, checks, as_of, self._longest_call_s)
+        return (*found, *left_out)
 
     def measure_lag(self, model: Model, as_of: datetime) -> float | None:
         """Return the lag of the table of `model` at `as_of` [s], None if it is made from nothing received."""

@@ -72,8 +72,10 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
     assert model.changed_by("calls") == "select call_id"
     assert model.description == "The grain: see below. On: off."
     write("checks/mine.sql", "-- A.\n-- on: main.Calls\n-- severity: WARN\nfrom calls")
-    (check,) = load_checks(tmp_path)
-    assert (check.model, check.is_blocking) == ("calls", False)
+    write("checks/timed.sql", "-- A.\n-- on: calls\nselect '$as_of' as a from calls -- without $as_of")
+    mine, timed = load_checks(tmp_path)
+    assert (mine.model, mine.is_blocking) == ("calls", False)
+    assert (timed.is_blocking, timed.parameters) == (True, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,9 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
             "mine.sql:2: the check reads daily, which is made from calls",
         ),
         ("mine", "-- A.\n-- on: calls\nselect $as_of", "depend on the time of a load"),
+        ("mine", "-- A.\n-- on: calls\nselect $LONGEST_call_s", "make the tables depend on a setting"),
+        ("mine", "-- A.\n-- on: calls\n-- severity: warn\nselect $since", r"nothing gives it `\$since`"),
+        ("mine", "-- A.\n-- on: calls\n-- severity: warn\nfrom calls limit ?", r"nothing gives it `\$1`"),
         ("mine", "-- A.\n-- on: calls\nfrom glob('*')", r"reads rows from `glob\(\)`"),
         ("mine", "-- A.\n-- on: calls\nselec 1", "is not one SELECT"),
         ("no-negative", "-- A.\n-- on: calls\nfrom calls", "`no-negative` can't be the name of a check"),
@@ -114,6 +119,7 @@ def test_a_check_that_would_not_run_as_written_is_refused(
         ("mine", "-- A.\n-- parameters: a\na +", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\na; drop table calls", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\nmine(a)", "calls itself"),
+        ("mine", "-- A.\n-- parameters: a\na + $b", r"nothing gives it `\$b`"),
         ("mine", "-- A.\n-- parameters: a\nother(a)", "in a circle"),
     ],
 )
