@@ -48,6 +48,17 @@ class AuditError(OperatorError):
         )
 
 
+class CheckError(ModelError):
+    """A check whose SQL can't be run. `check` is its name."""
+
+    def __init__(self, model: Model, check: Check, error: duckdb.Error) -> None:
+        self.check = check.name
+        super().__init__(
+            f"The check {check.name} on {model.table} can't be run. Fix {check.where()}. "
+            f"DuckDB reports: {error}"
+        )
+
+
 def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
     """Return what the header of `model` promises about its rows, as checks on `rows` or else its table."""
     return tuple(
@@ -79,17 +90,14 @@ def run_check(
 
     Raises:
         AuditError: The check is blocking, and some rows fail it.
-        ModelError: Its SQL can't be run.
+        CheckError: Its SQL can't be run.
     """
     parameters = {name: value for name, value in (given or {}).items() if name in check.parameters}
     try:
         define_functions(connection, check.functions)
         made = connection.execute(f"create or replace temp table found as {check.sql}", parameters)
     except duckdb.Error as error:
-        raise ModelError(
-            f"The check {check.name} on {model.table} can't be run. Fix {check.where()}. "
-            f"DuckDB reports: {error}"
-        ) from error
+        raise CheckError(model, check, error) from error
     ((row_count,),) = made.fetchall()
     columns, rows = _sample(connection) if row_count else ((), ())
     finding = Finding(check.name, check.description, check.is_blocking, row_count, columns, rows)

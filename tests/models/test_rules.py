@@ -52,6 +52,10 @@ def load(folder: Path) -> None:
         ("-- A.\n-- grain: call_id\n-- changed by callz: select call_id", 3),
         ("-- A.\n-- grain: call_id\n-- ignores callz: day", 3),
         ("-- A.\n-- grain: call_id\n-- changed by calls: selec call_id", 3),
+        ("-- A.\n-- grain = call_id", 2),
+        ("/* A.\n * grain: call_id */", 2),
+        ("-- A.\n/* grain: call_id */", 2),
+        ("-- A.\nwith a as (select 1)\n  -- grain: call_id", 3),
     ],
 )
 def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
@@ -63,9 +67,45 @@ def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "sql", "complaint"),
+    [
+        *(
+            ("mine", f"from calls where {asking}", "gives other rows each time")
+            for asking in (
+                "now() > $at",
+                "current_date > '2025-01-01'",
+                "age('2025-01-01'::timestamp) > interval 1 day",
+                "random() < 0.5",
+                "current_setting('threads')::int > 1",
+                "aged('2025-01-01')",
+            )
+        ),
+        ("mine", "select call_id from calls using sample 5%", "`using sample` gives other rows"),
+        ("mine", "from (show tables)", "reads rows from `show"),
+        ("mine", "select * from (summarize calls)", "reads rows from `summary"),
+        ("mine", "select call_id from calls limit $n", r"nothing gives it `\$n`"),
+        ("loads", "-- A.\n-- schema: ops\nselect 1 as one", "ops.loads is bookkeeping of ours"),
+        ("pending_calls", "-- A.\n-- schema: ops\nselect 1 as one", "ops.pending_calls is bookkeeping"),
+        ("ops_sweeps", "select 1 as one", "taken by bookkeeping of ops.sweeps"),
+    ],
+)
+def test_a_model_that_would_spoil_or_that_asks_something_else_than_tables_is_refused(
+    write: Callable[[str, str], Path], tmp_path: Path, name: str, sql: str, complaint: str
+) -> None:
+    """It would be old in silence, or differ from its rebuild, or take the place of our own tables."""
+    write("functions/aged.sql", "-- A.\n-- parameters: day\ntoday() > day")
+    write("core/sweeps.sql", "-- A.\n-- schema: ops\nselect 1 as one")
+    write(f"marts/{name}.sql", sql)
+    with pytest.raises(ModelError, match=complaint):
+        load(tmp_path)
+
+
 def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp_path: Path) -> None:
     """In any case, after an empty line, with `main` before a table, and with words of fields in its prose."""
-    text = "\n-- The grain: see below. On: off.\n\n-- Grain: call_id\n--not null: call_id\n-- SCHEMA: Ops\n"
+    text = (
+        "\n-- The grain: see below. On: off.\n\n-- Grain\uff1acall_id\n--not null:call_id\n-- SCHEMA: Ops\n"
+    )
     write("marts/mine.sql", f"{text}-- changed by main.Calls: select call_id\nfrom Calls select call_id")
     (model,) = (model for model in load_models(tmp_path) if model.name == "mine")
     assert (model.table, model.grain, model.listed("not null")) == ("ops.mine", ("call_id",), ("call_id",))
@@ -94,6 +134,12 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
         ("mine", "-- A.\n-- on: calls\n-- severity: warn\nfrom calls limit ?", r"nothing gives it `\$1`"),
         ("mine", "-- A.\n-- on: calls\nfrom glob('*')", r"reads rows from `glob\(\)`"),
         ("mine", "-- A.\n-- on: calls\nselec 1", "is not one SELECT"),
+        ("mine", "-- A.\n-- on: calls\nselect 1 where now() > $$2025-01-01$$", "`now` gives other rows"),
+        (
+            "mine",
+            "-- A.\n-- on: calls\nfrom pipeline_status",
+            "reads `pipeline_status`, which no model makes",
+        ),
         ("no-negative", "-- A.\n-- on: calls\nfrom calls", "`no-negative` can't be the name of a check"),
         ("not_null", "-- A.\n-- on: calls\nfrom calls", "`not_null` can't be the name of a check"),
         ("unique_grain", "-- A.\n-- on: calls\nfrom calls", "`unique_grain` can't be the name"),
@@ -119,6 +165,8 @@ def test_a_check_that_would_not_run_as_written_is_refused(
         ("mine", "-- A.\n-- parameters: a\na +", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\na; drop table calls", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\nmine(a)", "calls itself"),
+        ("mine", "-- A.\n-- parameters: a\nnot_there(a)", "mine.sql can't be used.*not_there"),
+        ("mine", "-- A.\n-- parameters: a\na + b", "mine.sql can't be used.*b"),
         ("mine", "-- A.\n-- parameters: a\na + $b", r"nothing gives it `\$b`"),
         ("mine", "-- A.\n-- parameters: a\nother(a)", "in a circle"),
     ],
