@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     api_rps: float = Field(10, gt=0)
     api_concurrency: int = Field(8, ge=1)
     memory_bytes: int | None = Field(None, ge=100_000_000)
+    longest_call_s: float = Field(86_400, gt=0, le=315_576_000)
     pca_give_up_s: float = Field(86_400, gt=0)
 
     @model_validator(mode="before")

@@ -4,6 +4,7 @@ The assets belong here. Updating a table does not: see `pipelines.warehouse.sess
 either: see `pipelines.assets.metadata`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +30,7 @@ from pipelines.warehouse.audit import AuditError
 from pipelines.warehouse.intake import MissingFilesError
 from pipelines.warehouse.sources import source_of
 
+_NOT_IN_A_GROUP = re.compile(r"[^A-Za-z0-9_]")  # what Dagster refuses, and a folder may have
 _NO_DESCRIPTION = "Begin `{}` with `-- One row per ...` to show it here and in the database."
 
 
@@ -45,7 +47,7 @@ def _model_asset(model: Model, upstream: Sequence[str], checks: Sequence[Check])
     @dg.asset(
         name=model.name,
         deps=upstream,
-        group_name=model.folder,
+        group_name=_NOT_IN_A_GROUP.sub("_", model.folder),
         kinds={"duckdb", "sql"},
         description=model.description or _NO_DESCRIPTION.format(model.where()),
         code_version=model.fingerprint,

@@ -8,7 +8,7 @@ changes the meaning of a table without a word. What is in the files does not bel
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.models.sql_file import ModelError, list_sql_files
+from pipelines.models.sql_file import ModelError, list_odd_files, list_sql_files
 
 _NO_MODELS = ("checks", "functions", "queries", "questions")
 
@@ -17,16 +17,25 @@ def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:
     """List the files of models, folder by folder.
 
     Raises:
-        ModelError: Two files share a name, a file lies where none is read, or there is no folder `own`.
+        ModelError: Two files share a name, or there is no folder `own`.
     """
-    folders = _present(folder, own)
-    for each in folders:
-        _refuse_stray_files(each)
-    if own is not None and (queries := list_sql_files(own / "queries")):
-        raise ModelError(f"{queries[0]}: only commands of verbex-sync run queries. Make a question of it.")
-    layers = (path for each in folders for path in sorted(each.iterdir()) if path.is_dir())
-    shown = (path for path in layers if path.name not in _NO_MODELS and not path.name.startswith("."))
-    return _unlike_named(path for layer in shown for path in list_sql_files(layer))
+    return _unlike_named(path for layer in _layers(folder, own) for path in list_sql_files(layer))
+
+
+def list_odd_model_files(folder: Path, own: Path | None = None) -> dict[Path, str]:
+    """Return why files that look like models are not read.
+
+    Raises:
+        ModelError: There is no folder `own`.
+    """
+    odd = {path: why for layer in _layers(folder, own) for path, why in list_odd_files(layer).items()}
+    for each in _present(folder, own):
+        stray = (path for path in sorted(each.iterdir()) if not path.name.startswith(".") and path.is_file())
+        for path in (path for path in stray if path.suffix.lower() == ".sql"):
+            odd[path] = f"{path}: SQL files lie in `sql/<folder>/`. Move it into `sql/marts/`."
+    for path in list_sql_files(own / "queries") if own is not None else ():
+        odd[path] = f"{path}: only commands of verbex-sync run queries. Make a question of it."
+    return odd
 
 
 def list_files_of(kind: str, folder: Path, own: Path | None = None) -> list[Path]:
@@ -36,6 +45,21 @@ def list_files_of(kind: str, folder: Path, own: Path | None = None) -> list[Path
         ModelError: Two files share a name, or there is no folder `own`.
     """
     return _unlike_named(path for each in _present(folder, own) for path in list_sql_files(each / kind))
+
+
+def list_odd_files_of(kind: str, folder: Path, own: Path | None = None) -> dict[Path, str]:
+    """Return why files in the folders' `checks/` or `functions/` that look like SQL are not read.
+
+    Raises:
+        ModelError: There is no folder `own`.
+    """
+    return {path: why for each in _present(folder, own) for path, why in list_odd_files(each / kind).items()}
+
+
+def _layers(folder: Path, own: Path | None) -> list[Path]:
+    """List the folders of models."""
+    folders = (path for each in _present(folder, own) for path in sorted(each.iterdir()) if path.is_dir())
+    return [path for path in folders if path.name not in _NO_MODELS and not path.name.startswith(".")]
 
 
 def _present(folder: Path, own: Path | None) -> list[Path]:
@@ -58,9 +82,3 @@ def _unlike_named(paths: Iterable[Path]) -> list[Path]:
             raise ModelError(f"{path} has the name of {found[path.stem]}. Rename one of them.")
         found[path.stem] = path
     return list(found.values())
-
-
-def _refuse_stray_files(folder: Path) -> None:
-    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    if stray := [path for path in files if path.suffix.lower() == ".sql" and not path.is_dir()]:
-        raise ModelError(f"{stray[0]}: SQL files lie in `sql/<folder>/`. Move it into `sql/marts/`.")

@@ -1,33 +1,43 @@
-"""Folders of SQL as models, checks, functions, questions, queries. What can't work is refused by name.
+"""Folders of SQL as models, checks, functions, queries and questions. What can't work is refused by name.
 
 Reading and ordering the files belongs here. Finding them does not: see `pipelines.models.files`. The rules of
 each kind do not either: see `pipelines.models.rules`. Running them is for `pipelines.warehouse.refresh`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 from pathlib import Path
 
-from pipelines.models.files import list_files_of, list_model_files
-from pipelines.models.model import TIME_ZONE, Check, Function, Model, Question, Unusable
-from pipelines.models.relations import Parsed, builtin_functions, parse
+from pipelines.models.files import (
+    list_files_of,
+    list_model_files,
+    list_odd_files_of,
+    list_odd_model_files,
+)
+from pipelines.models.functions import called_by, read_functions
+from pipelines.models.model import Check, Function, Model, Question, Unusable
+from pipelines.models.order import in_order
+from pipelines.models.relations import parse
 from pipelines.models.rules import (
     CHECK_FIELDS,
-    FUNCTION_FIELDS,
     MODEL_FIELDS,
     QUERY_FIELDS,
+    SCHEMAS,
     meant_check,
     meant_model,
     refuse_check,
-    refuse_function,
     refuse_model,
     refuse_model_name,
+    refuse_taken_queue,
 )
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
+
+_LAYERS_OF_OURS = ("staging", "core")
+"""The folders of models in which customers write nothing."""
+_NOTHING = "select null as nothing"
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,11 @@ class Sql:
     """What the files of SQL make.
 
     Attributes:
-        models: Each one after everything it reads. A mart whose file can't be used is among them, with its
-            `problem`: customers write these.
+        models: Each one after everything it reads. One that a customer may have written, and whose file can't
+            be used, is among them with its `problem`.
         checks: The checks that can be used, each folder's sorted by name.
         functions: The functions that can be used, each one after those that it calls.
-        unusable: The checks and functions that can't be used.
+        unusable: What is left out: checks, functions, and models of which not even the name can be used.
     """
 
     models: tuple[Model, ...]
@@ -55,9 +65,8 @@ def load_sql(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> S
     that have not changed since are not parsed again.
 
     Raises:
-        ModelError: A file other than a mart, check or function can't be used, two files share a name, files
-            need each other in a circle, a file lies where none is read, a table that our own queries read has
-            no model, or there is no folder `own`.
+        ModelError: A file of ours can't be used, two files share a name, a table that our own queries read
+            has no model, or there is no folder `own`.
     """
     contents = tuple(_contents_of(each) for each in (folder, own) if each is not None)
     return _load_sql(folder, own, time_zone, contents)
@@ -65,10 +74,11 @@ def load_sql(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> S
 
 @lru_cache(maxsize=16)
 def _load_sql(folder: Path, own: Path | None, time_zone: str, _contents: tuple[bytes, ...]) -> Sql:
-    functions, unusable_functions = _read_functions(folder, own, time_zone)
-    models = _read_models(folder, own, functions, unusable_functions)
+    functions, unusable_functions = read_functions(folder, own, time_zone)
+    models, unusable_models = _read_models(folder, own, functions, unusable_functions)
     checks, unusable_checks = _read_checks(folder, own, models, functions, unusable_functions)
-    return Sql(models, tuple(checks), tuple(functions), (*unusable_functions, *unusable_checks))
+    unusable = (*unusable_models, *unusable_functions, *unusable_checks)
+    return Sql(models, tuple(checks), tuple(functions), unusable)
 
 
 def _contents_of(folder: Path) -> bytes:
@@ -90,7 +100,7 @@ def load_questions(folder: Path, own: Path | None = None, time_zone: str = "UTC"
     Raises:
         ModelError: A file is not where questions are, two share a name, or there is no folder `own`.
     """
-    functions, unusable = _read_functions(folder, own, time_zone)
+    functions, unusable = read_functions(folder, own, time_zone)
     paths = list_files_of("questions", folder, own)
     return tuple(_read_question(path, functions, unusable) for path in paths)
 
@@ -102,7 +112,7 @@ def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterabl
         ModelError: It can't be used.
     """
     file = meant_model(read_sql_file(path, MODEL_FIELDS))
-    model = Model(**vars(file), functions=_called(file, functions, unusable))
+    model = Model(**vars(file), functions=called_by(file, functions, unusable))
     refuse_model(model)
     return model
 
@@ -118,15 +128,38 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
 
 
 def _read_models(
-    folder: Path, own: Path | None, functions: Sequence[Function], unusable: Sequence[Unusable]
-) -> tuple[Model, ...]:
+    folder: Path, own: Path | None, functions: Sequence[Function], unusable_functions: Sequence[Unusable]
+) -> tuple[tuple[Model, ...], list[Unusable]]:
+    """Return the models in their order, and the files that can't even be models with a problem."""
     models: dict[str, Model] = {}
+    unusable: list[Unusable] = []
     for path in list_model_files(folder, own):
-        read = _read_mart if path.parent.name == "marts" else read_model
-        model = read(path, functions, unusable)
-        models[model.table] = model
+        if path.parent in (folder / name for name in _LAYERS_OF_OURS):
+            model: Model | Unusable = read_model(path, functions, unusable_functions)
+        else:
+            model = _read_own(path, functions, unusable_functions)
+        if isinstance(model, Model):
+            models[model.table] = model
+        else:
+            unusable.append(model)
+    for path, problem in list_odd_model_files(folder, own).items():
+        model = _without_statement(path, problem)
+        if isinstance(model, Model):
+            models.setdefault(model.table, model)
+        else:
+            unusable.append(model)
     _refuse_missing_models(folder, models)
-    return tuple(models[name] for name in _in_order({each.table: each.upstream for each in models.values()}))
+    return tuple(refuse_taken_queue(model, models) for model in _ordered(models)), unusable
+
+
+def _ordered(models: Mapping[str, Model]) -> Iterator[Model]:
+    """Yield each model after what it reads. Those that read each other in a circle have that problem."""
+    order, circles = in_order({each.table: each.upstream for each in models.values()})
+    for model in map(models.__getitem__, order):
+        problem = circles.get(model.table, "")
+        if problem and model.folder in _LAYERS_OF_OURS:
+            raise ModelError(problem)
+        yield replace(model, sql=_NOTHING, functions=(), problem=problem) if problem else model
 
 
 def _read_checks(
@@ -138,13 +171,13 @@ def _read_checks(
 ) -> tuple[list[Check], list[Unusable]]:
     """Return the checks that can be used, and those that can't: customers write these."""
     checks: list[Check] = []
-    unusable: list[Unusable] = []
+    unusable = [Unusable(path.stem, why) for path, why in list_odd_files_of("checks", folder, own).items()]
     for path in list_files_of("checks", folder, own):
         fields: Mapping[str, str] = {}
         try:
             file = meant_check(read_sql_file(path, CHECK_FIELDS))
             fields = file.fields
-            check = Check(**vars(file), functions=_called(file, functions, unusable_functions))
+            check = Check(**vars(file), functions=called_by(file, functions, unusable_functions))
             refuse_check(check, models)
             checks.append(check)
         except ModelError as error:
@@ -153,96 +186,37 @@ def _read_checks(
     return checks, unusable
 
 
-def _read_functions(folder: Path, own: Path | None, time_zone: str) -> tuple[list[Function], list[Unusable]]:
-    """Return the functions that can be used, each after those that it calls, and those that can't."""
-    alone: dict[str, Function] = {}
-    unusable: list[Unusable] = []
-    for path in list_files_of("functions", folder, own):
-        try:
-            file = read_sql_file(path, FUNCTION_FIELDS)
-            function = Function(**vars(file) | {"sql": file.sql.replace(TIME_ZONE, f"'{time_zone}'")})
-            refuse_function(function)
-            alone[function.name] = function
-        except ModelError as error:
-            unusable.append(Unusable(path.stem, str(error)))
-    calls = {name: {call.function for call in each.parsed.calls} for name, each in alone.items()}
-    made: list[Function] = []
-    for name in _in_order(calls):
-        try:
-            made.append(replace(alone[name], functions=_called_of(alone[name], calls[name], made, unusable)))
-        except ModelError as error:
-            unusable.append(Unusable(name, str(error)))
-    return made, unusable
-
-
-def _read_mart(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Model:
-    """Read a mart. If its file can't be used, return one with that problem: no other table waits for it.
-
-    Raises:
-        ModelError: Its name can't be one of a table.
-    """
+def _read_own(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Model | Unusable:
+    """Read a customer's model. If its file can't be used, no other table waits for it."""
+    fields: Mapping[str, str] = {}
     try:
+        fields = meant_model(read_sql_file(path, MODEL_FIELDS)).fields
         return read_model(path, functions, unusable)
     except ModelError as error:
-        nothing = Model(
-            path.stem,
-            *(path.parent.name, "", {}, (), "select null as nothing"),
-            sql_dir=str(path.parents[1]),
-            problem=str(error),
-        )
+        return _without_statement(path, str(error), fields.get("schema", "main"))
+
+
+def _without_statement(path: Path, problem: str, schema: str = "main") -> Model | Unusable:
+    """Return a model that is only a table's name, so that a table which had this file stays as published.
+
+    If no table can have the name, return what is left out.
+    """
+    fields = {"schema": schema} if schema in SCHEMAS else {}
+    sql_dir = str(path.parents[1])
+    nothing = Model(path.stem, path.parent.name, "", fields, (), _NOTHING, sql_dir=sql_dir, problem=problem)
+    try:
         refuse_model_name(nothing)
-        return nothing
+    except ModelError as error:
+        return Unusable(path.stem, str(error))
+    return nothing
 
 
 def _read_question(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Question:
     try:
         file = read_sql_file(path, QUERY_FIELDS)
-        return Question(**vars(file), functions=_called(file, functions, unusable))
+        return Question(**vars(file), functions=called_by(file, functions, unusable))
     except ModelError as error:
         return Question(path.stem, path.parent.name, "", {}, (), "", problem=str(error))
-
-
-def _called(
-    file: SqlFile, functions: Iterable[Function], unusable: Iterable[Unusable] = ()
-) -> tuple[Function, ...]:
-    """Return the functions that the statement and the `changed by` fields of a file call, and theirs.
-
-    Raises:
-        ModelError: One of them can't be used, or the file can't be parsed.
-    """
-    fields = [(name, f"from t {text}") for name, text in file.fields.items() if name.startswith("changed by")]
-    parsed: list[Parsed] = [parse(text, file.where(name)) for name, text in [("", file.sql), *fields]]
-    return _called_of(file, {call.function for each in parsed for call in each.calls}, functions, unusable)
-
-
-def _called_of(
-    file: SqlFile, names: set[str], functions: Iterable[Function], unusable: Iterable[Unusable]
-) -> tuple[Function, ...]:
-    for each in unusable:
-        if each.name in names - builtin_functions():
-            raise ModelError(f"{file.where()}: it calls `{each.name}`, which can't be used. {each.problem}")
-    return _with_called(names, functions)
-
-
-def _with_called(names: set[str], functions: Iterable[Function]) -> tuple[Function, ...]:
-    """Return the functions of these names, each one after those that it calls."""
-    found: dict[str, Function] = {}
-    for function in functions:
-        if function.name in names:
-            found |= {each.name: each for each in (*function.functions, function)}
-    return tuple(found.values())
-
-
-def _in_order(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the names of a graph, each one after those that it points to."""
-    own = {name: sorted(set(others) & graph.keys()) for name, others in graph.items()}
-    try:
-        return list(TopologicalSorter(own).static_order())
-    except CycleError as error:
-        circle = " -> ".join(error.args[1])
-        raise ModelError(
-            f"These files of SQL need each other in a circle: {circle}. Break the circle in one of them."
-        ) from None
 
 
 def _refuse_missing_models(folder: Path, models: Mapping[str, Model]) -> None:

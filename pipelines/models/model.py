@@ -17,8 +17,10 @@ CHANGED = "changed"
 """The relation with the keys that a model must compute again. A refresh creates it."""
 EXISTING = "existing"
 """The relation with the rows that a table already has for these keys. A refresh creates it."""
-AS_OF = "$as_of"
+AS_OF = "as_of"
 """The parameter of a check with the time at which it runs, UTC."""
+LONGEST_CALL = "longest_call_s"
+"""The parameter of a check with the time that a call may go without an event [s], as the settings have it."""
 
 TIME_ZONE = "$time_zone"
 """The parameter of a function with the time zone that cuts time into days and hours, an IANA name."""
@@ -148,9 +150,9 @@ class Check(_Statement):
         return self.fields.get("severity", "error") == "error"
 
     @property
-    def is_timed(self) -> bool:
-        """True if its result depends on the time at which it runs."""
-        return AS_OF in self.sql
+    def parameters(self) -> frozenset[str]:
+        """The parameters that it uses: only a check that does not block may use any."""
+        return parse(self.sql, self.where()).parameters
 
 
 @dataclass(frozen=True)

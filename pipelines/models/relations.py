@@ -18,6 +18,12 @@ from pipelines.models.sql_file import ModelError
 QUERY_TABLE = "query_table"
 """DuckDB's function that reads the table that its argument names."""
 
+CLOCK_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Words that ask the clock without parentheses."""
+
+SAMPLE = "using sample"
+"""The name under which a sample of rows counts among the functions that a statement calls."""
+
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 """A name that means the same with and without quotes."""
 
@@ -36,10 +42,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The tables that a statement reads, in lower case and without its CTEs, and the functions it calls."""
+    """The tables that a statement reads, without its CTEs, the functions it calls, and its parameters.
+
+    Names of tables and parameters are in lower case.
+    """
 
     relations: frozenset[str]
     calls: frozenset[Call]
+    parameters: frozenset[str] = frozenset()
 
 
 @cache
@@ -54,9 +64,11 @@ def parse(sql: str, where: str) -> Parsed:
         cause = tree.get("error_message", "found several statements")
         raise ModelError(f"{where} is not one SELECT: {cause}. Fix the file: it must hold one SELECT.")
     found = set(_names(tree, frozenset()))
+    (statement,) = tree["statements"]
     return Parsed(
         frozenset(each for each in found if isinstance(each, str)),
         frozenset(each for each in found if isinstance(each, Call)),
+        frozenset(entry["key"].lower() for entry in statement["named_param_map"]),
     )
 
 
@@ -90,12 +102,30 @@ def _names(tree: object, ctes: frozenset[str]) -> Iterator[str | Call]:
         if tree.get("type") == "BASE_TABLE":
             parts = (tree.get("catalog_name"), tree["schema_name"], tree["table_name"])
             yield from {_table(".".join(filter(None, parts)))} - (frozenset() if parts[1] else ctes)
-        elif tree.get("type") == "TABLE_FUNCTION":
-            yield _call(tree["function"], ctes)
-        elif tree.get("class") == "FUNCTION":
-            yield Call(tree["function_name"].lower())
+        else:
+            yield from _calls(tree, ctes)
+        if tree.get("sample"):
+            yield Call(SAMPLE)
         for value in tree.values():
             yield from _names(value, ctes)
+
+
+def _calls(tree: dict[str, Any], ctes: frozenset[str]) -> Iterator[Call]:
+    """Yield what a part of a statement itself calls, without the parts inside it."""
+    if tree.get("type") == "TABLE_FUNCTION":
+        yield _call(tree["function"], ctes)
+    elif tree.get("type") == "SHOW_REF":  # describe, summarize, show
+        yield Call(tree["show_type"].lower().removesuffix("_special"), is_source=True)
+    elif tree.get("class") == "FUNCTION":
+        yield Call(_meant_function(tree))
+    elif tree.get("class") == "COLUMN_REF" and tree["column_names"][-1].lower() in CLOCK_WORDS:
+        yield Call(tree["column_names"][-1].lower())
+
+
+def _meant_function(function: dict[str, Any]) -> str:
+    name: str = function["function_name"].lower()
+    arguments = function.get("arguments") or function.get("children") or []
+    return "current_date" if name == "age" and len(arguments) == 1 else name  # to today, if to nothing else
 
 
 def _call(function: dict[str, Any], ctes: frozenset[str]) -> Call:
@@ -141,3 +171,22 @@ def builtin_functions() -> frozenset[str]:
     """Return the names of DuckDB's own functions."""
     rows = duckdb.execute("select distinct function_name from duckdb_functions()")
     return frozenset(name for (name,) in rows.fetchall())
+
+
+@cache
+def builtin_views() -> frozenset[str]:
+    """Return the names of DuckDB's own views, which no table in `main` can have."""
+    rows = duckdb.execute("select view_name from duckdb_views() where internal and schema_name = 'main'")
+    return frozenset(name for (name,) in rows.fetchall())
+
+
+@cache
+def reason_against(definitions: tuple[str, ...]) -> str:
+    """Return why DuckDB does not take one of these definitions of functions, empty if it takes all."""
+    with duckdb.connect() as connection:
+        try:
+            for definition in definitions:
+                connection.execute(definition)
+        except duckdb.Error as error:
+            return str(error)
+    return ""

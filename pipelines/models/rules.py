@@ -4,12 +4,20 @@ Refusing a file belongs here, always by its name and the line, with the fix. Rea
 `pipelines.models.load`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pipelines.models.model import AS_OF, CHANGED, EXISTING, Check, Function, Model
-from pipelines.models.relations import IDENTIFIER, builtin_functions, parse, reserved_words
+from pipelines.models.model import AS_OF, CHANGED, EXISTING, LONGEST_CALL, Check, Function, Model
+from pipelines.models.purity import refuse_clock, refuse_sources
+from pipelines.models.relations import (
+    IDENTIFIER,
+    builtin_functions,
+    builtin_views,
+    parse,
+    reason_against,
+    reserved_words,
+)
 from pipelines.models.sql_file import ModelError, SqlFile
 from pipelines.names import AGREEMENT, ANSWERS, COMPACTION, PUBLISHED, READABLE_CHECK
 
@@ -24,20 +32,23 @@ QUERY_FIELDS = ("columns",)
 UNIQUE_CHECK = "unique_grain"
 NOT_NULL_CHECK = "not_null"
 
-_SCHEMAS = ("main", "ops")
+SCHEMAS = ("main", "ops")
 _SEVERITIES = ("error", "warn")
 _OUR_RELATIONS = frozenset({CHANGED, EXISTING, "computed", "unchanged", "found", "pipeline_status"})
+_OUR_BOOKKEEPING = frozenset({"ops.models", "ops.loads", "ops.days", "ops.made_views"})
 _OUR_ASSETS = frozenset({AGREEMENT, ANSWERS, COMPACTION, PUBLISHED})
-# Functions of rows that depend on nothing but their arguments. All others read files or the database itself.
-_PURE_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree", "query_table"})
+# The parameters of checks, and what would decide about tables if a blocking check used them.
+_OF_CHECKS = {AS_OF: "the time of a load", LONGEST_CALL: "a setting"}
 
 _File = TypeVar("_File", bound=SqlFile)
 
 
 def meant_model(file: SqlFile) -> SqlFile:
-    """Return a model's file with its fields as they are meant: names of tables in small letters."""
+    """Return a model's file as it is meant: names of tables in small letters, and `values` as a SELECT."""
     fields = {name: value.lower() if name == "schema" else value for name, value in file.fields.items()}
-    return _with_table_names(replace(file, fields=fields))
+    is_values = file.sql[:6].lower() == "values"
+    sql = f"from (\n{file.sql}\n)" if is_values else file.sql
+    return _with_table_names(replace(file, fields=fields, sql=sql))
 
 
 def meant_check(file: SqlFile) -> SqlFile:
@@ -53,7 +64,7 @@ def refuse_model(model: Model) -> None:
         ModelError: With the file, the line and the fix.
     """
     refuse_model_name(model)
-    if model.fields.get("schema", "main") not in _SCHEMAS:
+    if model.fields.get("schema", "main") not in SCHEMAS:
         raise ModelError(f"{model.where('schema')}: the schema is `main` or `ops`. Write one of them.")
     for field in ("grain", "not null", "keys", "received", *(f"ignores {each}" for each in model.upstream)):
         _refuse_columns(model, field)
@@ -63,7 +74,9 @@ def refuse_model(model: Model) -> None:
         raise ModelError(f"{model.where()}: it reads `{CHANGED}` but its header has no `grain:`. Add one.")
     for upstream in model.upstream:
         _refuse_key_mapping(model, upstream)
-    _refuse_sources(model)
+    refuse_sources(model)
+    refuse_clock(model)
+    _refuse_parameters(model, parse(model.sql, model.where()).parameters)
 
 
 def refuse_model_name(model: Model) -> None:
@@ -72,9 +85,23 @@ def refuse_model_name(model: Model) -> None:
     Raises:
         ModelError: With the file and the fix.
     """
-    _refuse_name(model, _OUR_RELATIONS | _OUR_ASSETS, "a table")
+    _refuse_name(model, _OUR_RELATIONS | _OUR_ASSETS | builtin_views(), "a table")
+    if model.table in _OUR_BOOKKEEPING or model.table.startswith("ops.pending_"):
+        raise ModelError(f"{model.where('schema')}: {model.table} is bookkeeping of ours. Rename the file.")
     if model.name.startswith("landed_"):
         raise ModelError(f"{model.where()}: names that begin with `landed_` are those of landing. Rename it.")
+
+
+def refuse_taken_queue(model: Model, models: Mapping[str, Model]) -> Model:
+    """Return a model, with a problem if `ops` has a table for which the changes of the model would be queued.
+
+    The queue of `ops.calls` is named like the one of a table `ops_calls`.
+    """
+    other = f"ops.{model.table.removeprefix('ops_')}"
+    if not model.table.startswith("ops_") or other not in models:
+        return model
+    problem = f"{model.where()}: the name is taken by bookkeeping of {other}. Rename the file."
+    return replace(model, problem=model.problem or problem)
 
 
 def refuse_check(check: Check, models: Sequence[Model]) -> None:
@@ -91,17 +118,26 @@ def refuse_check(check: Check, models: Sequence[Model]) -> None:
         raise ModelError(f"{check.where('on')}: there is no table `{check.model}`. Write the table's name.")
     if check.fields.get("severity", "error") not in _SEVERITIES:
         raise ModelError(f"{check.where('severity')}: the severity is `error` or `warn`. Write one of them.")
-    if check.is_blocking and check.is_timed:
+    _refuse_parameters(check, check.parameters, _OF_CHECKS)
+    if check.is_blocking and check.parameters:
+        used = min(check.parameters)
         raise ModelError(
-            f"{check.where()}: `{AS_OF}` would make the tables depend on the time of a load. Write "
+            f"{check.where()}: `${used}` would make the tables depend on {_OF_CHECKS[used]}. Write "
             "`severity: warn`, or leave it out."
         )
+    if check.is_blocking:
+        refuse_clock(check)
+        if unknown := sorted(check.reads - places.keys() - _OUR_BOOKKEEPING):
+            raise ModelError(
+                f"{check.where()}: it reads `{unknown[0]}`, which no model makes. Read the tables that it is "
+                "made from, or write `severity: warn`."
+            )
     if later := sorted(check.reads & _made_from(check.model, models)):
         raise ModelError(
             f"{check.where('on')}: the check reads {later[0]}, which is made from {check.model} and so is "
             f"older than it. Write `on: {later[0]}`."
         )
-    _refuse_sources(check)
+    refuse_sources(check)
 
 
 def refuse_function(function: Function) -> None:
@@ -114,6 +150,22 @@ def refuse_function(function: Function) -> None:
     _refuse_columns(function, "parameters")
     if function.functions or function.name in {call.function for call in function.parsed.calls}:
         raise ModelError(f"{function.where()}: it calls itself. A function can't.")
+    _refuse_parameters(function, function.parsed.parameters)
+
+
+def refuse_definition(function: Function) -> None:
+    """Refuse a function that DuckDB does not take, for example because of a name in it that does not exist.
+
+    One that reads a table is taken only where that table exists, so it is refused there.
+
+    Raises:
+        ModelError: With the file, DuckDB's reason and the fix.
+    """
+    needed = (*function.functions, function)
+    if not any(each.tables for each in needed):
+        reason = reason_against(tuple(each.definition for each in needed))
+        if reason:
+            raise ModelError(f"{function.where()} can't be used. Fix it. DuckDB reports: {reason}")
 
 
 def _refuse_name(file: SqlFile, taken: frozenset[str], kind: str) -> None:
@@ -173,16 +225,11 @@ def _refuse_key_mapping(model: Model, upstream: str) -> None:
             )
 
 
-def _refuse_sources(statement: Model | Check) -> None:
-    """Refuse a statement that reads rows from a function that reads a file or the database itself."""
-    own = {function.name for function in statement.functions if function.is_table}
-    for parsed in (parse(statement.sql, statement.where()), *(each.parsed for each in statement.functions)):
-        for call in sorted(parsed.calls, key=lambda call: call.function):
-            if call.is_source and call.function not in _PURE_SOURCES | own:
-                raise ModelError(
-                    f"{statement.where()}: it reads rows from `{call.function}()`, and nothing shows when "
-                    "these change. Read tables only; rows of your own can be written as `values` in a model."
-                )
+def _refuse_parameters(file: SqlFile, used: Collection[str], given: Collection[str] = ()) -> None:
+    """Refuse a parameter that no one gives: the statement could not run."""
+    if unknown := sorted(set(used) - set(given)):
+        known = f" It may use {' and '.join(f'`${name}`' for name in given)}." if given else ""
+        raise ModelError(f"{file.where()}: nothing gives it `${unknown[0]}`. Write the value itself.{known}")
 
 
 def _made_from(table: str, models: Sequence[Model]) -> set[str]:

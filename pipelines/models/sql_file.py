@@ -12,7 +12,9 @@ from pathlib import Path
 
 from connector.errors import OperatorError
 
-_FIELD = re.compile(r"^(?P<name>[a-z][a-z0-9_. ]*):(?:\s+|$)(?P<value>.*)$", re.IGNORECASE)
+# A Japanese keyboard types the wide colon.
+_FIELD = re.compile(r"^(?P<name>[a-z][a-z0-9_. ]*)[:\uff1a]\s*(?P<value>.*)$", re.IGNORECASE)
+_ASSIGNED = re.compile(r"^(?P<name>[a-z][a-z_ ]*?)\s*=", re.IGNORECASE)
 _COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
 
 
@@ -57,23 +59,22 @@ class SqlFile:
 
 
 def list_sql_files(folder: Path) -> list[Path]:
-    """List the SQL files of a folder, sorted by name. Hidden files, which editors leave behind, are left out.
+    """List the SQL files of a folder, sorted by name, without hidden ones, which editors leave behind."""
+    return [path for path in _list_shown(folder) if path.suffix == ".sql" and not path.is_dir()]
 
-    Raises:
-        ModelError: A file looks like SQL and would not be read: its ending is not `.sql` in small letters, or
-            it lies in a folder of its own.
-    """
-    if not folder.is_dir():
-        return []
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    for path in paths:
+
+def list_odd_files(folder: Path) -> dict[Path, str]:
+    """Return why files of a folder that look like SQL are not read: by their ending, or where they lie."""
+    odd: dict[Path, str] = {}
+    for path in _list_shown(folder):
         if path.is_dir():
             deeper = [each for each in path.rglob("*.sql") if not each.name.startswith(".")]
-            if deeper or path.suffix.lower() == ".sql":
-                raise ModelError(f"{(deeper or paths)[0]}: SQL files lie in `sql/<folder>/`. Move it there.")
+            if not deeper and path.suffix.lower() == ".sql":
+                deeper = [path]
+            odd |= {each: f"{each}: SQL files lie in `sql/<folder>/`. Move it there." for each in deeper}
         elif path.suffix.lower() == ".sql" and path.suffix != ".sql":
-            raise ModelError(f"{path}: its name must end in `.sql`, in small letters. Rename it.")
-    return [path for path in paths if path.suffix == ".sql"]
+            odd[path] = f"{path}: its name must end in `.sql`, in small letters. Rename it."
+    return odd
 
 
 def read_sql_file(path: Path, known: Sequence[str]) -> SqlFile:
@@ -102,6 +103,7 @@ def read_sql_file(path: Path, known: Sequence[str]) -> SqlFile:
         else:
             _refuse_if_field(f"{path}:{number}", line.strip(), known, is_below_fields=bool(fields))
             prose.append(line.strip())
+    _refuse_fields_below(path, lines, len(header), known)
     return SqlFile(
         name=path.stem,
         folder=path.parent.name,
@@ -119,6 +121,12 @@ def sql_folder() -> Path:
     root = Path(__file__).parents[1]
     installed = root / "sql"
     return installed if installed.is_dir() else root.parent / "sql"
+
+
+def _list_shown(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _read(path: Path) -> str:
@@ -152,6 +160,8 @@ def _refuse_if_field(where: str, line: str, known: Sequence[str], *, is_below_fi
     """Refuse a line that is no field but looks like one, or that stands where only fields stand."""
     found = _FIELD.match(line)
     close = get_close_matches(found["name"].lower(), known, n=1, cutoff=0.75) if found else []
+    if not found and (assigned := _ASSIGNED.match(line)):
+        close = [name for name in known if name == assigned["name"].lower()]
     if close:
         raise ModelError(f"{where}: a header has no field `{line}`. Write `{close[0]}:`.")
     if is_below_fields and line:
@@ -159,3 +169,18 @@ def _refuse_if_field(where: str, line: str, known: Sequence[str], *, is_below_fi
             f"{where}: `{line}` is no field and no column. The description comes before the fields, and each "
             f"field is one line. The fields are: {', '.join(known)}."
         )
+
+
+def _refuse_fields_below(path: Path, lines: Sequence[str], begin: int, known: Sequence[str]) -> None:
+    """Refuse a field in a comment that is not the header: it would have no effect."""
+    is_block = False
+    for number, line in enumerate(lines[begin:], begin + 1):
+        text = line.strip()
+        is_block = is_block or text.startswith("/*")
+        found = _FIELD.match(text.lstrip("-/* ")) if is_block or text.startswith("--") else None
+        if found and _is_known(found["name"].lower(), known):
+            raise ModelError(
+                f"{path}:{number}: `{text}` has no effect there. The header is the block of `--` lines at "
+                "the top of the file: move it there, or write this comment in other words."
+            )
+        is_block = is_block and "*/" not in text

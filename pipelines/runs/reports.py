@@ -82,7 +82,7 @@ class Reports:
                 lag_s = measure_lag(tables, model, sql.models, published_at)
                 metadata = update_metadata(model, update, lag_s, describe_columns(tables, model))
                 self._report(dg.AssetMaterialization(model.name, metadata=metadata))
-                findings = inspect(tables, model, sql.checks, published_at)
+                findings = inspect(tables, model, sql.checks, published_at, self.folder.longest_call_s)
                 for result in check_results(model, checks_of(model, sql.checks), update, findings):
                     self._report_if_new(_evaluation(model.name, result))
         self._report_if_new(_evaluation(PUBLISHED, journal_result(self.folder.damaged_segments())))

@@ -4,14 +4,14 @@ Running a check and reporting what it found belongs here. The effect of a failur
 `pipelines.warehouse.refresh`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
 from connector.errors import OperatorError
-from pipelines.models.model import Check, Function, Model
+from pipelines.models.model import AS_OF, LONGEST_CALL, Check, Function, Model
 from pipelines.models.rules import NOT_NULL_CHECK, UNIQUE_CHECK
 from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.catalog import quoted
@@ -48,6 +48,17 @@ class AuditError(OperatorError):
         )
 
 
+class CheckError(ModelError):
+    """A check whose SQL can't be run. `check` is its name."""
+
+    def __init__(self, model: Model, check: Check, error: duckdb.Error) -> None:
+        self.check = check.name
+        super().__init__(
+            f"The check {check.name} on {model.table} can't be run. Fix {check.where()}. "
+            f"DuckDB reports: {error}"
+        )
+
+
 def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
     """Return what the header of `model` promises about its rows, as checks on `rows` or else its table."""
     return tuple(
@@ -70,23 +81,23 @@ def define_functions(connection: duckdb.DuckDBPyConnection, functions: Iterable[
 
 
 def run_check(
-    connection: duckdb.DuckDBPyConnection, model: Model, check: Check, as_of: datetime | None = None
+    connection: duckdb.DuckDBPyConnection,
+    model: Model,
+    check: Check,
+    given: Mapping[str, object] | None = None,
 ) -> Finding:
-    """Run one check at `as_of`, and return what it found. Only checks that are not blocking know the time.
+    """Run one check with the values of its parameters, and return what it found. Only warnings have any.
 
     Raises:
         AuditError: The check is blocking, and some rows fail it.
-        ModelError: Its SQL can't be run.
+        CheckError: Its SQL can't be run.
     """
-    parameters = {"as_of": as_of} if as_of and check.is_timed else {}
+    parameters = {name: value for name, value in (given or {}).items() if name in check.parameters}
     try:
         define_functions(connection, check.functions)
         made = connection.execute(f"create or replace temp table found as {check.sql}", parameters)
     except duckdb.Error as error:
-        raise ModelError(
-            f"The check {check.name} on {model.table} can't be run. Fix {check.where()}. "
-            f"DuckDB reports: {error}"
-        ) from error
+        raise CheckError(model, check, error) from error
     ((row_count,),) = made.fetchall()
     columns, rows = _sample(connection) if row_count else ((), ())
     finding = Finding(check.name, check.description, check.is_blocking, row_count, columns, rows)
@@ -96,14 +107,26 @@ def run_check(
 
 
 def inspect(
-    connection: duckdb.DuckDBPyConnection, model: Model, checks: Sequence[Check], as_of: datetime
+    connection: duckdb.DuckDBPyConnection,
+    model: Model,
+    checks: Sequence[Check],
+    as_of: datetime,
+    longest_call_s: float,
 ) -> tuple[Finding, ...]:
-    """Run the non-blocking checks of `model` as they are at `as_of`. One that can't run is a finding too.
+    """Run the non-blocking checks of `model`. One that can't run is a finding too.
 
     They may read a whole history, so they run when their results are reported, and not at every refresh.
+
+    Args:
+        connection: The tables.
+        model: The table that is checked.
+        checks: The checks of any table.
+        as_of: The time of the checks, UTC.
+        longest_call_s: The time that a call may go without an event.
     """
+    given = {AS_OF: as_of, LONGEST_CALL: longest_call_s}
     return tuple(
-        _inspect_one(connection, model, check, as_of)
+        _inspect_one(connection, model, check, given)
         for check in checks
         if check.model == model.table and not check.is_blocking
     )
@@ -115,10 +138,10 @@ def unknown(check: Check, problem: str) -> Finding:
 
 
 def _inspect_one(
-    connection: duckdb.DuckDBPyConnection, model: Model, check: Check, as_of: datetime
+    connection: duckdb.DuckDBPyConnection, model: Model, check: Check, given: Mapping[str, object]
 ) -> Finding:
     try:
-        return run_check(connection, model, check, as_of)
+        return run_check(connection, model, check, given)
     except ModelError as error:
         return unknown(check, str(error))
 

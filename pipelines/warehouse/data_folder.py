@@ -55,6 +55,7 @@ class DataFolder:
         own_sql_dir: A customer's folder of SQL beside it; None for none.
         time_zone: The IANA time zone that cuts time into days and hours.
         memory_bytes: What DuckDB may hold while it writes [bytes]. None for what machine and container allow.
+        longest_call_s: The time that a call may go without an event [s] before a check warns of it.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class DataFolder:
     own_sql_dir: Path | None = None
     time_zone: str = "UTC"
     memory_bytes: int | None = None
+    longest_call_s: float = Settings.model_fields["longest_call_s"].default
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -73,6 +75,7 @@ class DataFolder:
             own_sql_dir=settings.sql_dir,
             time_zone=settings.time_zone,
             memory_bytes=settings.memory_bytes,
+            longest_call_s=settings.longest_call_s,
         )
 
     @cached_property

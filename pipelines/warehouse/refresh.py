@@ -4,7 +4,7 @@ What happens inside a table's transaction belongs here. Which tables are refresh
 which file does not: see `pipelines.warehouse.session`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ import duckdb
 
 from pipelines.models.model import CHANGED, EXISTING, Check, Function, Model
 from pipelines.models.sql_file import ModelError
-from pipelines.warehouse.audit import assertions, define_functions, run_check
+from pipelines.warehouse.audit import CheckError, assertions, define_functions, run_check
 from pipelines.warehouse.catalog import attach, columns_of, quoted
 from pipelines.warehouse.ledger import Ledger
+from pipelines.warehouse.sources import source_of
 
 # The columns of our own in `existing` and `computed`.
 _ROW, _COMPUTED_ROW, _EXISTING_ROW = "_row_id", "_computed_row_id", "_existing_row_id"
@@ -41,6 +42,8 @@ class Refresher:
         self._models = tuple(models)
         self._checks = tuple(check for check in checks if check.is_blocking)
         self._created: set[str] = set()
+        self.not_run: dict[str, str] = {}
+        """Why checks could not be run, by their names: those on tables that load from landing."""
         self.ledger = Ledger(connection)
         self._defined: set[str] = set()
         for model in models:
@@ -65,8 +68,12 @@ class Refresher:
 
         Raises:
             AuditError: A blocking check failed. Nothing was changed.
+            CheckError: A blocking check can't be run. Nothing was changed.
         """
         self._define(model.functions)
+        return self._checked_if_possible(model, lambda: self._refresh(model))
+
+    def _refresh(self, model: Model) -> Refreshed:
         with self._transaction():
             if not self.stands(model):
                 return self._build(model)
@@ -87,12 +94,29 @@ class Refresher:
         Raises:
             AuditError: A blocking check failed. Nothing was changed.
         """
+        return self._checked_if_possible(model, lambda: self._load(model, files))
+
+    def _load(self, model: Model, files: Sequence[tuple[str, int | None]]) -> Refreshed:
         with self._transaction():
             if not self.stands(model):
                 self._create(model)
             self._mark_changed(model, model.upstream)
             self.ledger.add_loads(model, files)
             return self._finish(model, *self._replace_keys(model))
+
+    def _checked_if_possible(self, model: Model, work: Callable[[], Refreshed]) -> Refreshed:
+        """Do the work. If a check can't be run and the table loads from landing, do it without that check.
+
+        Such a table would take all others with it.
+        """
+        while True:
+            try:
+                return work()
+            except CheckError as error:
+                if source_of(model) is None:
+                    raise
+                self.not_run[error.check] = str(error)
+                self._checks = tuple(check for check in self._checks if check.name != error.check)
 
     def keep_published(self, models: Sequence[Model], published: Path | None) -> None:
         """Give the tables of `models` the rows of the published file, or drop those that it does not have."""

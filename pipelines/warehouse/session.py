@@ -48,6 +48,7 @@ class Session:
     ) -> None:
         self._file = file
         self._sql_dir = folder.sql_dir
+        self._longest_call_s = folder.longest_call_s
         sql = folder.sql
         self._models = sql.models
         self._refresher = Refresher(file.connection, self._models, sql.checks)
@@ -114,8 +115,8 @@ class Session:
 
     @property
     def unusable(self) -> tuple[str, ...]:
-        """Why checks and functions can't be used, one text for each. The rest goes on without them."""
-        return tuple(each.problem for each in self._unusable)
+        """Why files can't be used, or checks not be run, one text for each. The rest goes on without them."""
+        return (*(each.problem for each in self._unusable), *self._refresher.not_run.values())
 
     def is_done(self, tables: Collection[str]) -> bool:
         """Return whether each of `tables` was updated or can't be, because of a table that is held back."""
@@ -146,11 +147,17 @@ class Session:
         The blocking checks ran when the table was updated, unless a table that they read does not exist yet.
         """
         left_out = (
-            unknown(check, "A table that it reads does not exist yet.")
+            unknown(check, problem)
             for check in checks
-            if check.model == model.table and check.is_blocking and not self._refresher.can_run(check)
+            if check.model == model.table and check.is_blocking and (problem := self._why_not_run(check))
         )
-        return (*inspect(self._file.connection, model, checks, as_of), *left_out)
+        found = inspect(self._file.connection, model, checks, as_of, self._longest_call_s)
+        return (*found, *left_out)
+
+    def _why_not_run(self, check: Check) -> str:
+        if not self._refresher.can_run(check):
+            return "A table that it reads does not exist yet."
+        return self._refresher.not_run.get(check.name, "")
 
     def measure_lag(self, model: Model, as_of: datetime) -> float | None:
         """Return the lag of the table of `model` at `as_of` [s], None if it is made from nothing received."""

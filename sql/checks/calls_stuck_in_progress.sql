@@ -1,16 +1,13 @@
--- Calls that started and never ended, and had no event for a day: their end may be lost.
+-- Calls that started and never ended, and had no event for longer than any call of yours lasts: their end may be
+-- lost.
 --
--- A day is counted to the time of the check, so a call is shown even if no call came after it. To allow longer
--- calls, change the interval.
+-- The time is counted to the check, so a call is shown even if no call came after it. It is a day, or what
+-- VERBEX_LONGEST_CALL_S says.
 --
 -- on: calls
 -- severity: warn
-with allowed as (
-    select interval 1 day as pause
-)
-
-select calls.call_id, calls.agent_id, calls.started_at, calls.last_event_at
-from calls, allowed
-where calls.status = 'in_progress'
-    and coalesce(calls.last_event_at, calls.started_at) < $as_of::timestamptz - allowed.pause
-order by calls.last_event_at, calls.call_id
+select call_id, agent_id, started_at, last_event_at
+from calls
+where status = 'in_progress'
+    and coalesce(last_event_at, started_at) < $as_of::timestamptz - to_seconds($longest_call_s)
+order by last_event_at, call_id

@@ -22,8 +22,10 @@ from pipelines.models.model import Check, Model
 from pipelines.models.sql_file import sql_folder
 from pipelines.names import AGREEMENT_CHECK, JOURNAL_CHECK, KEY_CHECK, LOAD_JOB, READABLE_CHECK
 from pipelines.resources import WarehouseResource
+from pipelines.warehouse import data_folder
 from pipelines.warehouse.audit import AuditError, assertions, run_check
 from pipelines.warehouse.catalog import create_empty
+from pipelines.warehouse.session import open_session
 
 DAY_S = 86_400
 MODELS = load_sql(sql_folder()).models
@@ -214,9 +216,16 @@ def test_the_end_of_a_call_is_missed_though_no_call_came_after_it(tmp_path: Path
     folder.land([body("a", STARTED, "call", 0)], received_at_us=NOON_US)
     folder.sync()
     ((last_event_at,),) = folder.rows("select last_event_at from calls")
-    for hours, stuck in ((23, 0), (25, 1)):
-        as_of = last_event_at + timedelta(hours=hours)
-        assert folder.inspect("calls", as_of)["calls_stuck_in_progress"].row_count == stuck
+    for longest_s in (1800.5, 86_400, 315_576_000):
+        set_longer = data_folder.DataFolder.from_settings(
+            Settings(_env_file=None, data_dir=tmp_path, longest_call_s=longest_s)
+        )
+        with open_session(set_longer) as session:
+            (model,) = (model for model in session.models if model.table == "calls")
+            for seconds, stuck in ((-1, 0), (1, 1)):
+                as_of = last_event_at + timedelta(seconds=longest_s + seconds)
+                found = {each.name: each for each in session.inspect(model, set_longer.checks, as_of)}
+                assert found["calls_stuck_in_progress"].row_count == stuck
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,10 @@ def load(folder: Path) -> None:
         ("-- A.\n-- grain: call_id\n-- changed by callz: select call_id", 3),
         ("-- A.\n-- grain: call_id\n-- ignores callz: day", 3),
         ("-- A.\n-- grain: call_id\n-- changed by calls: selec call_id", 3),
+        ("-- A.\n-- grain = call_id", 2),
+        ("/* A.\n * grain: call_id */", 2),
+        ("-- A.\n/* grain: call_id */", 2),
+        ("-- A.\nwith a as (select 1)\n  -- grain: call_id", 3),
     ],
 )
 def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
@@ -64,17 +68,55 @@ def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "sql", "complaint"),
+    [
+        *(
+            ("mine", f"from calls where {asking}", "gives other rows each time")
+            for asking in (
+                "now() > $at",
+                "current_date > '2025-01-01'",
+                "age('2025-01-01'::timestamp) > interval 1 day",
+                "random() < 0.5",
+                "current_setting('threads')::int > 1",
+                "aged('2025-01-01')",
+            )
+        ),
+        ("mine", "select call_id from calls using sample 5%", "`using sample` gives other rows"),
+        ("mine", "from (show tables)", "reads rows from `show"),
+        ("mine", "select * from (summarize calls)", "reads rows from `summary"),
+        ("mine", "select call_id from calls limit $n", r"nothing gives it `\$n`"),
+        ("loads", "-- A.\n-- schema: ops\nselect 1 as one", "ops.loads is bookkeeping of ours"),
+        ("pending_calls", "-- A.\n-- schema: ops\nselect 1 as one", "ops.pending_calls is bookkeeping"),
+        ("ops_sweeps", "select 1 as one", "taken by bookkeeping of ops.sweeps"),
+    ],
+)
+def test_a_model_that_would_spoil_or_that_asks_something_else_than_tables_is_refused(
+    write: Callable[[str, str], Path], tmp_path: Path, name: str, sql: str, complaint: str
+) -> None:
+    """It would be old in silence, or differ from its rebuild, or take the place of our own tables."""
+    write("functions/aged.sql", "-- A.\n-- parameters: day\ntoday() > day")
+    write("core/sweeps.sql", "-- A.\n-- schema: ops\nselect 1 as one")
+    write(f"marts/{name}.sql", sql)
+    with pytest.raises(ModelError, match=complaint):
+        load(tmp_path)
+
+
 def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp_path: Path) -> None:
     """In any case, after an empty line, with `main` before a table, and with words of fields in its prose."""
-    text = "\n-- The grain: see below. On: off.\n\n-- Grain: call_id\n--not null: call_id\n-- SCHEMA: Ops\n"
+    text = (
+        "\n-- The grain: see below. On: off.\n\n-- Grain\uff1acall_id\n--not null:call_id\n-- SCHEMA: Ops\n"
+    )
     write("marts/mine.sql", f"{text}-- changed by main.Calls: select call_id\nfrom Calls select call_id")
     (model,) = (model for model in load_sql(tmp_path).models if model.name == "mine")
     assert (model.table, model.grain, model.listed("not null")) == ("ops.mine", ("call_id",), ("call_id",))
     assert model.changed_by("calls") == "select call_id"
     assert model.description == "The grain: see below. On: off."
     write("checks/mine.sql", "-- A.\n-- on: main.Calls\n-- severity: WARN\nfrom calls")
-    (check,) = load_sql(tmp_path).checks
-    assert (check.model, check.is_blocking) == ("calls", False)
+    write("checks/timed.sql", "-- A.\n-- on: calls\nselect '$as_of' as a from calls -- without $as_of")
+    mine, timed = load_sql(tmp_path).checks
+    assert (mine.model, mine.is_blocking) == ("calls", False)
+    assert (timed.is_blocking, timed.parameters) == (True, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -88,8 +130,17 @@ def test_a_header_is_taken_as_it_is_meant(write: Callable[[str, str], Path], tmp
             "mine.sql:2: the check reads daily, which is made from calls",
         ),
         ("mine", "-- A.\n-- on: calls\nselect $as_of", "depend on the time of a load"),
+        ("mine", "-- A.\n-- on: calls\nselect $LONGEST_call_s", "make the tables depend on a setting"),
+        ("mine", "-- A.\n-- on: calls\n-- severity: warn\nselect $since", r"nothing gives it `\$since`"),
+        ("mine", "-- A.\n-- on: calls\n-- severity: warn\nfrom calls limit ?", r"nothing gives it `\$1`"),
         ("mine", "-- A.\n-- on: calls\nfrom glob('*')", r"reads rows from `glob\(\)`"),
         ("mine", "-- A.\n-- on: calls\nselec 1", "is not one SELECT"),
+        ("mine", "-- A.\n-- on: calls\nselect 1 where now() > $$2025-01-01$$", "`now` gives other rows"),
+        (
+            "mine",
+            "-- A.\n-- on: calls\nfrom pipeline_status",
+            "reads `pipeline_status`, which no model makes",
+        ),
         ("no-negative", "-- A.\n-- on: calls\nfrom calls", "`no-negative` can't be the name of a check"),
         ("not_null", "-- A.\n-- on: calls\nfrom calls", "`not_null` can't be the name of a check"),
         ("unique_grain", "-- A.\n-- on: calls\nfrom calls", "`unique_grain` can't be the name"),
@@ -115,6 +166,9 @@ def test_a_check_that_would_not_run_as_written_is_refused(
         ("mine", "-- A.\n-- parameters: a\na +", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\na; drop table calls", "is not one SELECT"),
         ("mine", "-- A.\n-- parameters: a\nmine(a)", "calls itself"),
+        ("mine", "-- A.\n-- parameters: a\nnot_there(a)", "mine.sql can't be used.*not_there"),
+        ("mine", "-- A.\n-- parameters: a\na + b", "mine.sql can't be used.*b"),
+        ("mine", "-- A.\n-- parameters: a\na + $b", r"nothing gives it `\$b`"),
         ("mine", "-- A.\n-- parameters: a\nother(a)", "in a circle"),
     ],
 )

@@ -93,7 +93,10 @@ class DataFolder(data_folder.DataFolder):
         """Run the non-blocking checks of a published table, and return their findings by name."""
         (model,) = [model for model in self.models if model.table == table]
         with self.warehouse.read() as connection:
-            return {found.name: found for found in inspect(connection, model, self.sql.checks, as_of)}
+            return {
+                found.name: found
+                for found in inspect(connection, model, self.sql.checks, as_of, self.longest_call_s)
+            }
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows that a statement selects from the published tables."""

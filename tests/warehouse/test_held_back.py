@@ -214,6 +214,49 @@ def test_a_model_that_dagster_still_knows_but_whose_file_is_gone_is_refused(fold
     assert folder.rows("select count(*) from duckdb_tables() where table_name = 'most'") == [(0,)]
 
 
+def test_files_that_can_not_be_models_wait_alone(folder: DataFolder) -> None:
+    """A copy, a circle, a broken file in a folder of one's own, and one whose ending was changed."""
+    marts = folder.sql_dir / "marts"
+    (marts / "most.sql").rename(marts / "most.SQL")
+    (folder.sql_dir / "team").mkdir()
+    for name, sql in {
+        "marts/counted (1)": COUNTED,
+        "marts/one": "from two",
+        "marts/two": "from one",
+        "team/broken": "-- A.\n-- schema: ops\nselec 1",
+        "marts/written": "values (1, 'a'), (2, 'b')",
+    }.items():
+        (folder.sql_dir / f"{name}.sql").write_text(sql)
+    land(folder, 2)
+    reasons = sync(folder)
+    assert set(reasons) == {"most", "one", "two", "ops.broken"}
+    assert "most.SQL: its name must end in `.sql`" in reasons["most"]
+    assert shown(folder) == [(2, 2, 1)]
+    assert folder.rows("select count(*) from written") == [(2,)]
+    with open_session(folder) as session:
+        assert ["counted (1).sql" in problem for problem in session.unusable] == [True]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["select nothing from events", "select trace_id::integer from events", "select half('a') from events"],
+)
+def test_a_check_that_cannot_run_keeps_no_landed_rows_back(folder: DataFolder, sql: str) -> None:
+    """Everything is made from these, so they go on unchecked, and the run names the check."""
+    write(folder, "half", "-- Half.\n-- parameters: a\na::integer / 2", room="functions")
+    write(folder, "mine", f"-- A.\n--\n-- on: events\n{sql}", room="checks")
+    land(folder, 2)
+    with open_session(folder) as session:
+        for model in session.models:
+            session.update(model)
+        (events,) = (model for model in session.models if model.table == "events")
+        findings = {found.name: found for found in session.inspect(events, folder.sql.checks, NOON)}
+        session.publish(NOON)
+        assert ["checks/mine.sql" in problem for problem in session.unusable] == [True]
+    assert "can't be run" in findings["mine"].problem
+    assert shown(folder) == [(2, 2, 2)]
+
+
 BROKEN_CHECKS = {
     "no SQL": ("mine", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nselec 1"),
     "an odd name": ("no-negative", "-- A.\n--\n-- on: {on}\n-- severity: {severity}\nfrom calls where false"),
