@@ -98,11 +98,14 @@ def load_questions(folder: Path, own: Path | None = None, time_zone: str = "UTC"
     One whose file can't be used is among them, with its `problem`: customers write these.
 
     Raises:
-        ModelError: A file is not where questions are, two share a name, or there is no folder `own`.
+        ModelError: Two files share a name, or there is no folder `own`.
     """
     functions, unusable = read_functions(folder, own, time_zone)
-    paths = list_files_of("questions", folder, own)
-    return tuple(_read_question(path, functions, unusable) for path in paths)
+    odd = list_odd_files_of("questions", folder, own)
+    return (
+        *(_read_question(path, functions, unusable) for path in list_files_of("questions", folder, own)),
+        *(_without_answer(path, problem) for path, problem in odd.items()),
+    )
 
 
 def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Model:
@@ -216,7 +219,11 @@ def _read_question(path: Path, functions: Iterable[Function], unusable: Iterable
         file = read_sql_file(path, QUERY_FIELDS)
         return Question(**vars(file), functions=called_by(file, functions, unusable))
     except ModelError as error:
-        return Question(path.stem, path.parent.name, "", {}, (), "", problem=str(error))
+        return _without_answer(path, str(error))
+
+
+def _without_answer(path: Path, problem: str) -> Question:
+    return Question(path.stem, path.parent.name, "", {}, (), "", problem=problem)
 
 
 def _refuse_missing_models(folder: Path, models: Mapping[str, Model]) -> None:

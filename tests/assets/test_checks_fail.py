@@ -224,7 +224,7 @@ def test_the_end_of_a_call_is_missed_though_no_call_came_after_it(tmp_path: Path
             (model,) = (model for model in session.models if model.table == "calls")
             for seconds, stuck in ((-1, 0), (1, 1)):
                 as_of = last_event_at + timedelta(seconds=longest_s + seconds)
-                found = {each.name: each for each in session.inspect(model, set_longer.checks, as_of)}
+                found = {each.name: each for each in session.inspect(model, set_longer.sql.checks, as_of)}
                 assert found["calls_stuck_in_progress"].row_count == stuck
 
 
