@@ -11,7 +11,7 @@ keys that differ between 5 and 6, with a digest of their rows at 6; this file no
 - `ops.changing`: keys that changed in this file since its own last publish, written in the transaction of the
   change. An empty key stands for the whole table: it was built or replaced, and is compared row by row with
   the published one when this file is published.
-- `ops.changes`: for each publish, the keys whose rows changed with it. `days` are the days of their old and
+- `ops.changes`: for each publish, the keys of the rows that changed with it. `days` are the days of their old and
   new rows, in tables with a column `day`. An empty key says that the whole table may have changed.
 - `ops.publishes`: the publishes whose changes the log holds completely from there on. Numbers count; ids are
   random, because a warehouse that was restored from a backup gives the same numbers to other tables.
@@ -221,7 +221,7 @@ class ChangeLog:
             self._sql.execute("insert into ops.changes values (?, ?, [], null, null)", [number, model.table])
             return
         keys, grouped = _entry_of(self._sql, model)
-        names = [*map(quoted, model.keys)]
+        names = [*map(quoted, identity_of(model))]
         same = " and ".join(f"ours.{name} is not distinct from theirs.{name}" for name in names)
         chosen = "".join(f"coalesce(ours.{name}, theirs.{name}) as {name}, " for name in names)
         self._sql.execute(
@@ -252,7 +252,7 @@ class ChangeLog:
         )
         keys, grouped = _entry_of(self._sql, model)
         rows = f"main.{model.table} semi join ({typed_keys(self._sql, model, 'left_behind')}) as behind"
-        using = ", ".join(map(quoted, model.keys))
+        using = ", ".join(map(quoted, identity_of(model)))
         self._sql.execute(
             f"insert into ours with found as (select {grouped} from {rows} using ({using}) group by all),"
             f" entries as (select {keys} as key, _days, _digest from found)"
@@ -327,6 +327,11 @@ def is_public(model: Model) -> bool:
     return model.table == model.name
 
 
+def identity_of(model: Model) -> tuple[str, ...]:
+    """Return the columns that name a row in the log: its grain, and the keys by which rows are found quickly."""
+    return tuple(dict.fromkeys((*model.grain, *model.keys)))
+
+
 def list_publishes(connection: duckdb.DuckDBPyConnection, which: str = "") -> list[Publish]:
     """Return publishes of the log of a warehouse file, as the clauses `which` select and order them."""
     found = connection.execute(f"select number, id from ops.publishes {which}").fetchall()
@@ -339,7 +344,7 @@ def newest_publish(connection: duckdb.DuckDBPyConnection) -> Publish | None:
 
 
 def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUID | None) -> str | None:
-    """Return a SELECT of the keys of a published table whose rows changed since a publish.
+    """Return a SELECT of the rows of a published table that changed since a publish, by `identity_of`.
 
     Returns:
         None if the log does not know them, so that the whole table may have changed.
@@ -353,16 +358,16 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
 
 
 def typed_keys(connection: duckdb.DuckDBPyConnection, model: Model, entries: str) -> str:
-    """Return a SELECT of the keys in `entries` of the log, with the names and types of the table's columns."""
+    """Return a SELECT of the keys in `entries` of the log, with their names and types in the table."""
     types = dict(columns_of(connection, f"from {model.table}"))
-    columns = [f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(model.keys, 1)]
+    columns = [f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)]
     return f"select {', '.join(columns) or 'key'} from {entries}"
 
 
 def _entry_of(connection: duckdb.DuckDBPyConnection, model: Model, is_new: str = "") -> tuple[str, str]:
     """Return the SQL of a key as the log holds it, and the columns of its entry, grouped by key."""
     columns = columns_of(connection, f"from {model.table}")
-    keys = [quoted(key) for key in model.keys]
+    keys = [quoted(key) for key in identity_of(model)]
     days = f"list(distinct {DAY}) filter ({DAY} is not null)" if (DAY, "DATE") in columns else "null::date[]"
     names = ", ".join(quoted(name) for name, _ in sorted(columns))
     digest = f"hash(sum(hash({names})) {is_new})"

@@ -13,7 +13,7 @@ from support.oracle import ENDED, STARTED
 from test_one_truth import Folder
 
 from pipelines.warehouse import change_log
-from pipelines.warehouse.change_log import changed_keys, is_public, newest_publish
+from pipelines.warehouse.change_log import changed_keys, identity_of, is_public, newest_publish
 from pipelines.warehouse.files import WarehouseFile
 
 WAITING = """
@@ -48,7 +48,7 @@ class Mirror:
                     self.compared_whole.add(model.table)
                     continue
                 changed = set(connection.execute(keys).fetchall())
-                places = [names.index(key) for key in model.keys]
+                places = [names.index(key) for key in identity_of(model)]
                 kept = [row for row in before if key_of(row, places) not in changed]
                 found = [row for row in rows if key_of(row, places) in changed]
                 assert sorted(map(repr, kept + found)) == sorted(map(repr, rows)), model.table
