@@ -11,8 +11,8 @@ keys that differ between 5 and 6, with a digest of their rows at 6; this file no
 - `ops.changing`: keys that changed in this file since its own last publish, written in the transaction of the
   change. An empty key stands for the whole table: it was built or replaced, and is compared row by row with
   the published one when this file is published.
-- `ops.changes`: for each publish, the keys of the rows that changed with it. `days` are the days of their old and
-  new rows, in tables with a column `day`. An empty key says that the whole table may have changed.
+- `ops.changes`: for each publish, the keys of the rows that changed with it. `days` are the days of their old
+  and new rows, in tables with a column `day`. An empty key says that the whole table may have changed.
 - `ops.publishes`: the publishes whose changes the log holds completely from there on. Numbers count; ids are
   random, because a warehouse that was restored from a backup gives the same numbers to other tables.
 """
@@ -328,7 +328,7 @@ def is_public(model: Model) -> bool:
 
 
 def identity_of(model: Model) -> tuple[str, ...]:
-    """Return the columns that name a row in the log: its grain, and the keys by which rows are found quickly."""
+    """Return the columns that name a row in the log: its grain, and the keys to find it quickly."""
     return tuple(dict.fromkeys((*model.grain, *model.keys)))
 
 
@@ -360,7 +360,9 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
 def typed_keys(connection: duckdb.DuckDBPyConnection, model: Model, entries: str) -> str:
     """Return a SELECT of the keys in `entries` of the log, with their names and types in the table."""
     types = dict(columns_of(connection, f"from {model.table}"))
-    columns = [f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)]
+    columns = [
+        f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)
+    ]
     return f"select {', '.join(columns) or 'key'} from {entries}"
 
 
