@@ -44,6 +44,20 @@ class Address:
         return dict(parse_qsl(self._parts.query, keep_blank_values=True))
 
     @property
+    def kind(self) -> str:
+        """The kind of target."""
+        return scheme_of(self.url)
+
+    @property
+    def name(self) -> str:
+        """A name of the place for Dagster: no user, no option but the schema, and only a-z, 0-9 and _."""
+        parts = self._parts
+        place = (
+            f"{parts.scheme} {parts.netloc.rpartition('@')[2]} {parts.path} {self.options.get('schema', '')}"
+        )
+        return re.sub(r"[^a-z0-9]+", "_", _IN_TEXT.sub("", place).lower()).strip("_")
+
+    @property
     def path(self) -> str:
         """What stands between the scheme and `?`, such as a folder or the URL of a bucket."""
         return self._parts._replace(scheme="", query="", fragment="").geturl()

@@ -17,7 +17,15 @@ from pipelines.models.load import read_query_file
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column, SqlFile
 from pipelines.warehouse.catalog import columns_of, quoted
-from pipelines.warehouse.change_log import DAY, Publish, changed_keys, identity_of, is_public, newest_publish
+from pipelines.warehouse.change_log import (
+    DAY,
+    Publish,
+    changed_keys,
+    find_publish,
+    identity_of,
+    is_public,
+    newest_publish,
+)
 from pipelines.warehouse.data_folder import DataFolder, OutdatedTablesError
 from pipelines.warehouse.memory import limit_memory
 
@@ -137,6 +145,10 @@ class Source:
         if keys is None or since is None:
             return Change(table, True, self._sql, "true")
         return self._find_rows(table, model, keys, since)
+
+    def find_publish(self, publish_id: UUID) -> Publish | None:
+        """Return an earlier publish, None if the log does not know it: it is too old, or of another warehouse."""
+        return find_publish(self._sql, publish_id)
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Return the rows of a SELECT, of which there are few."""

@@ -96,6 +96,7 @@ class PostgresqlTarget:
         self._sql = cursor
         self._schema = schema
         self._standing: dict[str, UUID] = {}
+        self._done: dict[str, UUID] = {}
         self._are_views_due = False
 
     def lock(self, address: Address, wait_s: float) -> None:
@@ -129,10 +130,7 @@ class PostgresqlTarget:
 
     def stay(self, table: str, publish_id: UUID) -> None:
         """Note that the copy of a table, in which nothing changed, stands at a publish."""
-        self._run(
-            f"update {self._name(STATE)} set publish_id = '{publish_id}', exported_at = now()"
-            f" where table_name = {literal(table)}"
-        )
+        self._done[table] = publish_id
 
     def write(self, change: Change, publish_id: UUID) -> Written:
         """Bring the copy of one table to a publish."""
@@ -145,18 +143,22 @@ class PostgresqlTarget:
             self._create(table)
         with self._staged("staged", change, is_all=change.is_whole):
             written = self._merge(change)
-        self._run(
-            f"insert into {self._name(STATE)} values ({literal(table.name)}, '{publish_id}', now())"
-            " on conflict (table_name) do update"
-            " set publish_id = excluded.publish_id, exported_at = excluded.exported_at"
-        )
+        self._done[table.name] = publish_id
         return written
 
     def finish(self, source: Source) -> None:
-        """Make the wide views, and commit."""
+        """Make the wide views, note where each copy stands, and commit."""
         relations = self._relations()
         if self._are_views_due and "calls_enriched" in relations:
             make_views(source, self._schema, relations, self._rows, self._run)
+        if self._done:
+            values = ", ".join(
+                f"({literal(table)}, '{each}'::uuid, now())" for table, each in self._done.items()
+            )
+            self._run(
+                f"insert into {self._name(STATE)} values {values} on conflict (table_name) do update"
+                " set publish_id = excluded.publish_id, exported_at = excluded.exported_at"
+            )
         self._connection.commit()
 
     def compare(self, change: Change, sample: int) -> Difference:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from connector.errors import EXIT_USAGE
-from pipelines.exports.address import Address, scheme_of
+from pipelines.exports.address import Address
 from pipelines.exports.postgresql import open_postgresql
 from pipelines.exports.target import Target, TargetError
 
@@ -32,7 +32,7 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
         TargetError: It can't be used now.
     """
     address = Address(url)
-    match scheme_of(url):
+    match address.kind:
         case "postgresql" | "postgres":
             with open_postgresql(address, wait_s=wait_s) as target:
                 yield target

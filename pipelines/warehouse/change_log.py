@@ -20,6 +20,7 @@ keys that differ between 5 and 6, with a digest of their rows at 6; this file no
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -39,7 +40,7 @@ _ENTRY = {"model": "varchar", "key": "varchar[]", "days": "date[]", "digest": "u
 _TABLES = {
     "changing": _ENTRY,
     "changes": {"number": "bigint"} | _ENTRY,
-    "publishes": {"number": "bigint", "id": "uuid"},
+    "publishes": {"number": "bigint", "id": "uuid", "published_at": "timestamp with time zone"},
 }
 
 # Of several entries of a key, the newest digest counts, and all days do.
@@ -82,10 +83,11 @@ _COLUMNS = """
 
 @dataclass(frozen=True)
 class Publish:
-    """One publish of the warehouse: its number, one higher than that of the publish before, and its id."""
+    """One publish of the warehouse: its number, one higher than the one before, its id and its time (UTC)."""
 
     number: int
     id: UUID
+    published_at: datetime
 
 
 class ChangeLog:
@@ -167,16 +169,16 @@ class ChangeLog:
                 self._sql.execute("delete from ops.changes where number = ?", [newest.number])
                 self._sql.execute("delete from ops.publishes where number = ?", [newest.number])
 
-    def close(self, published: Path | None, publish_id: UUID) -> None:
+    def close(self, published: Path | None, publish_id: UUID, published_at: datetime) -> None:
         """Complete the log for the publish of this file in place of `published`, or begin a new one."""
         try:
-            self._close(published, publish_id)
+            self._close(published, publish_id, published_at)
         except duckdb.Error as error:
             if published is None or not is_damage(error):
                 raise
-            self._close(None, publish_id)
+            self._close(None, publish_id, published_at)
 
-    def _close(self, published: Path | None, publish_id: UUID) -> None:
+    def _close(self, published: Path | None, publish_id: UUID, published_at: datetime) -> None:
         with self._beside(published) as has_log, self._transaction():
             if not has_log:
                 for name in _TABLES:
@@ -184,7 +186,9 @@ class ChangeLog:
                 number = 1
             else:
                 number = self._continue_log()
-            self._sql.execute("insert into ops.publishes values (?, ?)", [number, publish_id])
+            self._sql.execute(
+                "insert into ops.publishes values (?, ?, ?)", [number, publish_id, published_at]
+            )
             self._forget_old(number)
         self._whole = None
 
@@ -334,8 +338,13 @@ def identity_of(model: Model) -> tuple[str, ...]:
 
 def list_publishes(connection: duckdb.DuckDBPyConnection, which: str = "") -> list[Publish]:
     """Return publishes of the log of a warehouse file, as the clauses `which` select and order them."""
-    found = connection.execute(f"select number, id from ops.publishes {which}").fetchall()
+    found = connection.execute(f"select number, id, published_at from ops.publishes {which}").fetchall()
     return [Publish(*row) for row in found]
+
+
+def find_publish(connection: duckdb.DuckDBPyConnection, publish_id: UUID) -> Publish | None:
+    """Return a publish of the log, None if it does not know it."""
+    return next(iter(list_publishes(connection, f"where id = '{publish_id}'")), None)
 
 
 def newest_publish(connection: duckdb.DuckDBPyConnection) -> Publish | None:
@@ -349,10 +358,10 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
     Returns:
         None if the log does not know them, so that the whole table may have changed.
     """
-    known = list_publishes(connection, f"where id = '{since}'") if since else []
-    if not known:
+    known = find_publish(connection, since) if since else None
+    if known is None:
         return None
-    entries = f"ops.changes where model = '{model.table}' and number > {known[0].number}"
+    entries = f"ops.changes where model = '{model.table}' and number > {known.number}"
     ((is_whole,),) = connection.execute(f"select count(*) > 0 from {entries} and len(key) = 0").fetchall()
     return None if is_whole else f"select distinct * from ({typed_keys(connection, model, entries)})"
 

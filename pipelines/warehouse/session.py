@@ -189,7 +189,7 @@ class Session:
         self._keep_held_back()
         self._make_views()
         self._write_status(published_at)
-        self._refresher.log.close(self._reference, uuid4())
+        self._refresher.log.close(self._reference, uuid4(), published_at)
         self._file.publish()
 
     def _list_held_back(self) -> list[Model]:
