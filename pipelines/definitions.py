@@ -15,7 +15,7 @@ from pipelines.assets.landed import landed_assets
 from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
-from pipelines.jobs import JOBS, build_export_jobs, build_export_sensors, build_schedules
+from pipelines.jobs import EXPORT, JOBS, build_export_sensors, build_schedules
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import crowded_sensor, due_sensor, landing_sensor, retention_sensor
 
@@ -48,7 +48,7 @@ def build_definitions(
             compaction_asset(),
             *exported_assets(settings),
         ],
-        jobs=[*JOBS, *build_export_jobs(has_exports=has_exports)],
+        jobs=[*JOBS, *([EXPORT] if has_exports else [])],
         schedules=build_schedules(has_api_key=has_api_key),
         sensors=[
             landing_sensor(models),

@@ -65,10 +65,10 @@ ask Verbex first and then load, so that one run shows what was found."""
 _NIGHTLY = ((VERIFY_JOB, "17 4 * * *"), (BACKFILL_JOB, "47 4 * * *"))
 
 
-def build_export_jobs(*, has_exports: bool) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Build the job that exports to every target, if there is one."""
-    text = "Brings every target of VERBEX_EXPORTS to what is published."
-    return [dg.define_asset_job(EXPORT_JOB, _exports, description=text)] if has_exports else []
+EXPORT = dg.define_asset_job(
+    EXPORT_JOB, _exports, description="Brings every target of VERBEX_EXPORTS to what is published."
+)
+"""The job that exports to every target. Without a target there is no such job."""
 
 
 def build_export_sensors(*, has_exports: bool) -> list[dg.AutomationConditionSensorDefinition]:

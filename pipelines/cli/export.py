@@ -52,7 +52,8 @@ def export(*, targets: Sequence[str], tables: str, status: bool, verify: bool, f
 def _export(folder: DataFolder, url: str, names: Sequence[str]) -> None:
     done = export_tables(folder, url, tables=names, wait_s=PATIENCE_S)
     click.echo(
-        f"{Address(url)} stands at publish {done.publish.number}: {counted(done.rows_written, 'row')} written, "
+        f"{Address(url)} stands at publish {done.publish.number}: "
+        f"{counted(done.rows_written, 'row')} written, "
         f"{counted(done.rows_deleted, 'row')} deleted in {counted(len(done.tables), 'table')} "
         f"({done.duration_s:.1f} s)"
     )
@@ -102,8 +103,8 @@ def _verify(folder: DataFolder, urls: Sequence[str], names: Sequence[str], form:
     if differ:
         tables = ", ".join(sorted({each.table for each in differ}))
         fail(
-            f"The target differs in {tables}. Run `verbex-sync export`, then compare again. What still differs "
-            "was changed there: delete these tables' rows in verbex_sync_state, and export once more.",
+            f"The target differs in {tables}. Run `verbex-sync export`, then compare again. What still "
+            "differs was changed there: delete these tables' rows in verbex_sync_state, and export once more.",
             EXIT_FAILED,
         )
 

@@ -5,12 +5,12 @@ Parsing belongs here. What a target does with its options does not.
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlencode, urlsplit
 
 _HIDDEN = "***"
 _SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|key|credential|signature|sig$", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
-_IN_TEXT = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]*@")
+_IN_TEXT = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]*)@")
 
 
 def scheme_of(url: str) -> str:
@@ -70,9 +70,12 @@ class Address:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts in it that no one may see."""
-        hidden = [value for key, value in self.options.items() if _SECRET.search(key)]
-        password = self._parts.password or ""
-        return tuple(text for text in {password, unquote(password), *hidden} if text)
+        texts = [self._parts.password or "", *(found[2] for found in _IN_TEXT.finditer(self.url))]
+        for option in self._parts.query.split("&"):
+            name, _, value = option.partition("=")
+            if _SECRET.search(name):
+                texts += [value, unquote_plus(value)]
+        return tuple({form for text in texts for form in (text, unquote(text)) if form})
 
     @property
     def _parts(self) -> SplitResult:

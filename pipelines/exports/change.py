@@ -147,7 +147,7 @@ class Source:
         return self._find_rows(table, model, keys, since)
 
     def find_publish(self, publish_id: UUID) -> Publish | None:
-        """Return an earlier publish, None if the log does not know it: it is too old, or of another warehouse."""
+        """Return an earlier publish, None if the log does not know it: too old, or of another warehouse."""
         return find_publish(self._sql, publish_id)
 
     def query(self, sql: str) -> list[tuple[object, ...]]:

