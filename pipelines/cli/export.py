@@ -104,7 +104,7 @@ def _verify(folder: DataFolder, urls: Sequence[str], names: Sequence[str], form:
         tables = ", ".join(sorted({each.table for each in differ}))
         fail(
             f"The target differs in {tables}. Run `verbex-sync export`, then compare again. What still "
-            "differs was changed there: delete these tables' rows in verbex_sync_state, and export once more.",
+            "differs was changed there: delete its rows in verbex_sync_state, and export once more.",
             EXIT_FAILED,
         )
 

@@ -22,7 +22,14 @@ from pipelines.runs.follower import Follower
 from pipelines.runs.syncer import Syncer
 from pipelines.warehouse.files import NothingPublishedError
 
+pytestmark = pytest.mark.xdist_group("postgresql")
+
 DEAD = "postgresql://verbex:dead-secret@127.0.0.1:1/nowhere"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def test_a_run_shows_what_was_exported_and_a_dead_target_fails_no_table(
     folder.land([body("a", STARTED, "call-a", 0)])
     settings = settings_of(folder, DEAD, database.url)
     said: list[str] = []
-    with pytest.raises(RunFailedError, match="127.0.0.1:1/nowhere can't be written") as caught:
+    with pytest.raises(RunFailedError, match=r"127\.0\.0\.1:1/nowhere can't be written") as caught:
         Syncer(settings, build_definitions(settings), folder, instance).run(said.append)
     assert "dead-secret" not in str(caught.value) + str(said)
     assert calls_in(database) == calls_of(folder) == {"call-a"}

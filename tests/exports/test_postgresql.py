@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
@@ -30,6 +32,8 @@ from pipelines.exports.export import Exported, export, find_standing, verify
 from pipelines.exports.postgresql import PostgresqlTarget
 from pipelines.exports.target import TargetError
 
+pytestmark = pytest.mark.xdist_group("postgresql")
+
 EXPORTER = Path(export_process.__file__)
 Kill = Callable[[DataFolder, Database, int, random.Random], None]
 
@@ -39,12 +43,19 @@ COMPARED = {
     "calls": "call_id, status, pca_status, day, hour, started_at, ended_at, duration_s, updated_at",
     "agent_daily": "agent_id, agent_name, day, calls, completed, mean_duration_s",
     "agent_hourly": "agent_id, day, hour, calls",
-    "pca_items": "call_id, position, key, number",
+    "pca_items": "call_id, position, name",
     "call_messages": "call_id, position, role, text",
     "pca_revisions": "call_id, revision",
     "quarantine": "receiver_id, sequence, problem, body",
     "pipeline_status": "published_at, events, calls",
 }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    """An empty data folder, with a folder for marts of the customer's own."""
+    (tmp_path / "own" / "marts").mkdir(parents=True)
+    return DataFolder(tmp_path / "data", own_sql_dir=tmp_path / "own")
 
 
 def assert_copied(folder: DataFolder, database: Database, *, is_compared: bool = True) -> None:
@@ -99,7 +110,7 @@ def test_the_copy_follows_what_is_published_at_the_cost_of_what_changed(
     write_mart(
         folder,
         "running",
-        "-- Calls that run.\n--\n-- grain: call_id\nselect call_id from calls semi join changed using (call_id)"
+        "-- grain: call_id\nselect call_id from calls semi join changed using (call_id)"
         " where status = 'in_progress'",
     )
     world = World.build(calls=12)
@@ -137,8 +148,8 @@ def test_tables_have_keys_and_say_what_they_mean(folder: DataFolder, database: D
     assert table.startswith("One row per call")
     assert column == "Verbex's identity of the call"
     keys = database.rows(
-        "select relname, pg_get_constraintdef(c.oid) from pg_constraint c join pg_class on conrelid = pg_class.oid"
-        " where contype = 'p'"
+        "select relname, pg_get_constraintdef(c.oid)"
+        " from pg_constraint c join pg_class on conrelid = pg_class.oid where contype = 'p'"
     )
     assert {("calls", "PRIMARY KEY (call_id)"), ("events", "PRIMARY KEY (trace_id)")} <= set(keys)
     assert database.rows("select 1 from information_schema.columns where column_name like '%\\_hash'") == []
@@ -151,13 +162,17 @@ def test_every_type_and_hostile_text_arrives(folder: DataFolder, database: Datab
         folder,
         "odd",
         f"""
-        select 'a' || chr(0) || 'b' as nul, '{{"a\\u0000": "\\\\u0000 \\u0000\\u0000 \\\\\\u0000"}}'::json as json_nul,
+        select 'a' || chr(0) || 'b' as nul, '{{"a\\u0000": "\\\\u0000 \\u0000\\u0000 \\\\\\u0000"}}'::json
+                as json_nul,
             map {{'k' || chr(0): 1.5::double}} as mapped, ['x', null] as listed, {{'a': [1]}} as nested,
-            'x'::blob as bytes, 170141183460469231731687303715884105727::hugeint as huge, 1.25::decimal(9, 3) as exact,
-            'cab5d4a1-0000-4000-8000-000000000001'::uuid as id, time '10:00:00' as clock, interval 1 day as span,
+            'x'::blob as bytes, 170141183460469231731687303715884105727::hugeint as huge,
+            1.25::decimal(9, 3) as exact,
+            'cab5d4a1-0000-4000-8000-000000000001'::uuid as id,
+            time '10:00:00' as clock, interval 1 day as span,
             timestamp '2025-01-02 03:04:05.678901' as naive, timestamptz '0099-01-01 00:00:00+00' as old,
             1::utinyint as tiny, 1.5::float as single, 'nan'::double as nan, 'infinity'::double as endless,
-            'multi' || chr(10) || 'line\\' as lines, 7 as "Ünï ""q""!", 8 as "{long_name}", null::json as nothing
+            'multi' || chr(10) || 'line\\' as lines,
+            7 as "Ünï ""q""!", 8 as "{long_name}", null::json as nothing
         """,
     )
     land_call(folder, 1, STARTED)
@@ -270,7 +285,7 @@ def test_a_target_that_refuses_is_named_without_its_secrets(
         server.url(database.name, password=wrong): "password authentication failed",
         server.url(database.name, user="guest", password="guest-secret"): "permission denied",
         server.url("nowhere"): "does not exist",
-        f"postgresql://u:{PASSWORD.replace('/', '%2F').replace(' ', '%20').replace('@', '%40')}@127.0.0.1:1/d": "refused",
+        f"postgresql://u:{quote(PASSWORD, safe='')}@127.0.0.1:1/d": "refused",
     }
     for url, reason in cases.items():
         with pytest.raises(TargetError, match=reason) as caught:
@@ -300,7 +315,7 @@ def test_two_exports_at_once_follow_each_other(folder: DataFolder, database: Dat
 def test_a_target_or_a_warehouse_that_went_back_catches_up(
     folder: DataFolder, server: Server, database: Database, tmp_path: Path
 ) -> None:
-    """A target restored from a backup goes on from there; after a new warehouse only what differs is written."""
+    """A target restored from a backup goes on; after a new warehouse only what differs is written."""
     for number in range(3):
         land_call(folder, number, STARTED)
         folder.sync()
@@ -359,9 +374,10 @@ def test_a_server_that_dies_in_the_middle_is_as_it_was(
                 server.stop(signal.SIGKILL)
             return write(target, change, publish_id)
 
-        with monkeypatch.context() as patch, pytest.raises(TargetError):
+        with monkeypatch.context() as patch:
             patch.setattr(PostgresqlTarget, "write", dying)
-            export(folder, database.url)
+            with pytest.raises(TargetError):
+                export(folder, database.url)
         server.start()
         assert database.rows("select call_id from verbex.calls") == [("c1",)]
         assert find_standing(folder, database.url).publishes_behind == 1
@@ -376,8 +392,8 @@ def test_a_full_disk_at_the_target_is_named_and_leaves_the_copy_as_it_was(
     land_call(folder, 1, STARTED)
     folder.sync()
     with (
-        TemporaryDirectory() as place,
-        mounted(Path(place) / "disk", "size=90m,mode=777") as disk,
+        open_folder() as place,
+        mounted(place / "disk", "size=90m,mode=777") as disk,
         serving_postgresql(disk) as server,
     ):
         database = server.make_database()
@@ -385,7 +401,8 @@ def test_a_full_disk_at_the_target_is_named_and_leaves_the_copy_as_it_was(
         land_call(folder, 2, STARTED)
         folder.sync()
         ballast = disk / "ballast"
-        subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=64k"], capture_output=True, check=False)  # noqa: S607
+        fill = ["dd", "if=/dev/zero", f"of={ballast}", "bs=64k"]
+        subprocess.run(fill, capture_output=True, check=False)
         for number in range(3, 9):
             land_call(folder, number, STARTED, note="x" * 800_000)
         folder.sync()
@@ -397,6 +414,14 @@ def test_a_full_disk_at_the_target_is_named_and_leaves_the_copy_as_it_was(
         assert database.rows("select call_id from verbex.calls") == [("c1",)]
         export(folder, database.url)
         assert_copied(folder, database)
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that the server's user may enter; pytest's are for nobody else."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def survive(folder: DataFolder, database: Database, kill: Kill, *, kills: int, seed: int) -> None:
