@@ -74,6 +74,7 @@ class Change:
         table: The table.
         is_whole: Whether these are all rows, because it is not known which changed. What the target has
             beyond them is to be deleted.
+        has_gone: Whether it is known of rows that they are gone.
     """
 
     table: Table
@@ -81,6 +82,7 @@ class Change:
     _sql: duckdb.DuckDBPyConnection = field(repr=False)
     _condition: str = field(repr=False)
     _days: tuple[date, ...] = field(repr=False, default=())
+    has_gone: bool = False
 
     def rows(self, render: Render) -> pa.RecordBatchReader:
         """Return the rows as they are now that are new or changed, or all rows if the change is whole."""
@@ -176,9 +178,9 @@ class Source:
             f"create or replace temp table {gone} as"
             f" select distinct {grain} from {changed} anti join {found} using ({grain})"
         )
-        return Change(
-            table, False, self._sql, f"rowid in (select _id from {found})", self._days(table, since)
-        )
+        has_gone = bool(self._sql.execute(f"select 1 from {gone} limit 1").fetchall())
+        condition = f"rowid in (select _id from {found})"
+        return Change(table, False, self._sql, condition, self._days(table, since), has_gone)
 
     def _days(self, table: Table, since: UUID) -> tuple[date, ...]:
         days = self._sql.execute(

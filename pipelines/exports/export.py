@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.exports.change import open_source
-from pipelines.exports.target import Difference, Written
+from pipelines.exports.change import Source, open_source
+from pipelines.exports.target import Difference, Target, Written
 from pipelines.exports.targets import open_target
 from pipelines.warehouse.change_log import Publish
 from pipelines.warehouse.data_folder import DataFolder
@@ -54,23 +54,28 @@ def export(folder: DataFolder, url: str, *, tables: Sequence[str] = (), wait_s: 
         NothingPublishedError, OutdatedTablesError, UnknownTablesError: There is nothing to export.
         TargetError: The target can't be reached or written. It is as it was.
     """
-    started_s = time.monotonic()
     with open_target(url, wait_s=wait_s) as target, open_source(folder) as source:
-        standing = target.standing()
-        written: dict[str, Written] = {}
-        whole: list[str] = []
-        for table in source.list_tables(tables):
-            since = standing.get(table.name)
-            if since == source.publish.id:
-                continue
-            change = source.find_change(table, since)
-            if change is None:
-                target.stay(table.name, source.publish.id)
-                continue
-            written[table.name] = target.write(change, source.publish.id)
-            if change.is_whole:
-                whole.append(table.name)
-        target.finish(source)
+        return bring(target, source, tables=tables)
+
+
+def bring(target: Target, source: Source, *, tables: Sequence[str] = ()) -> Exported:
+    """Bring an open target to what is published."""
+    started_s = time.monotonic()
+    standing = target.standing()
+    written: dict[str, Written] = {}
+    whole: list[str] = []
+    for table in source.list_tables(tables):
+        since = standing.get(table.name)
+        if since == source.publish.id:
+            continue
+        change = source.find_change(table, since)
+        if change is None:
+            target.stay(table.name, source.publish.id)
+            continue
+        written[table.name] = target.write(change, source.publish.id)
+        if change.is_whole:
+            whole.append(table.name)
+    target.finish(source)
     return Exported(source.publish, written, tuple(whole), time.monotonic() - started_s)
 
 

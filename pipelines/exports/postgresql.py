@@ -79,7 +79,10 @@ def open_postgresql(address: Address, *, wait_s: float) -> Iterator["PostgresqlT
             connection.cursor() as cursor,
         ):
             target = PostgresqlTarget(connection, cursor, address.options.get("schema") or SCHEMA)
-            target.lock(address, wait_s)
+            if not target.take(wait_s):
+                raise TargetError(
+                    f"Another process exports to {address} now. Nothing was written. Run this again later."
+                )
             yield target
     except Error as error:
         reason = address.hide_in(" ".join(str(error).split()))
@@ -99,30 +102,28 @@ class PostgresqlTarget:
         self._done: dict[str, UUID] = {}
         self._are_views_due = False
 
-    def lock(self, address: Address, wait_s: float) -> None:
-        """Take the schema for this process until the end of the transaction, and make it if it is missing."""
+    def take(self, wait_s: float = 0.0) -> bool:
+        """Take the schema for this process until the end of the transaction, and read where its copies stand.
+
+        Returns:
+            False if another process still has it after `wait_s` seconds.
+        """
         deadline_s = time.monotonic() + wait_s
-        take = (
-            f"select pg_try_advisory_xact_lock(hashtextextended({literal(f'verbex-sync {self._schema}')}, 0))"
-        )
-        while not self._value(take):
+        key = literal(f"verbex-sync {self._schema}")
+        while not self._value(f"select pg_try_advisory_xact_lock(hashtextextended({key}, 0))"):
             if time.monotonic() >= deadline_s:
-                raise TargetError(
-                    f"Another process exports to {address} now. Nothing was written. Run this again later."
-                )
+                return False
             time.sleep(_LOOK_AGAIN_S)
         for setting in ("timezone = 'UTC'", "lock_timeout = '30s'", "client_min_messages = 'warning'"):
             self._run(f"set local {setting}")
         relations = self._relations()
         if STATE not in relations:
-            return
+            return True
         if relations[STATE] != _MARK:
-            raise TargetError(
-                f"{address} has a table {self._schema}.{STATE} that is not ours. Nothing was written. Name "
-                "another schema with ?schema=NAME."
-            )
+            raise _not_ours(self._schema, STATE)
         rows = self._rows(f"select table_name, publish_id::text from {self._name(STATE)}")
         self._standing = {table: UUID(publish) for table, publish in rows if named(table) in relations}
+        return True
 
     def standing(self) -> Mapping[str, UUID]:
         """Return the id of the publish at which the copy of each table stands."""
@@ -137,10 +138,10 @@ class PostgresqlTarget:
         table = change.table
         self._are_views_due |= is_read(table.name) and (change.is_whole or table.name != "calls_enriched")
         self._make_state()
-        if table.name in self._standing:
-            self._adapt(table)
-        else:
+        if table.name not in self._standing:
             self._create(table)
+        elif change.is_whole:  # as it is after each change of its SQL
+            self._adapt(table)
         with self._staged("staged", change, is_all=change.is_whole):
             written = self._merge(change)
         self._done[table.name] = publish_id
@@ -228,6 +229,8 @@ class PostgresqlTarget:
         same = " and ".join(f"t.{name} = s.{name}" for name in map(identifier, table.grain))
         if change.is_whole:
             return self._count(f"delete from {target} t where not exists (select from staged s where {same})")
+        if not change.has_gone:
+            return 0
         self._ingest("gone", change.gone(render))
         try:
             return self._count(f"delete from {target} t using gone s where {same}")
@@ -248,7 +251,7 @@ class PostgresqlTarget:
         return written
 
     def _make_state(self) -> None:
-        if STATE in self._relations():
+        if self._standing or self._done or STATE in self._relations():
             return
         if not self._value(f"select count(*) from pg_namespace where nspname = {literal(self._schema)}"):
             self._run(f"create schema {identifier(self._schema)}")
@@ -260,10 +263,7 @@ class PostgresqlTarget:
 
     def _create(self, table: Table) -> None:
         if named(table.name) in self._relations():
-            raise TargetError(
-                f"The schema {self._schema} has a {table.name} that verbex-sync did not make. Nothing was "
-                "written. Name another schema with ?schema=NAME, or rename that table."
-            )
+            raise _not_ours(self._schema, table.name)
         columns = [f"{identifier(column.name)} {type_of(column)}" for column in table.columns]
         if table.grain:
             columns.append(f"primary key ({', '.join(map(identifier, table.grain))})")
@@ -307,6 +307,8 @@ class PostgresqlTarget:
     @contextmanager
     def _staged(self, name: str, change: Change, *, is_all: bool) -> Iterator[None]:
         self._ingest(name, change.all_rows(render) if is_all else change.rows(render))
+        if is_all:
+            self._run(f"analyze {name}")
         yield
         self._run(f"drop table {name}")
 
@@ -318,7 +320,6 @@ class PostgresqlTarget:
             )
             rows = pa.RecordBatchReader.from_batches(schema, (batch.rename_columns(names) for batch in rows))
         self._sql.adbc_ingest(name, rows, mode="create", temporary=True)
-        self._run(f"analyze {name}")
 
     def _relations(self) -> dict[str, str]:
         return dict(self._rows(_RELATIONS.format(schema=literal(self._schema))))
@@ -344,3 +345,10 @@ class PostgresqlTarget:
 
 def _names(table: Table) -> Sequence[str]:
     return [identifier(column.name) for column in table.columns]
+
+
+def _not_ours(schema: str, name: str) -> TargetError:
+    return TargetError(
+        f"The schema {schema} has a {name} that verbex-sync did not make. Nothing was written. Name another "
+        "schema with ?schema=NAME, or rename it."
+    )

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,7 +69,9 @@ def assert_copied(folder: DataFolder, database: Database, *, is_compared: bool =
 
 
 def plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value.timestamp() if hasattr(value, "timestamp") else value for value in row)
+    """Return a row with its times as numbers, and with what stands for the NUL that PostgreSQL refuses."""
+    values = (value.timestamp() if isinstance(value, datetime) else value for value in row)
+    return tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in values)
 
 
 def written(exported: Exported) -> dict[str, tuple[int, int]]:

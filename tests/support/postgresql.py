@@ -31,23 +31,29 @@ class Server:
 
     folder: Path
     port: int
+    is_durable: bool = False
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=30"]
-        command = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), "-k", "", *options]
-        with (self.folder.parent / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, **_as_no_root())
         deadline_s = time.monotonic() + HANG_S
         while True:
+            if self.process is None or self.process.poll() is not None:
+                self.process = self._launch()  # or again: what is left of a killed one may be in its way
             try:
                 adbc.connect(self.url("postgres")).close()
             except adbc.Error:
-                assert time.monotonic() < deadline_s
+                assert time.monotonic() < deadline_s, (self.folder.parent / "log").read_text()
                 time.sleep(0.05)
             else:
                 return
+
+    def _launch(self) -> "subprocess.Popen[bytes]":
+        fsync = "on" if self.is_durable else "off"
+        options = ["-c", f"fsync={fsync}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=30"]
+        command = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), "-k", "", *options]
+        with (self.folder.parent / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, **_as_no_root())
 
     def stop(self, how: int = signal.SIGQUIT) -> None:
         """Stop it; by default as a crash would."""
@@ -94,7 +100,7 @@ class Database:
 
 
 @contextmanager
-def serving_postgresql(place: Path | None = None) -> Iterator[Server]:
+def serving_postgresql(place: Path | None = None, *, is_durable: bool = False) -> Iterator[Server]:
     """Serve an empty PostgreSQL in a folder of its own, maybe in `place`, and remove it at the end."""
     parent = Path(mkdtemp(prefix="verbex-postgresql-", dir=place))
     try:
@@ -110,7 +116,7 @@ def serving_postgresql(place: Path | None = None) -> Iterator[Server]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        server = Server(parent / "data", port)
+        server = Server(parent / "data", port, is_durable)
         server.start()
         try:
             yield server
