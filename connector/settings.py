@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     api_concurrency: int = Field(8, ge=1)
     memory_bytes: int | None = Field(None, ge=100_000_000)
     longest_call_s: float = Field(86_400, gt=0, le=315_576_000)
+    exports: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     pca_give_up_s: float = Field(86_400, gt=0)
 
     @model_validator(mode="before")
@@ -88,7 +89,9 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", mode="before")
+    @field_validator(
+        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", "exports"), mode="before"
+    )
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -115,6 +118,13 @@ class Settings(BaseSettings):
                 "a prefix of ASCII letters, digits and any of ._~!$&'()*+,;=:@-"
             )
         return value
+
+    @field_validator("exports")
+    @classmethod
+    def _check_exports(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(_URL_LIKE.match(each.get_secret_value()) for each in value):
+            raise ValueError("not the URL of a target; set one like postgresql://user@host/database")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("time_zone")
     @classmethod

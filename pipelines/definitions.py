@@ -10,11 +10,12 @@ from connector.system.progress import Progress, no_progress
 from pipelines.assets.agreement import agreement_asset
 from pipelines.assets.answers import answers_asset
 from pipelines.assets.compacted import compaction_asset
+from pipelines.assets.exported import exported_assets
 from pipelines.assets.landed import landed_assets
 from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
-from pipelines.jobs import JOBS, build_schedules
+from pipelines.jobs import EXPORT, JOBS, build_export_sensors, build_schedules
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import crowded_sensor, due_sensor, landing_sensor, retention_sensor
 
@@ -34,6 +35,7 @@ def build_definitions(
     """
     warehouse = warehouse or WarehouseResource.from_settings(settings)
     sql = warehouse.folder.sql
+    has_exports = bool(settings.exports)
     has_api_key = settings.api_key is not None
     return dg.Definitions(
         assets=[
@@ -44,14 +46,16 @@ def build_definitions(
             answers_asset(settings),
             agreement_asset(),
             compaction_asset(),
+            *exported_assets(settings),
         ],
-        jobs=JOBS,
+        jobs=[*JOBS, *([EXPORT] if has_exports else [])],
         schedules=build_schedules(has_api_key=has_api_key),
         sensors=[
             landing_sensor(sql.models),
             due_sensor(has_api_key=has_api_key),
             crowded_sensor(),
             retention_sensor(),
+            *build_export_sensors(has_exports=has_exports),
         ],
         resources={"warehouse": warehouse.definition()},
         # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.

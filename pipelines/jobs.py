@@ -13,6 +13,8 @@ from pipelines.names import (
     BACKFILL_JOB,
     COMPACT_JOB,
     COMPACTION,
+    EXPORT_GROUP,
+    EXPORT_JOB,
     FETCH_JOB,
     LOAD_JOB,
     SWEEP,
@@ -22,7 +24,8 @@ from pipelines.names import (
 _listed, _answers, _agreement, _compaction = (
     dg.AssetSelection.assets(name) for name in (LISTED.relation, ANSWERS, AGREEMENT, COMPACTION)
 )
-_tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction
+_exports = dg.AssetSelection.groups(EXPORT_GROUP)
+_tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction - _exports
 
 _SPAN = (
     "In the launchpad `since` and `until` name the first and last UTC day, such as 2025-11-30 (empty: "
@@ -60,6 +63,23 @@ ask Verbex first and then load, so that one run shows what was found."""
 
 # The comparison runs before the backfill, so that it shows what webhooks lost.
 _NIGHTLY = ((VERIFY_JOB, "17 4 * * *"), (BACKFILL_JOB, "47 4 * * *"))
+
+
+EXPORT = dg.define_asset_job(
+    EXPORT_JOB, _exports, description="Brings every target of VERBEX_EXPORTS to what is published."
+)
+"""The job that exports to every target. Without a target there is no such job."""
+
+
+def build_export_sensors(*, has_exports: bool) -> list[dg.AutomationConditionSensorDefinition]:
+    """Build the sensor that starts an export after each publish, if there is a target."""
+    sensor = dg.AutomationConditionSensorDefinition(
+        "published_tables",
+        target=_exports,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Exports after each publish, and every five minutes to a target whose export failed.",
+    )
+    return [sensor] if has_exports else []
 
 
 def build_schedules(*, has_api_key: bool) -> list[dg.ScheduleDefinition]:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 from support.command import Query, Run, typing_in
 from support.data_folder import DataFolder
+from support.postgresql import Database, Server, serving_postgresql
 
 from connector.simulator.api import ApiServer
 from connector.simulator.world import World
@@ -49,6 +50,19 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--no-compile", "--disable-pip-version-check"]
     subprocess.run([*command, *options, "duckdb==1.1.3"], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server. Its tests are of the group `postgresql`, so that one process starts it, once."""
+    with serving_postgresql() as served:
+        yield served
+
+
+@pytest.fixture
+def database(server: Server) -> Database:
+    """An empty database."""
+    return server.make_database()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ _COMMANDS = {
     "Look at the tables": {
         "status": ("status:status", "Show what the tables hold, and what is not loaded yet."),
         "query": ("query:query", "Run SQL, or answer a question, on the published tables."),
+        "export": ("export:export", "Bring other systems to what is published."),
         "ui": ("ui:ui", "Open Dagster's UI on the tables and their history."),
     },
     "Check and repair": {

@@ -18,7 +18,7 @@ from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
 from pipelines.instance.timeline import add_to_timeline, tag_location
-from pipelines.names import ANSWERS, BACKFILL_JOB, FETCH_JOB, LOAD_JOB, SWEEP, VERIFY_JOB
+from pipelines.names import ANSWERS, BACKFILL_JOB, EXPORT_JOB, FETCH_JOB, LOAD_JOB, SWEEP, VERIFY_JOB
 from pipelines.reconciliation.sweep import Swept
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -69,6 +69,15 @@ def run_fetch(
     return _run(definitions, FETCH_JOB, instance, step_config(ANSWERS, again, is_asking_again=True))
 
 
+def run_export(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
+    """Bring every target of the settings to what is published.
+
+    Raises:
+        RunFailedError: A target can't be written. All others were.
+    """
+    return _run(definitions, EXPORT_JOB, instance)
+
+
 def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
     """List the span's calls at Verbex, load the list and everything else that landed, and compare.
 
@@ -111,7 +120,7 @@ def _run(
         raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:
         reasons = "\n".join(_failures(result))
-        if was_published_since(instance, started_at):
+        if job_name != EXPORT_JOB and was_published_since(instance, started_at):
             raise PartlyPublishedError(
                 f"{reasons}\nThis and what reads it is as before. All else is published."
             )

@@ -27,6 +27,7 @@ from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
 from pipelines.runs.background import BackgroundCompaction
+from pipelines.runs.exports import BackgroundExport
 from pipelines.runs.patience import Echo, Patience, describe
 from pipelines.runs.reports import Reports, describe_passed_over
 from pipelines.runs.tally import Tally
@@ -62,6 +63,7 @@ class Follower:
     _reporting: Patience = field(init=False)
     _compacting: Patience = field(init=False)
     _compaction: BackgroundCompaction = field(init=False)
+    _exports: tuple[BackgroundExport, ...] = field(init=False)
     _tried: list[LandedFile] = field(default_factory=list)
     _retry_at_s: float = 0.0
     _retry_pause_s: float = _FIRST_RETRY_S
@@ -79,6 +81,8 @@ class Follower:
         self._reporting = Patience("The report to Dagster", self.echo)
         self._compacting = Patience("The merging of small files", self.echo)
         self._compaction = BackgroundCompaction(self.folder.landing)
+        urls = (each.get_secret_value() for each in self.settings.exports)
+        self._exports = tuple(BackgroundExport(self.folder, url, self.echo) for url in urls)
 
     def stop(self) -> None:
         """Let `run` end after its current step. A signal handler may call this."""
@@ -91,6 +95,8 @@ class Follower:
         compacted_s = -math.inf
         look_every_s = _LOOK_EVERY_S if self.folder.landing.is_local else _LOOK_IN_BUCKET_EVERY_S
         fetch: Future[Fetched | None] | None = None
+        for each in self._exports:
+            each.start()
         with ThreadPoolExecutor(1) as fetcher:
             try:
                 while not self._is_stopping:
@@ -110,12 +116,16 @@ class Follower:
             finally:
                 self._compaction.stop()
                 self._stop_fetching.set()
+                for each in self._exports:
+                    each.stop()
                 Patience("The last report to Dagster", self.echo).attempt(self.report)
                 self._say_what_was_done()
 
     def report(self) -> None:
         """Report to Dagster what was done since the last report."""
         self._reports.report_fetched()
+        for each in self._exports:
+            self._reports.report_exported(each.address, each.done)
         if self._is_published:
             try:
                 self._reports.report_tables()
@@ -173,6 +183,8 @@ class Follower:
             for problem in session.unusable:
                 self.echo(problem)
         self._is_published = True
+        for each in self._exports:
+            each.wake()
         return updates
 
     def _fetch(self) -> Fetched | None:

@@ -5,13 +5,15 @@ Collecting what was done, and when to repeat a result, belongs here. The shapes 
 """
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from connector.fetch.calls import Fetched
+from pipelines.assets.exported import exported_metadata
 from pipelines.assets.metadata import (
     check_results,
     checks_of,
@@ -21,6 +23,8 @@ from pipelines.assets.metadata import (
     published_metadata,
     update_metadata,
 )
+from pipelines.exports.address import Address
+from pipelines.exports.export import Exported
 from pipelines.models.model import Model
 from pipelines.names import ANSWERS, PUBLISHED
 from pipelines.warehouse.audit import AuditError, inspect
@@ -64,6 +68,13 @@ class Reports:
         if self._fetched is not None:
             self._report(dg.AssetMaterialization(ANSWERS, metadata=fetched_metadata(self._fetched)))
             self._fetched = None
+
+    def report_exported(self, address: Address, done: deque[Exported]) -> None:
+        """Report the exports to one target, and take them out of `done`."""
+        exports = [done.popleft() for _ in range(len(done))]
+        if exports:
+            metadata = exported_metadata(exports, address, datetime.now(UTC))
+            self._report(dg.AssetMaterialization(address.name, metadata=metadata))
 
     def report_tables(self) -> None:
         """Report what was done to tables, from the published file.

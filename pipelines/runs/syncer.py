@@ -31,6 +31,7 @@ from pipelines.runs.execute import (
     RunFailedError,
     RunReport,
     run_backfill,
+    run_export,
     run_fetch,
     run_load,
     run_verify,
@@ -56,11 +57,12 @@ class Syncer:
     instance: dg.DagsterInstance
 
     def run(self, echo: Echo) -> None:
-        """Load what landed, ask Verbex for what is due, and load the answers.
+        """Load what landed, ask Verbex for what is due, load the answers, and export.
 
         Raises:
             PartlyPublishedError: Tables could not be updated. Everything else was done.
-            RunFailedError: A run failed. What was published before stays published.
+            RunFailedError: A run failed. What was published before stays published. If only a target can't be
+                written, everything else was done.
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
         failure = self._load(echo)
@@ -71,8 +73,20 @@ class Syncer:
                 echo(_fetched(run_fetch(self.definitions, self.instance)))
                 failure = self._load(echo)
         self._compact(echo)
+        try:
+            self._export(echo)
+        except RunFailedError as error:
+            raise RunFailedError(f"{failure}\n{error}" if failure else str(error)) from None
         if failure is not None:
             raise failure
+
+    def _export(self, echo: Echo) -> None:
+        if self.settings.exports:
+            for metadata in run_export(self.definitions, self.instance).assets.values():
+                written, deleted = (
+                    counted(metadata[name], "row") for name in ("rows_written", "rows_deleted")
+                )
+                echo(f"Exported to {metadata['target']}: {written} written, {deleted} deleted")
 
     def _compact(self, echo: Echo) -> None:
         """Merge the small files of crowded days, so that the next look at landing is quick."""

@@ -15,6 +15,7 @@ from pipelines.models.model import CHANGED, EXISTING, Check, Function, Model
 from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.audit import CheckError, assertions, define_functions, run_check
 from pipelines.warehouse.catalog import attach, columns_of, quoted
+from pipelines.warehouse.change_log import ChangeLog
 from pipelines.warehouse.ledger import Ledger
 from pipelines.warehouse.sources import source_of
 
@@ -46,6 +47,7 @@ class Refresher:
         """Why checks could not be run, by their names: those on tables that load from landing."""
         self.ledger = Ledger(connection)
         self._defined: set[str] = set()
+        self.log = ChangeLog(connection, models)
         for model in models:
             # DuckDB takes a function that reads a table only once that table exists.
             self._define(each for each in model.functions if not each.tables)
@@ -129,6 +131,7 @@ class Refresher:
                     self.ledger.drop(model.table)
                     if model.table in theirs:
                         self.ledger.copy_other(model.table)
+                    self.log.note_whole(model)
         finally:
             if published is not None:
                 self._sql.execute("detach other")
@@ -151,6 +154,7 @@ class Refresher:
     def _replace_all(self, model: Model) -> tuple[int, int]:
         """Compute a whole table again, and return how many rows were added and how many removed."""
         removed = self._count(model.table)
+        self.log.note_whole(model)
         self._queue_for_readers(model, model.table)
         self._sql.execute(f"delete from {model.table}")
         added = self._insert(model)
@@ -175,6 +179,7 @@ class Refresher:
         self._sql.execute(f"delete from {model.table} where rowid in (select {_ROW} from {EXISTING})")
         self._audit(model, f"(select * exclude ({_ROW}) from {computed})")
         if not existing:
+            self.log.note_new(model, computed)
             self._queue_for_readers(model, computed)
             return added, 0
         unchanged = self._queue_differences(model, names, computed)
@@ -186,6 +191,12 @@ class Refresher:
         self._make("computed", f"from {computed} semi join {EXISTING} using ({keys})")
         unchanged = self._find_unchanged(names)
         listed = ", ".join(names)
+        self.log.note_differences(
+            model,
+            computed,
+            f"{_ROW} in (select {_COMPUTED_ROW} from unchanged)",
+            f"(from {EXISTING} anti join unchanged on {_ROW} = {_EXISTING_ROW})",
+        )
         added = f"select {listed} from {computed} anti join unchanged on {_ROW} = {_COMPUTED_ROW}"
         removed = f"select {listed} from {EXISTING} anti join unchanged on {_ROW} = {_EXISTING_ROW}"
         # Readers that ignore nothing come first: for the others, more rows count as unchanged.
@@ -203,6 +214,7 @@ class Refresher:
 
     def _create(self, model: Model) -> None:
         self.ledger.create(model)
+        self.log.note_whole(model)
         self._created.add(model.table)
         for name, _ in columns_of(self._sql, f"from {model.table}"):
             if name.lower() in _OUR_COLUMNS:
@@ -303,4 +315,5 @@ class Refresher:
             self._sql.execute("commit")
         except BaseException:
             self.ledger.roll_back()
+            self.log.roll_back()
             raise

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path  # noqa: TC003 - as everywhere else
+from uuid import uuid4
 
 import duckdb
 
@@ -55,6 +56,7 @@ class Session:
         self._unusable = sql.unusable
         self._reference: Path | None = None
         self._published = self._look_at_published()
+        self._refresher.log.open(self._reference)
         self._loader = Loader(
             file.connection,
             folder.landing,
@@ -195,6 +197,7 @@ class Session:
         self._keep_held_back()
         self._make_views()
         self._write_status(published_at)
+        self._refresher.log.close(self._reference, uuid4(), published_at)
         self._file.publish()
 
     def _list_held_back(self) -> list[Model]:

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from types import FrameType
 from typing import Any
@@ -23,3 +24,28 @@ def die_at(step: int, delay_s: float, files: Container[str | None]) -> None:
         return trace
 
     sys.settrace(trace)
+
+
+class EndedError(BaseException):
+    """The end of what a process did, without ending the process."""
+
+
+@contextmanager
+def ended_at(step: int, files: Container[str | None]) -> Iterator[None]:
+    """Raise `EndedError` at the `step`-th line in `files`, as if this process ended there, and swallow it."""
+    steps = count(1)
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line" and next(steps) == step:
+            sys.settrace(None)
+            raise EndedError
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with suppress(EndedError):
+            yield
+    finally:
+        sys.settrace(None)

@@ -27,6 +27,7 @@ import each other.
 """
 
 LIBRARIES = {
+    **dict.fromkeys(("adbc_driver_manager", "adbc_driver_postgresql"), ("pipelines.exports.postgresql",)),
     "aiohttp": ("connector.receiver", "connector.verbex", "connector.simulator"),
     "click": ("pipelines.cli",),
     "dagster": (
@@ -35,7 +36,10 @@ LIBRARIES = {
         "pipelines.ui.webserver",
     ),
     "dagster_webserver": ("pipelines.ui.webserver",),
-    "duckdb": ("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.cli.query"),
+    "duckdb": (
+        *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
+        "pipelines.cli.query",
+    ),
     "http": ("connector",),
     "httpx": (),
     "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
@@ -44,13 +48,14 @@ LIBRARIES = {
     "pyarrow": (
         *("connector.landing", "connector.journal", "connector.fetch.attempts"),
         *("pipelines.warehouse.sources", "pipelines.warehouse.reader"),
+        "pipelines.exports",  # rows reach a target as Arrow batches
     ),
     "requests": (),
     "rich": ("pipelines.cli",),
     "sql": (),
     "starlette": (),
     "tests": (),
-    "urllib": ("connector", "pipelines.ui.guard"),
+    "urllib": ("connector", "pipelines.ui.guard", "pipelines.exports.address"),
     "uvicorn": ("pipelines.ui.webserver",),
 }
 """The places where a library, or one function of it, may be used.

@@ -1,0 +1,193 @@
+"""Exports to PostgreSQL measured: the first one against COPY from files, and changes into two histories.
+
+Run as `python tests/benchmarks/exports.py --calls 100000 1000000`; `--help` tells the rest. Histories are
+made in `--data` and used again. The changes are those of a sync of 10,000 deliveries. They are exported by
+ADBC and, into a second database, by psycopg's binary COPY with the same statements after it. Sides take turns
+in one sitting, each in a fresh process, so that ratios mean something.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import psycopg
+import pyarrow as pa
+from history import land_history, land_increment
+from rich.console import Console
+from rich.table import Table
+from support.data_folder import DataFolder
+from support.postgresql import Database, Server, serving_postgresql
+
+from pipelines.exports.change import open_source
+from pipelines.exports.export import Exported, bring, export
+from pipelines.exports.postgresql import SCHEMA, PostgresqlTarget
+from pipelines.exports.postgresql_types import identifier
+
+NEW = 10_000
+"""Deliveries of a sync; one in twenty is a redelivery."""
+
+_TYPES = {
+    pa.string(): "text",
+    pa.large_string(): "text",
+    pa.bool_(): "boolean",
+    pa.int32(): "int4",
+    pa.int64(): "int8",
+    pa.float64(): "float8",
+    pa.date32(): "date",
+    pa.binary(): "bytea",
+}
+
+
+def main() -> None:
+    """Measure what the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("benchmark-data"), help="kept and used again")
+    parser.add_argument("--calls", type=int, nargs=2, default=[100_000, 1_000_000])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure_one(*options.one)))
+        return
+    figures = {}
+    for calls in options.calls:
+        folder = grown(options.data / f"exports-{calls}", calls)
+        with serving_postgresql(is_durable=True) as server:
+            figures[calls] = measure(folder, server, calls, options.repeats)
+    show(figures)
+
+
+def measure(folder: DataFolder, server: Server, calls: int, repeats: int) -> dict[str, Any]:
+    """Measure the first export, COPY of the same rows, and exports of changes."""
+    ours, theirs = server.make_database(), server.make_database()
+    first = in_a_process("adbc", folder, ours)
+    in_a_process("adbc", folder, theirs)
+    copy_s = copied_s(ours, server.folder.parent)
+    changes: dict[str, list[dict[str, float]]] = {"adbc": [], "psycopg": []}
+    for number in range(repeats + 2):
+        land(folder, calls)
+        folder.sync()
+        for side, database in sorted({"adbc": ours, "psycopg": theirs}.items(), reverse=number % 2 == 1):
+            found = in_a_process(side, folder, database)
+            if number >= 2:  # before that, a second and a third warehouse file are made
+                changes[side].append(found)
+    return {"first": first, "copy_s": copy_s} | {
+        side: {name: statistics.median(each[name] for each in found) for name in found[0]}
+        for side, found in changes.items()
+    }
+
+
+def show(figures: dict[int, dict[str, Any]]) -> None:
+    """Print the figures, histories beside each other."""
+    small, large = figures.values()
+    table = Table("PostgreSQL", *(f"{calls:,} calls" for calls in figures), "goal")
+    ratio = f"{large['adbc']['s'] / small['adbc']['s']:.2f} times"
+    table.add_row(
+        f"changes of {NEW:,} deliveries", *(f"{each['adbc']['s']:.2f} s" for each in figures.values()), ""
+    )
+    table.add_row("  rows written", *(f"{each['adbc']['rows']:,.0f}" for each in figures.values()), "")
+    table.add_row("  into the larger against the smaller", "", ratio, "at most 2")
+    faster = [f"{each['psycopg']['s'] / each['adbc']['s']:.2f} times" for each in figures.values()]
+    table.add_row("  psycopg's binary COPY and the same upsert", *faster, "at least 2")
+    table.add_row("first export", *(f"{each['first']['s']:.1f} s" for each in figures.values()), "")
+    table.add_row("  rows written", *(f"{each['first']['rows']:,.0f}" for each in figures.values()), "")
+    shares = [f"{each['copy_s'] / each['first']['s']:.2f} times" for each in figures.values()]
+    table.add_row("  its speed against COPY from files", *shares, "at least 0.5")
+    table.add_row("  peak memory", *(f"{each['first']['mib']:.0f} MiB" for each in figures.values()), "")
+    Console(width=118).print(table)
+
+
+def grown(path: Path, calls: int) -> DataFolder:
+    """Return a data folder with a published history."""
+    folder = DataFolder(path)
+    if not folder.warehouse.published.exists():
+        print(f"Making {calls:,} calls in {path} ...", file=sys.stderr)
+        land_history(path / "landing", first=0, count=calls * 3)
+        folder.sync()
+    return folder
+
+
+def land(folder: DataFolder, calls: int) -> None:
+    """Land an increment behind everything that landed."""
+    landing = folder.path / "landing"
+    increments = len(list(landing.glob("date=*/increment-*.parquet")))
+    land_increment(landing, first=calls * 3 + increments * NEW, count=NEW, repeats=NEW // 20, reach=calls * 3)
+
+
+def in_a_process(side: str, folder: DataFolder, database: Database) -> dict[str, float]:
+    """Export in a fresh process. Return seconds, rows, and the peak of its memory [MiB]."""
+    command = [sys.executable, __file__, "--one", side, str(folder.path), database.url]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def measure_one(side: str, path: str, url: str) -> dict[str, float]:
+    """Export once, in this process."""
+    folder = DataFolder(Path(path))
+    started_s = time.monotonic()
+    done = export(folder, url) if side == "adbc" else export_by_psycopg(folder, url)
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"s": time.monotonic() - started_s, "rows": done.rows_written, "mib": mib}
+
+
+def export_by_psycopg(folder: DataFolder, url: str) -> Exported:
+    """Export as ours does, but stage by psycopg's binary COPY."""
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        target = ByPsycopg(connection, cursor, SCHEMA)
+        target.take()
+        with open_source(folder) as source:
+            return bring(target, source)
+
+
+class ByPsycopg(PostgresqlTarget):
+    """The same target with another way to stage rows."""
+
+    def _ingest(self, name: str, rows: pa.RecordBatchReader) -> None:
+        kinds = [_TYPES.get(field.type, "timestamptz") for field in rows.schema]
+        columns = zip(map(identifier, rows.schema.names), kinds, strict=True)
+        self._run(f"create temp table {name} ({', '.join(map(' '.join, columns))})")
+        with self._sql.copy(f"copy {name} from stdin (format binary)") as copy:
+            copy.set_types(kinds)
+            for batch in rows:
+                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    copy.write_row(row)
+
+
+def copied_s(database: Database, place: Path) -> float:
+    """Return how long the server takes to COPY the tables' rows from its own files into tables like them."""
+    tables = [name for (name,) in database.rows("select relname from pg_stat_user_tables order by 1")]
+    database.run("create schema copied")
+    with exported_files(database, place, tables) as files:
+        started_s = time.monotonic()
+        for table, file in files.items():
+            database.run(f"copy copied.{table} from '{file}'")
+        return time.monotonic() - started_s
+
+
+@contextmanager
+def exported_files(database: Database, place: Path, tables: list[str]) -> Iterator[dict[str, Path]]:
+    """Let the server write its tables into files, and make empty tables like them."""
+    files = {table: place / f"{table}.copy" for table in tables}
+    for table, file in files.items():
+        database.run(f"copy {SCHEMA}.{table} to '{file}'")
+        database.run(f"create table copied.{table} (like {SCHEMA}.{table} including all)")
+    try:
+        yield files
+    finally:
+        for file in files.values():
+            file.unlink()
+
+
+if __name__ == "__main__":
+    main()

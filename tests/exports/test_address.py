@@ -1,0 +1,51 @@
+"""What is shown of a target's URL: where it is, and never how one gets in."""
+
+import string
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.settings import Settings
+from pipelines.exports.address import Address
+
+# letters that occur in nothing else of the URL
+SECRETS = st.text(string.digits + "%+ä=&?/@:#' ").map(lambda text: f"QX{text}QX")
+
+
+@given(SECRETS, SECRETS)
+def test_no_secret_is_shown_wherever_it_stands(first: str, second: str) -> None:
+    """In the place of the password, in an option, in the URL of a bucket, quoted or not."""
+    one, two = quote(first, safe=""), quote(second, safe="")
+    for url in (
+        f"postgresql://user:{one}@host:5432/db?schema=x&password={two}&sslpassword={one}",
+        f"delta:s3://user:{one}@bucket/prefix?secret_access_key={two}&region=eu",
+        f"csv:/folder?token={one}",
+    ):
+        address = Address(url)
+        for shown in (
+            str(address),
+            repr(address),
+            address.name,
+            f"{address!r}",
+            address.hide_in(f"no: {url}"),
+        ):
+            for secret in (one, two, first, second):
+                assert secret not in shown
+        assert "QX" not in str(address)
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    """So that an operator sees which target it is."""
+    url = "postgresql://bi@db.example.com:5433/analytics?schema=verbex&passfile=/home/bi/.pgpass"
+    assert str(Address(url)) == url
+    assert Address(url).name == "postgresql_db_example_com_5433_analytics_verbex"
+    assert Address("delta:s3://bucket/a/b").path == "s3://bucket/a/b"
+    assert Address("csv:/srv/out?gzip=1").path == "/srv/out"
+
+
+def test_settings_show_no_target() -> None:
+    """Not even their user: a target is one text that may be secret."""
+    settings = Settings(_env_file=None, exports="postgresql://u:QXQX@h/d, csv:/x")
+    assert len(settings.exports) == 2
+    assert "QXQX" not in repr(settings)
