@@ -131,7 +131,7 @@ def _value(fields: Fields, name: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _count_of(written: object) -> int | None:
-    """Return a count that is written as a whole number, as a fraction or as a text; None for anything else."""
+    """Return a count, also one that is written as a fraction or as a text; None for anything else."""
     try:
         return None if isinstance(written, bool) else int(float(str(written)))
     except (ValueError, OverflowError):
