@@ -32,7 +32,8 @@ class SegmentReader:
     Attributes:
         receiver_id: The receiver that wrote the segment; from the file's name if its header is damaged.
         torn_bytes: The bytes of a group at the end that a crash cut, without zeros behind it.
-        damaged_bytes: The bytes of complete groups, or of the header, that do not fit their checksum.
+        damaged_bytes: The bytes of complete groups, or of the header, that do not fit their checksum, and of
+            groups that are there a second time.
         missing_deliveries: The deliveries known to be missing, by the numbers of those before and after them.
     """
 
@@ -69,11 +70,16 @@ class SegmentReader:
 
     def _groups(self) -> Iterator[tuple[Group, int]]:
         next_sequence: int | None = None
+        read: set[int] = set()
         for payload in self._payloads():
             if not payload.startswith(_GROUP_MARK):
                 self.receiver_id = msgspec.msgpack.decode(payload, type=Header).receiver_id
                 continue
             group = decode_group(payload)
+            if group.first_sequence in read:  # a whole frame that a disk wrote at a second place
+                self.damaged_bytes += len(payload)
+                continue
+            read.add(group.first_sequence)
             self.missing_deliveries += group.first_sequence - (next_sequence or group.first_sequence)
             next_sequence = group.first_sequence + len(group.deliveries)
             yield group, len(payload)

@@ -13,7 +13,7 @@ import msgspec
 
 from connector.errors import OperatorError
 from connector.verbex.credentials import drop_credentials
-from connector.verbex.json_text import replace_halves
+from connector.verbex.json_text import BOM, replace_halves
 
 _MAX_QUOTE = 200
 _UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -23,7 +23,6 @@ _CALL_FIELDS = {
     *("call_start_time", "call_end_time", "call_duration_seconds", "call_finish_reason"),
 }
 _IDENTITIES = ("_id", "call_id", "ai_agent_id")
-_BOM = b"\xef\xbb\xbf"
 
 Fields = dict[str, msgspec.Raw]
 """The fields of a JSON object, each still as JSON."""
@@ -108,7 +107,7 @@ def read_answer(asked: str, http_status: int, body: bytes, *, retry_after_s: flo
     """
     if http_status == HTTPStatus.NO_CONTENT:
         return Answer(http_status, None, retry_after_s=retry_after_s)
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM)
     try:
         body, fields = _read_surface(body)
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from connector.verbex.json_text import keep_first, replace_halves
+from connector.verbex.json_text import as_text, keep_first
 
 MAX_DEPTH = 100
 """The limit on nesting in a body. It is fixed, so that it does not depend on the interpreter's own limit."""
@@ -64,7 +64,7 @@ def read_envelope(body: bytes) -> Envelope:
         body.decode()  # msgspec does not check the text of unknown fields
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
             _refuse_depth(body)
-        body = replace_halves(body)
+        body = as_text(body)
         event = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _explain(body, error)

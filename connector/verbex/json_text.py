@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+BOM = b"\xef\xbb\xbf"
+"""The mark of byte order, which some programs write before UTF-8. No JSON may begin with it."""
+
 # Escapes in their order, so that an escaped backslash before a `u` is not taken for the beginning of one.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -26,6 +29,11 @@ def replace_halves(body: bytes) -> bytes:
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
     return _ESCAPE.sub(lambda escape: b"?" if escape[1] else escape[0], body)
+
+
+def as_text(body: bytes) -> bytes:
+    """Return JSON without a mark of byte order before it, and without halves of characters."""
+    return replace_halves(body.removeprefix(BOM))
 
 
 def keep_first(body: bytes) -> bytes:

@@ -97,11 +97,10 @@ def read_page(answer: Answer) -> Page:
     if raws and not calls:
         # Otherwise the day would count as read to its end and without calls.
         raise ApiUnavailableError("GET /v1/calls/ got a list of objects without an `_id`. Try again later.")
-    # The token may be outside the wrapper.
+    # Token and count may be outside the wrapper.
     token = _value(page, "next_page_token") or _value(answer.fields, "next_page_token") or ""
-    total = _value(page, "total_count")
-    is_count = isinstance(total, int) and not isinstance(total, bool)
-    return Page(calls, str(token), total if is_count else None)
+    counts = [_count_of(_value(fields, "total_count")) for fields in (page, answer.fields)]
+    return Page(calls, str(token), max((count for count in counts if count is not None), default=None))
 
 
 def _calls_in(page: Fields) -> list[msgspec.Raw] | None:
@@ -128,6 +127,14 @@ def _value(fields: Fields, name: str) -> Any:  # noqa: ANN401 - any JSON
     try:
         return msgspec.json.decode(fields.get(name, b"null"))
     except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _count_of(written: object) -> int | None:
+    """Return a count, also one that is written as a fraction or as a text; None for anything else."""
+    try:
+        return None if isinstance(written, bool) else int(float(str(written)))
+    except (ValueError, OverflowError):
         return None
 
 

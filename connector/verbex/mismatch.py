@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from connector.verbex.json_text import keep_first
+from connector.verbex.json_text import as_text, keep_first
 
 FURTHEST_APART_S = 3600.0
 """How far apart the times may be [s]: the header may have the time of sending, which is later."""
@@ -40,7 +40,7 @@ def find_mismatch(
         if value is not None and value != said:
             return f"{header} is {value!r}, but the body says {said!r}"
     sent_at = headers.get("x-webhook-timestamp")
-    return None if sent_at is None else _compare_times(sent_at, body)
+    return None if sent_at is None else _compare_times(sent_at, as_text(body))
 
 
 def _compare_times(sent_at: str, body: bytes) -> str | None:

@@ -18,7 +18,11 @@ LONGEST_WAIT_S = 86_400.0
 LEAST_JITTER = 0.5
 """The least part of a backoff that is waited."""
 
-_SECONDS = re.compile(r"\+?(\d+(?:[.,]?\d*)|\.\d+)\s*(?:s|sec|secs|seconds?)?", re.ASCII | re.IGNORECASE)
+_WAIT = re.compile(
+    r"\+?(\d+\.?\d*|\.\d+)\s*(?:(ms|milli\w*)|(m|mins?|minutes?)|(h|hours?)|s|secs?|seconds?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+", re.ASCII)
 
 
 class Pace:
@@ -71,13 +75,26 @@ def longest_wait_s(headers: MultiMapping[str], now: datetime) -> float | None:
 def retry_after_s(header: str, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` asks for, in seconds or as a date, but at most a day.
 
-    RFC 9110 has whole seconds. Others also send fractions, a unit, or a date as in ISO 8601. Return None if
-    the header is not valid.
+    RFC 9110 has whole seconds. Others also send fractions, a unit, or a date as in ISO 8601, and proxies make
+    one header of two. What could mean several waits is the longest of them. Return None if the header is not
+    valid.
     """
-    if number := _SECONDS.fullmatch(header.strip()):
-        return min(float(number[1].replace(",", ".")), LONGEST_WAIT_S)
-    moment = _date_of(header)
-    return None if moment is None else min(max(0.0, (moment - now).total_seconds()), LONGEST_WAIT_S)
+    text = header.partition(";")[0].strip().strip('"')
+    parts = [text, text.replace(",", "."), *text.split(",")]
+    if _THOUSANDS.fullmatch(text):
+        parts.append(text.replace(",", ""))
+    waits = [wait_s for wait_s in map(_seconds_of, parts) if wait_s is not None]
+    if not waits and (moment := _date_of(text)) is not None:
+        waits = [max(0.0, (moment - now).total_seconds())]
+    return min(max(waits), LONGEST_WAIT_S) if waits else None
+
+
+def _seconds_of(text: str) -> float | None:
+    found = _WAIT.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, is_ms, is_minutes, is_hours = found.groups()
+    return float(number) * (0.001 if is_ms else 60 if is_minutes else 3600 if is_hours else 1)
 
 
 def _date_of(header: str) -> datetime | None:

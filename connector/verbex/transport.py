@@ -32,6 +32,7 @@ LONGEST_HOLD_S = 60.0
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 MAX_HEADER_BYTES = 64 * 1024
 """The limit for one header of an answer. Proxies add long ones, and none of them is stored."""
+MAX_HEADERS = 1024
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """The limit for one call or analysis, decompressed. Hours of talk need less than a tenth of it."""
 
@@ -86,6 +87,7 @@ class Transport:
             timeout=TIMEOUT,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
             # Not `trust_env`, which would also look for another key in ~/.netrc.
             proxy=_proxy_for(URL(self._url)),
         )
@@ -205,6 +207,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _proxy_for(url: URL) -> URL | None:
-    """Return the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` excludes the host."""
+    """Return the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` excludes the host.
+
+    Without a scheme it is `http://`, as for other programs.
+    """
     proxy = getproxies().get("https") if url.scheme == "https" else None
-    return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None
+    if not proxy or proxy_bypass(url.host or ""):
+        return None
+    return URL(proxy if "://" in proxy else f"http://{proxy}")

@@ -108,6 +108,8 @@ def _explained(question: Question, error: duckdb.Error) -> str:
 
 
 def _read_sql(typed: str) -> str:
+    if typed == "-" and sys.stdin is None:  # closed by whoever started us
+        fail("Standard input is closed, so there is no SQL in it.", EXIT_USAGE)
     try:
         text = sys.stdin.read() if typed == "-" else typed
         text.encode()

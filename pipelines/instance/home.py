@@ -105,7 +105,8 @@ def make_home(home: Path) -> None:
         )
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    events = json.dumps(str(home / EVENT_LOG.parent))  # quoted, for paths that mean something in YAML
+    # Quoted, for paths that mean something in YAML, which does not know JSON's two escapes for one emoji.
+    events = json.dumps(str(home / EVENT_LOG.parent), ensure_ascii=False)
     if not config.exists():
         config.write_text(_INSTANCE_YAML.format(events=events) + _LOGS, encoding="utf-8")
         return

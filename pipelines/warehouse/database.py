@@ -49,6 +49,11 @@ def is_damage(error: duckdb.Error) -> bool:
     return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
 
 
+def is_held_for_writing(error: duckdb.Error) -> bool:
+    """Return whether DuckDB reports that a file can't be read because another program writes it."""
+    return "Could not set lock" in str(error)
+
+
 @contextmanager
 def explained(path: Path, verb: str) -> Iterator[None]:
     """Name the path that can't be read or written, the operating system's reason, and the next step.

@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from pipelines.warehouse.database import connect, explained, is_damage, refuse_m
 logger = logging.getLogger(__name__)
 
 _FILES_AT_REST = 3
+_HEADER_BYTES = 3 * 4096
 _MAX_NAMES_TRIED = 16
 # Its messages about a file that another process has open, or another part of this process.
 _SIGNS_OF_A_READER = ("Could not set lock", "same database file with a different configuration")
@@ -118,11 +120,16 @@ class Warehouse:
         files = [path for path in self._folder.glob(f"*/{_FILE_NAME}") if _match(path)]
         earlier = [path for path in self._folder.glob("*.duckdb") if _match(path)]
         published = self._find_published(files + earlier)
+        changed = {path for path in files if not _is_as_published(path)}
+        for each in sorted(changed):
+            logger.warning("%s was changed by another program. It is not used again: open it read-only", each)
         # If the link is gone, the newest generation was the published one.
         shown = [published] if published else files + earlier
         generation = max(map(_generation_of, shown), default=0) + is_fresh
         alike = [
-            path for path in files if path != published and _generation_of(path) == generation - is_fresh
+            path
+            for path in files
+            if path not in {published, *changed} and _generation_of(path) == generation - is_fresh
         ]
         alike.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         # A fresh file is made even if a refresh that was stopped left a part of one.
@@ -133,10 +140,14 @@ class Warehouse:
         connections = ((path, self._connect(path)) for path in resting)
         path, connection = next(((p, c) for p, c in connections if c is not None), (None, None))
         if path is None or connection is None:
-            path, connection = self._make_file(generation, None if is_fresh else published)
+            is_copied = not is_fresh and published not in changed
+            path, connection = self._make_file(generation, published if is_copied else None)
         for surplus in [other for other in resting if other != path][_FILES_AT_REST - 2 :]:
             _remove(surplus)
-        references = [path for path in (published, *(alike if is_fresh else ())) if path is not None]
+        others = alike if is_fresh or published in changed else ()
+        references = [
+            each for each in (published, *others) if each is not None and each not in {path, *changed}
+        ]
         return WarehouseFile(path, connection, self.published, references)
 
     def _find_published(self, files: Sequence[Path]) -> Path | None:
@@ -164,6 +175,7 @@ class Warehouse:
         """Open a file for writing. Return None if a reader has it open, or if it was damaged and removed."""
         if path.exists():
             path.chmod(0o644)
+            _mark_of(path).unlink(missing_ok=True)
         try:
             return connect(path, self._memory_bytes)
         except duckdb.Error as error:
@@ -207,7 +219,9 @@ class WarehouseFile:
     def _publish(self) -> None:
         self.close()
         # Some tools open a database for writing by default. They would lock readers out and change the file.
+        # Root can do so nevertheless, so the file can be recognised.
         self.path.chmod(0o444)
+        _mark_of(self.path).write_text(_digest(self.path), encoding="ascii")
         aside = self._link.with_suffix(".link")
         aside.unlink(missing_ok=True)
         aside.symlink_to(Path(_FOLDER, *self.path.parts[-2:]))
@@ -227,6 +241,25 @@ def _copy(published: Path | None, path: Path) -> None:
         aside = path.with_suffix(".copy")
         shutil.copyfile(published, aside)
         aside.replace(path)
+
+
+def _mark_of(path: Path) -> Path:
+    """Return where the digest of a published file is kept, until it is written again."""
+    return path.with_name("published.sha256")
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of the headers of a DuckDB file. Each of its transactions changes one of them."""
+    with path.open("rb") as file:
+        return sha256(file.read(_HEADER_BYTES)).hexdigest()
+
+
+def _is_as_published(path: Path) -> bool:
+    """Return whether a file that was published has not been written since, or whether that is not known."""
+    mark = _mark_of(path)
+    if not mark.exists():
+        return True
+    return not path.with_name(f"{path.name}.wal").exists() and mark.read_text() == _digest(path)
 
 
 def _name_of(generation: int, number: int) -> str:
@@ -249,5 +282,6 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
     if path.name == _FILE_NAME:
+        _mark_of(path).unlink(missing_ok=True)
         with suppress(OSError):  # not there, or somebody put a file into it
             path.parent.rmdir()

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from connector.landing.zones import EVENT_SCHEMA
 from connector.verbex import envelope, json_text
 from connector.verbex.envelope import Envelope, read_envelope
-from connector.verbex.json_text import replace_halves
+from connector.verbex.json_text import BOM, as_text
 
 
 def keep_events(rows: pa.Table) -> pa.Table:
@@ -26,7 +26,7 @@ def keep_events(rows: pa.Table) -> pa.Table:
     ):  # filtering copies, and mostly there is nothing to leave out
         rows = reread(rows)
         rows = rows.filter(pc.is_null(rows["problem"]))
-    return _without_halves(rows)
+    return _as_text(rows)
 
 
 def keep_problems(rows: pa.Table) -> pa.Table:
@@ -56,13 +56,15 @@ def reread(table: pa.Table) -> pa.Table:
     return table
 
 
-def _without_halves(rows: pa.Table) -> pa.Table:
+def _as_text(rows: pa.Table) -> pa.Table:
     bodies = rows["body"]
-    has_escape = pc.or_(pc.match_substring(bodies, "\\ud"), pc.match_substring(bodies, "\\uD"))
-    if not pc.any(has_escape).as_py():
+    is_odd = pc.starts_with(bodies, BOM)
+    for escape in ("\\ud", "\\uD"):
+        is_odd = pc.or_(is_odd, pc.match_substring(bodies, escape))
+    if not pc.any(is_odd).as_py():
         return rows
-    read = pa.array([replace_halves(body.as_py()) for body in bodies.filter(has_escape)], pa.binary())
-    mended = pc.replace_with_mask(bodies.combine_chunks(), has_escape.combine_chunks(), read)
+    read = pa.array([as_text(body.as_py()) for body in bodies.filter(is_odd)], pa.binary())
+    mended = pc.replace_with_mask(bodies.combine_chunks(), is_odd.combine_chunks(), read)
     index = rows.schema.get_field_index("body")
     return rows.set_column(index, EVENT_SCHEMA.field("body"), mended)
 

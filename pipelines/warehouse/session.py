@@ -20,7 +20,7 @@ from pipelines.models.sql_file import Column, ModelError
 from pipelines.warehouse.audit import AuditError, Finding, inspect, unknown
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.database import is_damage
+from pipelines.warehouse.database import is_damage, is_held_for_writing
 from pipelines.warehouse.files import WarehouseFile
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.ledger import Ahead, ahead_of
@@ -249,6 +249,8 @@ class Session:
                 if model.table not in self._held_back:
                     with suppress(AuditError, ModelError):  # `held_back` has them
                         self.update(model)  # cheap, unless a table that it reads has just been loaded
+            elif model.table not in self._updated and self._file.references and self._reference is None:
+                self.update(model)  # what the published file has can't be known, so everything is loaded
             elif model.table not in self._updated:
                 self._loader.load_missed(model, source)
 
@@ -259,12 +261,12 @@ class Session:
             except (duckdb.CatalogException, duckdb.BinderException):
                 continue  # its bookkeeping is another version's
             except duckdb.Error as error:
-                if not is_damage(error):
+                if not (is_damage(error) or is_held_for_writing(error)):
                     raise
             else:
                 self._reference = path
                 return ahead
-        return Ahead()  # this session publishes another file in place of a damaged one
+        return Ahead()  # this session publishes another file in place of one that can't be read
 
     def _build_missing(self, tables: Collection[str]) -> None:
         for model in self._models:

@@ -67,7 +67,7 @@ def test_a_copied_project_never_writes_into_the_original(
     assert "second" not in record_in(tmp_path / "first", monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["My Project #1", "a: b", "tab\there", "'x' \"y\"", "{z}", "日本"])
+@pytest.mark.parametrize("name", ["My Project #1", "a: b", "tab\there", "'x' \"y\"", "{z}", "日本", "🎉\n\\"])
 def test_a_path_may_be_odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What means something in YAML is only a name here."""
     record_in(tmp_path / name, monkeypatch)

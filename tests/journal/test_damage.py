@@ -61,6 +61,8 @@ DAMAGES: dict[str, tuple[Spoil, set[int]]] = {
     "header and last group": (lambda data, ends: flip(ends[10] - 1)(flip(9)(data)), {9}),
     "a zeroed block over three groups": (lambda data, ends: zero(ends[4] + 9, ends[6] + 9)(data), {4, 5, 6}),
     "a zeroed block over the header": (lambda data, ends: zero(0, ends[1] - 3)(data), {0}),
+    "a group that is there twice": (lambda data, ends: data[: ends[4]] + data[ends[2] :], set()),
+    "the whole twice": (lambda data, _: data + data, set()),
     "bytes of another file": (
         lambda data, ends: data[: ends[3]] + b"\x92\xff" * 999 + data[ends[3] :],
         set(),

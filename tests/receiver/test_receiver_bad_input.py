@@ -48,7 +48,7 @@ NO_EVENTS: dict[str, tuple[bytes, str]] = {
     "cut short": (SEED[:-1], "not JSON"),
     "two events": (SEED + SEED, "not JSON"),
     "something after the event": (SEED + b"x", "not JSON"),
-    "a byte order mark": (b"\xef\xbb\xbf" + SEED, "not JSON"),
+    "a second byte order mark": (b"\xef\xbb\xbf" * 2 + SEED, "not JSON"),
     "UTF-16": (SEED.decode().encode("utf-16"), "not UTF-8"),
     "UTF-32": (SEED.decode().encode("utf-32"), "not UTF-8"),
     "Latin-1 in a known field": (raw("organizationId", b'"\xe9"'), "not UTF-8"),
@@ -108,6 +108,7 @@ NO_EVENTS: dict[str, tuple[bytes, str]] = {
 }
 
 EVENTS: dict[str, bytes] = {
+    "a byte order mark": b"\xef\xbb\xbf" + SEED,
     "half an emoji in a known field": raw("traceId", rb'"\ud800"'),
     "half an emoji in an unknown field": raw("city", rb'"\udc00 x"'),
     "a path for a traceId": make_body("../../../etc/passwd"),

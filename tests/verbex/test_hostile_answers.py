@@ -99,14 +99,25 @@ async def test_a_list_that_never_ends_is_incomplete(monkeypatch: pytest.MonkeyPa
     assert next(numbers) <= 41
 
 
-@pytest.mark.parametrize("is_wrapped", [False, True])
-async def test_a_list_cut_short_is_incomplete(*, is_wrapped: bool) -> None:
-    """Verbex itself counts more calls than it listed. That is no agreement."""
-    page = {"calls": [{"_id": "a"}, {"_id": "b"}], "next_page_token": None, "total_count": 3}
-    async with asking(answering({"data": page} if is_wrapped else page)) as client:
+TWO_CALLS = {"calls": [{"_id": "a"}, {"_id": "b"}], "next_page_token": None}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {**TWO_CALLS, "total_count": 3},
+        {"data": {**TWO_CALLS, "total_count": 3}},
+        {"data": TWO_CALLS, "total_count": 3},
+        {**TWO_CALLS, "total_count": "3"},
+        {**TWO_CALLS, "total_count": 3.0},
+    ],
+)
+async def test_a_list_cut_short_is_incomplete(page: dict[str, Any]) -> None:
+    """Verbex itself counts more calls than it listed, wherever and however. That is no agreement."""
+    async with asking(answering(page)) as client:
         with pytest.raises(IncompleteListError, match=r"listed 2 calls, but counts 3"):
             await read_list(client)
-    async with asking(answering({**page, "total_count": 2})) as client:
+    async with asking(answering({**TWO_CALLS, "total_count": 2})) as client:
         assert len(await read_list(client)) == 2
 
 
@@ -287,8 +298,9 @@ async def test_a_mark_of_byte_order_and_an_older_name_of_gzip_are_read() -> None
 
 
 async def test_a_long_header_costs_no_answer() -> None:
-    """A proxy's security policy or cookies can be longer than 8 kB."""
-    async with asking(answering({"_id": "c"}, **{"X-Policy": "x" * 20_000})) as client:
+    """A proxy's security policy or cookies can be longer than 8 kB, or many."""
+    many = {f"X-Policy-{number}": "x" for number in range(300)}
+    async with asking(answering({"_id": "c"}, **{"X-Policy": "x" * 20_000}, **many)) as client:
         assert (await client.get_call("c")).body == b'{"_id": "c"}'
 
 
@@ -303,8 +315,9 @@ def test_the_key_leaves_this_machine_only_encrypted(url: str) -> None:
         VerbexClient(url, "k", rate_per_s=1, concurrency=1, rng=random.Random(1))
 
 
-async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`HTTPS_PROXY` is asked to connect, unless `NO_PROXY` names the host."""
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """`HTTPS_PROXY` is asked to connect, unless `NO_PROXY` names the host. Some leave its scheme out."""
     seen: list[bytes] = []
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -316,7 +329,7 @@ async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
     server = await asyncio.start_server(connect, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}127.0.0.1:{port}")
         monkeypatch.setenv("NO_PROXY", "other.invalid")
         monkeypatch.setattr(transport, "FIRST_BACKOFF_S", 0.001)
         for host in ("api.invalid", "other.invalid"):

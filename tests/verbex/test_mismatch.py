@@ -5,6 +5,7 @@ import pytest
 from connector.receiver.headers import keep_headers
 from connector.simulator.events import Event
 from connector.simulator.world import World
+from connector.verbex.envelope import read_envelope
 from connector.verbex.mismatch import find_mismatch
 
 BODY = b'{"traceId": "t", "eventName": "CallHandler.CallEnded", "timestamp": 1762736474.552985}'
@@ -52,3 +53,17 @@ def test_of_a_time_that_is_there_twice_the_first_counts() -> None:
     body = BODY.replace(b"}", b', "timestamp": 5}')
     headers = {"x-webhook-timestamp": "2025-11-10T01:01:14Z"}
     assert find_mismatch(headers, body, "t", "CallHandler.CallEnded") is None
+
+
+@pytest.mark.parametrize("odd", [b"\xef\xbb\xbf{", rb'{"said": "cut \ud83d", ', rb'{"\ude00": 1, '])
+@pytest.mark.parametrize(
+    ("sent_at", "agrees"), [("2025-11-10T01:01:14Z", True), ("2025-11-11T01:01:14Z", False)]
+)
+def test_a_body_that_is_odd_but_an_event_is_compared_like_any_other(
+    odd: bytes, sent_at: str, *, agrees: bool
+) -> None:
+    """An error here would keep the whole segment from landing, at each try."""
+    body = odd + BODY.removeprefix(b"{")
+    assert read_envelope(body).problem is None
+    found = find_mismatch({"x-webhook-timestamp": sent_at}, body, "t", "CallHandler.CallEnded")
+    assert (found is None) is agrees

@@ -135,12 +135,16 @@ def test_a_time_that_is_none_costs_that_time_only(tmp_path: Path, written: str) 
 
 
 def test_odd_json_of_a_webhook_costs_no_sync(tmp_path: Path) -> None:
-    """Half an emoji is a question mark, and of a repeated name the first value counts, also in old files."""
+    """Half an emoji is a question mark, and of a repeated name the first value counts, also in old files.
+
+    A mark of byte order before the body is no part of it.
+    """
     folder = DataFolder(tmp_path)
     half = body("half", "CallHandler.CallEnded", "c", 0, reason="cut HERE").replace(b"HERE", rb"\ud83d")
     first = body("first", "CallHandler.CallEnded", "c", 0)[:-1] + b', "timestamp": 5, "eventName": "other"}'
     bad = b'{"traceId":"bad","eventName":"E","timestamp":1e300,"timestamp":1,"payload":{"call_id":"d"}}'
-    folder.land([half, first, bad])
+    marked = b"\xef\xbb\xbf" + body("marked", "CallHandler.CallEnded", "c", 0)
+    folder.land([half, first, bad, marked], headers={"x-webhook-timestamp": "2025-11-08T11:06:40Z"})
     # as a receiver of an earlier version landed it
     row = {
         "receiver_id": "old", "sequence": 0, "received_at": NOON, "trace_id": "old", "event_name": "E",
@@ -151,6 +155,8 @@ def test_odd_json_of_a_webhook_costs_no_sync(tmp_path: Path) -> None:
     assert folder.rows("select trace_id, reason, occurred_at = received_at from events order by 1") == [
         ("first", None, False),
         ("half", "cut ?", False),
+        ("marked", None, False),
         ("old", None, True),
     ]
+    assert folder.rows("select trace_id from ops.header_mismatches") == [("bad",)]
     assert folder.rows("select count(*) from quarantine") == [(1,)]

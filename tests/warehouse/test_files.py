@@ -211,6 +211,43 @@ def test_the_published_file_cannot_be_opened_for_writing_by_mistake(tmp_path: Pa
     assert folder.warehouse.published.stat().st_mode & 0o222 == 0
 
 
+WRITE = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("delete from calls")
+connection.execute("create table stray as select 1")
+print("written", flush=True)
+if sys.argv[2] == "keeps it open":
+    sys.stdin.read()
+if sys.argv[2] == "is killed":
+    os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("tool", ["closes it", "is killed", "keeps it open"])
+def test_a_tool_that_writes_the_published_file_stops_no_sync_and_spoils_nothing_for_long(
+    tmp_path: Path, tool: str
+) -> None:
+    """Root can write it in spite of its mode. The next sync publishes another file, and this one goes."""
+    folder = DataFolder(tmp_path)
+    for number in range(2):
+        land_call(folder, number)
+        folder.sync()
+    published = folder.warehouse.published.resolve()
+    published.chmod(0o644)
+    command = [sys.executable, "-c", WRITE, str(published), tool]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "written\n"
+        if tool != "keeps it open":
+            process.wait()
+        for number in range(2, 5):
+            land_call(folder, number)
+            folder.sync()
+            assert folder.rows("select count(*) from calls") == [(number + 1,)]
+            assert folder.rows("select count(*) from duckdb_tables() where table_name = 'stray'") == [(0,)]
+
+
 def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
     """So a BI tool shows the texts of the SQL headers."""
     folder = DataFolder(tmp_path)
