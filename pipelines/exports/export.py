@@ -115,10 +115,13 @@ def find_standing(folder: DataFolder, url: str, *, wait_s: float = 0.0) -> Stand
         TargetError: The target can't be reached.
     """
     with open_target(url, wait_s=wait_s) as target, open_source(folder) as source:
-        ids = set(target.standing().values())
-        known = [source.find_publish(each) for each in ids]
+        names = {
+            table.name for table in source.list_tables()
+        }  # one whose SQL is gone is not exported any more
+        ids = [each for table, each in target.standing().items() if table in names]
+        known = [source.find_publish(each) for each in set(ids)]
         oldest = min((each for each in known if each), key=lambda each: each.number, default=None)
-        return Standing(len(target.standing()), None if None in known else oldest, source.publish)
+        return Standing(len(ids), None if None in known else oldest, source.publish)
 
 
 def verify(
