@@ -12,7 +12,7 @@ from connector.errors import OperatorError
 from connector.settings import Settings
 from connector.system.lock import PATIENCE_S
 from pipelines.assets.metadata import Result
-from pipelines.exports.address import Address
+from pipelines.exports.address import Address, name_targets
 from pipelines.exports.export import Exported, export
 from pipelines.names import EXPORT_GROUP, PUBLISHED
 from pipelines.resources import WarehouseResource
@@ -22,7 +22,8 @@ _AGAIN = "*/5 * * * *"
 
 def exported_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Build an asset for each target that the settings name."""
-    return [_exported_asset(each.get_secret_value()) for each in settings.exports]
+    names = name_targets(each.get_secret_value() for each in settings.exports)
+    return [_exported_asset(url, name) for url, name in names.items()]
 
 
 def exported_metadata(exports: Sequence[Exported], address: Address, at: datetime) -> dict[str, float | str]:
@@ -39,12 +40,12 @@ def exported_metadata(exports: Sequence[Exported], address: Address, at: datetim
     }
 
 
-def _exported_asset(url: str) -> dg.AssetsDefinition:
+def _exported_asset(url: str, name: str) -> dg.AssetsDefinition:
     address = Address(url)
     again = dg.AutomationCondition.execution_failed() & dg.AutomationCondition.cron_tick_passed(_AGAIN)
 
     @dg.asset(
-        name=address.name,
+        name=name,
         deps=[PUBLISHED],
         group_name=EXPORT_GROUP,
         kinds={address.kind},

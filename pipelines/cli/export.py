@@ -28,13 +28,16 @@ _NAMED_KEYS = 5
     "--to", "targets", metavar="TARGET", multiple=True, help="A target; else those of VERBEX_EXPORTS."
 )
 @click.option("--tables", metavar="A,B", default="", help="Only these tables.")
+@click.option("--full-refresh", is_flag=True, help="Compare whole tables, and put right what differs.")
 @click.option("--status", is_flag=True, help="Show how far the targets are, and export nothing.")
 @click.option("--verify", is_flag=True, help="Compare every row, and export nothing.")
 @format_option
-def export(*, targets: Sequence[str], tables: str, status: bool, verify: bool, form: Format) -> None:
+def export(
+    *, targets: Sequence[str], tables: str, full_refresh: bool, status: bool, verify: bool, form: Format
+) -> None:
     """Bring targets to what is published: only what changed is sent."""
-    if status and verify:
-        fail("--status and --verify are two questions. Ask one of them.", EXIT_USAGE)
+    if sum((full_refresh, status, verify)) > 1:
+        fail("Type one of --full-refresh, --status and --verify: they are different work.", EXIT_USAGE)
     settings = read_settings(exports=tuple(map(SecretStr, targets)) or None)
     if not settings.exports:
         fail("There is no target. Name one with --to, or set VERBEX_EXPORTS.", EXIT_USAGE)
@@ -46,11 +49,11 @@ def export(*, targets: Sequence[str], tables: str, status: bool, verify: bool, f
     elif verify:
         _verify(folder, urls, names, form)
     else:
-        _for_each(urls, lambda url: _export(folder, url, names))
+        _for_each(urls, lambda url: _export(folder, url, names, is_full_refresh=full_refresh))
 
 
-def _export(folder: DataFolder, url: str, names: Sequence[str]) -> None:
-    done = export_tables(folder, url, tables=names, wait_s=PATIENCE_S)
+def _export(folder: DataFolder, url: str, names: Sequence[str], *, is_full_refresh: bool) -> None:
+    done = export_tables(folder, url, tables=names, is_full_refresh=is_full_refresh, wait_s=PATIENCE_S)
     click.echo(
         f"{Address(url)} stands at publish {done.publish.number}: "
         f"{counted(done.rows_written, 'row')} written, "
@@ -103,8 +106,8 @@ def _verify(folder: DataFolder, urls: Sequence[str], names: Sequence[str], form:
     if differ:
         tables = ", ".join(sorted({each.table for each in differ}))
         fail(
-            f"The target differs in {tables}. Run `verbex-sync export`, then compare again. What still "
-            "differs was changed there: delete its rows in verbex_sync_state, and export once more.",
+            f"The target differs in {tables}. Run `verbex-sync export` and compare again. What still differs "
+            "was changed there: `verbex-sync export --full-refresh` puts it right.",
             EXIT_FAILED,
         )
 

@@ -4,7 +4,9 @@ Parsing belongs here. What a target does with its options does not.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlencode, urlsplit
 
 _HIDDEN = "***"
@@ -17,6 +19,16 @@ def scheme_of(url: str) -> str:
     """Return the kind of target that a URL names, in small letters; empty if it names none."""
     found = _SCHEME.match(url)
     return found[1].lower() if found else ""
+
+
+def name_targets(urls: Iterable[str]) -> dict[str, str]:
+    """Return a name for each URL, by which Dagster knows it: that of its place, numbered if it is taken."""
+    names: dict[str, str] = {}
+    for url in urls:
+        name = Address(url).name
+        free = (name if number == 1 else f"{name}_{number}" for number in count(1))
+        names[url] = next(each for each in free if each not in names.values())
+    return names
 
 
 @dataclass(frozen=True)

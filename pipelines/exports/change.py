@@ -17,7 +17,7 @@ from pipelines.models.load import read_query_file
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column, SqlFile
 from pipelines.warehouse.catalog import columns_of, quoted
-from pipelines.warehouse.change_log import (
+from pipelines.warehouse.changes import (
     DAY,
     Publish,
     changed_keys,

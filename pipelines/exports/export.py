@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipelines.exports.change import Source, open_source
 from pipelines.exports.target import Difference, Target, Written
 from pipelines.exports.targets import open_target
-from pipelines.warehouse.change_log import Publish
+from pipelines.warehouse.changes import Publish
 from pipelines.warehouse.data_folder import DataFolder
 
 
@@ -41,13 +41,21 @@ class Exported:
         return sum(written.rows_deleted for written in self.tables.values())
 
 
-def export(folder: DataFolder, url: str, *, tables: Sequence[str] = (), wait_s: float = 0.0) -> Exported:
+def export(
+    folder: DataFolder,
+    url: str,
+    *,
+    tables: Sequence[str] = (),
+    is_full_refresh: bool = False,
+    wait_s: float = 0.0,
+) -> Exported:
     """Bring the tables of a target to what is published, or those named.
 
     Args:
         folder: The published tables.
         url: The target.
         tables: The names of the tables; empty for all.
+        is_full_refresh: Whether to compare whole tables, so that also what was changed there is put right.
         wait_s: How long to wait for another process that exports to the same target.
 
     Raises:
@@ -55,17 +63,19 @@ def export(folder: DataFolder, url: str, *, tables: Sequence[str] = (), wait_s: 
         TargetError: The target can't be reached or written. It is as it was.
     """
     with open_target(url, wait_s=wait_s) as target, open_source(folder) as source:
-        return bring(target, source, tables=tables)
+        return bring(target, source, tables=tables, is_full_refresh=is_full_refresh)
 
 
-def bring(target: Target, source: Source, *, tables: Sequence[str] = ()) -> Exported:
+def bring(
+    target: Target, source: Source, *, tables: Sequence[str] = (), is_full_refresh: bool = False
+) -> Exported:
     """Bring an open target to what is published."""
     started_s = time.monotonic()
     standing = target.standing()
     written: dict[str, Written] = {}
     whole: list[str] = []
     for table in source.list_tables(tables):
-        since = standing.get(table.name)
+        since = None if is_full_refresh else standing.get(table.name)
         if since == source.publish.id:
             continue
         change = source.find_change(table, since)
@@ -115,10 +125,13 @@ def find_standing(folder: DataFolder, url: str, *, wait_s: float = 0.0) -> Stand
         TargetError: The target can't be reached.
     """
     with open_target(url, wait_s=wait_s) as target, open_source(folder) as source:
-        ids = set(target.standing().values())
-        known = [source.find_publish(each) for each in ids]
+        names = {
+            table.name for table in source.list_tables()
+        }  # one whose SQL is gone is not exported any more
+        ids = [each for table, each in target.standing().items() if table in names]
+        known = [source.find_publish(each) for each in set(ids)]
         oldest = min((each for each in known if each), key=lambda each: each.number, default=None)
-        return Standing(len(target.standing()), None if None in known else oldest, source.publish)
+        return Standing(len(ids), None if None in known else oldest, source.publish)
 
 
 def verify(

@@ -7,13 +7,12 @@ whose item is gone or has become another type keeps its name and its place, and 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Any
 
 from pipelines.exports.change import Source
+from pipelines.exports.postgresql_session import Session
 from pipelines.exports.postgresql_types import identifier, literal, named
-from pipelines.exports.target import TargetError
 
 PREFIX = "pca_wide_"
 
@@ -42,21 +41,13 @@ Columns = dict[str, tuple[str, str]]
 """By name, the type and the expression of a view's columns."""
 
 
-def make_views(
-    source: Source,
-    schema: str,
-    relations: Mapping[str, str],
-    rows: Callable[[str], list[tuple[Any, ...]]],
-    run: Callable[[str], None],
-) -> None:
+def make_views(source: Source, session: Session, relations: Mapping[str, str]) -> None:
     """Make the views that are missing or have changed. None is ever dropped.
 
     Args:
         source: The published tables.
-        schema: The schema that holds the copy of `calls_enriched`, and gets the views.
+        session: The schema that holds the copy of `calls_enriched`, and gets the views.
         relations: What the schema has, with its comments.
-        rows: Runs a SELECT.
-        run: Runs a statement.
 
     Raises:
         TargetError: The schema has something else of that name.
@@ -70,23 +61,22 @@ def make_views(
         comment = relations.get(view)
         if comment == mark:
             continue
-        qualified = f"{identifier(schema)}.{identifier(view)}"
+        qualified = session.qualified(view)
         if comment is not None:
             if " verbex-sync " not in comment:
-                raise TargetError(
-                    f"The schema {schema} has a {view} that verbex-sync did not make. Nothing was written. "
-                    "Name another schema with ?schema=NAME, or rename it."
-                )
-            columns = _extended(rows(_COLUMNS.format(view=literal(qualified))), columns)
+                raise session.not_ours(view)
+            columns = _extended(session.rows(_COLUMNS.format(view=literal(qualified))), columns)
         listed = ", ".join(f"{value} as {identifier(name)}" for name, (_, value) in columns.items())
-        enriched = f"{identifier(schema)}.{identifier('calls_enriched')}"
-        run(f"create or replace view {qualified} as select {listed} from {enriched} where {condition}")
-        run(f"comment on view {qualified} is {literal(mark)}")
+        enriched = session.qualified("calls_enriched")
+        session.run(
+            f"create or replace view {qualified} as select {listed} from {enriched} where {condition}"
+        )
+        session.run(f"comment on view {qualified} is {literal(mark)}")
 
 
-def is_read(table: str) -> bool:
-    """Return whether the views are made of a table."""
-    return table in _READ
+def is_read(table: str, *, is_whole: bool) -> bool:
+    """Return whether the views may have to be made again after a change of a table."""
+    return table in ("pca_columns", "pca_views") or (table == "calls_enriched" and is_whole)
 
 
 def _wanted(source: Source) -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:

@@ -25,6 +25,7 @@ class BackgroundExport:
 
     folder: DataFolder
     url: str = field(repr=False)
+    name: str
     echo: Echo
     done: deque[Exported] = field(default_factory=deque)
     """The exports that wrote something, until somebody takes them."""

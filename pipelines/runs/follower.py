@@ -23,6 +23,7 @@ from connector.settings import Settings
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.hold import held_until
+from pipelines.exports.address import name_targets
 from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
@@ -81,8 +82,9 @@ class Follower:
         self._reporting = Patience("The report to Dagster", self.echo)
         self._compacting = Patience("The merging of small files", self.echo)
         self._compaction = BackgroundCompaction(self.folder.landing)
-        urls = (each.get_secret_value() for each in self.settings.exports)
-        self._exports = tuple(BackgroundExport(self.folder, url, self.echo) for url in urls)
+        names = name_targets(each.get_secret_value() for each in self.settings.exports)
+        exports = (BackgroundExport(self.folder, url, name, self.echo) for url, name in names.items())
+        self._exports = tuple(exports)
 
     def stop(self) -> None:
         """Let `run` end after its current step. A signal handler may call this."""
@@ -125,7 +127,7 @@ class Follower:
         """Report to Dagster what was done since the last report."""
         self._reports.report_fetched()
         for each in self._exports:
-            self._reports.report_exported(each.address, each.done)
+            self._reports.report_exported(each.name, each.address, each.done)
         if self._is_published:
             try:
                 self._reports.report_tables()

@@ -69,12 +69,12 @@ class Reports:
             self._report(dg.AssetMaterialization(ANSWERS, metadata=fetched_metadata(self._fetched)))
             self._fetched = None
 
-    def report_exported(self, address: Address, done: deque[Exported]) -> None:
+    def report_exported(self, name: str, address: Address, done: deque[Exported]) -> None:
         """Report the exports to one target, and take them out of `done`."""
         exports = [done.popleft() for _ in range(len(done))]
         if exports:
             metadata = exported_metadata(exports, address, datetime.now(UTC))
-            self._report(dg.AssetMaterialization(address.name, metadata=metadata))
+            self._report(dg.AssetMaterialization(name, metadata=metadata))
 
     def report_tables(self) -> None:
         """Report what was done to tables, from the published file.

@@ -1,7 +1,7 @@
 """What changed from publish to publish, so that readers such as exports cost what is new.
 
-Noting changed keys, and carrying the log from file to file, belongs here. Who reads the log does not: see
-`pipelines.exports`.
+Noting changed rows, and carrying the log from file to file, belongs here. Reading it does not: see
+`pipelines.warehouse.changes`.
 
 Warehouse files take turns, so what one of them changes in its turn is not what readers see change. This file
 last knew publish 5, another one was published as 6 meanwhile, and this one becomes 7. The log of 6 gives the
@@ -19,7 +19,6 @@ keys that differ between 5 and 6, with a digest of their rows at 6; this file no
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -28,10 +27,8 @@ import duckdb
 
 from pipelines.models.model import Model
 from pipelines.warehouse.catalog import attach, columns_of, create_empty, quoted
+from pipelines.warehouse.changes import DAY, Publish, identity_of, is_public, list_publishes, typed_keys
 from pipelines.warehouse.database import is_damage
-
-DAY = "day"
-"""The column by which changed rows are also found by day."""
 
 _MOST_CHANGES = 1_000_000
 _MOST_PUBLISHES = 100_000
@@ -50,6 +47,9 @@ _NEWEST = """
     from {source}
     group by model, key
 """
+
+# The digest of a row that is not there.
+_NO_ROWS = "hash(null)"
 
 _WHOLE = "select distinct model from {name} where len(key) = 0"
 
@@ -79,15 +79,6 @@ _COLUMNS = """
         and schema_name = $schema and table_name = $name
     order by column_index
 """
-
-
-@dataclass(frozen=True)
-class Publish:
-    """One publish of the warehouse: its number, one higher than the one before, its id and its time (UTC)."""
-
-    number: int
-    id: UUID
-    published_at: datetime
 
 
 class ChangeLog:
@@ -321,58 +312,6 @@ class ChangeLog:
         except BaseException:
             self._sql.execute("rollback")
             raise
-
-
-_NO_ROWS = "hash(null)"
-
-
-def is_public(model: Model) -> bool:
-    """Return whether a model's table is for readers, and so in the log."""
-    return model.table == model.name
-
-
-def identity_of(model: Model) -> tuple[str, ...]:
-    """Return the columns that name a row in the log: its grain, and the keys to find it quickly."""
-    return tuple(dict.fromkeys((*model.grain, *model.keys)))
-
-
-def list_publishes(connection: duckdb.DuckDBPyConnection, which: str = "") -> list[Publish]:
-    """Return publishes of the log of a warehouse file, as the clauses `which` select and order them."""
-    found = connection.execute(f"select number, id, published_at from ops.publishes {which}").fetchall()
-    return [Publish(*row) for row in found]
-
-
-def find_publish(connection: duckdb.DuckDBPyConnection, publish_id: UUID) -> Publish | None:
-    """Return a publish of the log, None if it does not know it."""
-    return next(iter(list_publishes(connection, f"where id = '{publish_id}'")), None)
-
-
-def newest_publish(connection: duckdb.DuckDBPyConnection) -> Publish | None:
-    """Return the publish that a warehouse file is, None if it has no log."""
-    return next(iter(list_publishes(connection, "order by number desc limit 1")), None)
-
-
-def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUID | None) -> str | None:
-    """Return a SELECT of the rows of a published table that changed since a publish, by `identity_of`.
-
-    Returns:
-        None if the log does not know them, so that the whole table may have changed.
-    """
-    known = find_publish(connection, since) if since else None
-    if known is None:
-        return None
-    entries = f"ops.changes where model = '{model.table}' and number > {known.number}"
-    ((is_whole,),) = connection.execute(f"select count(*) > 0 from {entries} and len(key) = 0").fetchall()
-    return None if is_whole else f"select distinct * from ({typed_keys(connection, model, entries)})"
-
-
-def typed_keys(connection: duckdb.DuckDBPyConnection, model: Model, entries: str) -> str:
-    """Return a SELECT of the keys in `entries` of the log, with their names and types in the table."""
-    types = dict(columns_of(connection, f"from {model.table}"))
-    columns = [
-        f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)
-    ]
-    return f"select {', '.join(columns) or 'key'} from {entries}"
 
 
 def _entry_of(connection: duckdb.DuckDBPyConnection, model: Model, is_new: str = "") -> tuple[str, str]:

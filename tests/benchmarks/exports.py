@@ -31,6 +31,7 @@ from support.postgresql import Database, Server, serving_postgresql
 from pipelines.exports.change import open_source
 from pipelines.exports.export import Exported, bring, export
 from pipelines.exports.postgresql import SCHEMA, PostgresqlTarget
+from pipelines.exports.postgresql_session import Session
 from pipelines.exports.postgresql_types import identifier
 
 NEW = 10_000
@@ -144,20 +145,21 @@ def measure_one(side: str, path: str, url: str) -> dict[str, float]:
 def export_by_psycopg(folder: DataFolder, url: str) -> Exported:
     """Export as ours does, but stage by psycopg's binary COPY."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        target = ByPsycopg(connection, cursor, SCHEMA)
+        target = PostgresqlTarget(ByPsycopg(cursor, SCHEMA))
         target.take()
         with open_source(folder) as source:
             return bring(target, source)
 
 
-class ByPsycopg(PostgresqlTarget):
-    """The same target with another way to stage rows."""
+class ByPsycopg(Session):
+    """The same statements with another way to stage rows."""
 
-    def _ingest(self, name: str, rows: pa.RecordBatchReader) -> None:
+    def ingest(self, name: str, rows: pa.RecordBatchReader) -> None:
+        """Make a temporary table of rows."""
         kinds = [_TYPES.get(field.type, "timestamptz") for field in rows.schema]
         columns = zip(map(identifier, rows.schema.names), kinds, strict=True)
-        self._run(f"create temp table {name} ({', '.join(map(' '.join, columns))})")
-        with self._sql.copy(f"copy {name} from stdin (format binary)") as copy:
+        self.run(f"create temp table {name} ({', '.join(map(' '.join, columns))})")
+        with self.cursor.copy(f"copy {name} from stdin (format binary)") as copy:
             copy.set_types(kinds)
             for batch in rows:
                 for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):

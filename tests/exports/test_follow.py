@@ -10,7 +10,7 @@ import pytest
 from support.data_folder import DataFolder, body, dagster_instance
 from support.deadline import HANG_S
 from support.oracle import STARTED
-from support.postgresql import PASSWORD, Database, serving_postgresql
+from support.postgresql import PASSWORD, Database, Server
 from support.receiver import until
 
 from connector.settings import Settings
@@ -64,28 +64,26 @@ def newest(instance: dg.DagsterInstance, url: str) -> dict[str, object]:
 
 
 async def test_every_publish_is_exported_and_a_dead_target_delays_nothing(
-    folder: DataFolder, instance: dg.DagsterInstance
+    folder: DataFolder, instance: dg.DagsterInstance, server: Server, database: Database
 ) -> None:
     """It is tried again, and catches up by itself when it is back. Dagster gets the counts."""
     said: list[str] = []
-    with serving_postgresql() as server:
-        database = server.make_database()
-        follower = Follower(settings_of(folder, DEAD, database.url), folder, instance, said.append)
-        running = threading.Thread(target=follower.run)
-        running.start()
-        try:
-            folder.land([body("a", STARTED, "call-a", 0)])
-            await until(lambda: calls_in(database) == {"call-a"})
-            server.stop(signal.SIGKILL)
-            folder.land([body("b", STARTED, "call-b", 0)])
-            await until(lambda: calls_of(folder) == {"call-a", "call-b"})
-            server.start()
-            await until(lambda: calls_in(database) == {"call-a", "call-b"})
-        finally:
-            follower.stop()
-            running.join(HANG_S)
-        assert not running.is_alive()
-        shown = newest(instance, database.url)
+    follower = Follower(settings_of(folder, DEAD, database.url), folder, instance, said.append)
+    running = threading.Thread(target=follower.run)
+    running.start()
+    try:
+        folder.land([body("a", STARTED, "call-a", 0)])
+        await until(lambda: calls_in(database) == {"call-a"})
+        server.stop(signal.SIGKILL)
+        folder.land([body("b", STARTED, "call-b", 0)])
+        await until(lambda: calls_of(folder) == {"call-a", "call-b"})
+        server.start()
+        await until(lambda: calls_in(database) == {"call-a", "call-b"})
+    finally:
+        follower.stop()
+        running.join(HANG_S)
+    assert not running.is_alive()
+    shown = newest(instance, database.url)
     assert any(line.startswith(f"The export to {Address(DEAD)} failed: ") for line in said)
     assert "dead-secret" not in str(said)
     assert PASSWORD not in str(said) + str(shown)

@@ -13,7 +13,7 @@ from support.oracle import ENDED, STARTED
 from test_one_truth import Folder
 
 from pipelines.warehouse import change_log
-from pipelines.warehouse.change_log import changed_keys, identity_of, is_public, newest_publish
+from pipelines.warehouse.changes import changed_keys, identity_of, is_public, newest_publish
 from pipelines.warehouse.files import WarehouseFile
 
 WAITING = """

@@ -1,0 +1,124 @@
+"""The rows of a copy in PostgreSQL: merged from what is staged, or compared with it.
+
+Statements on rows belong here. The tables themselves do not: see `pipelines.exports.postgresql_tables`.
+"""
+
+from collections.abc import Sequence
+
+from pipelines.exports.change import Change, Table
+from pipelines.exports.postgresql_session import Session
+from pipelines.exports.postgresql_types import identifier, render, unstaged
+from pipelines.exports.target import Difference, Written
+
+
+def merge(session: Session, change: Change) -> Written:
+    """Insert and update the rows of a change, and delete those that are gone. Equal rows are not written."""
+    table = change.table
+    target, listed = session.qualified(table.name), ", ".join(_names(table))
+    with session.staged("staged", change.rows(render)):
+        if not table.grain:
+            return _replace_all(session, target, listed, _staged(table))
+        if change.is_whole:
+            session.run("analyze staged")
+        deleted = _delete(session, change)
+        insert = f"insert into {target} as t ({listed}) {_staged(table)}"
+        if not (change.is_whole and _is_empty(session, target)):
+            insert += _or_update(table)
+        return Written(session.count(insert), deleted)
+
+
+def compare(session: Session, change: Change, sample: int) -> Difference:
+    """Compare the copy with all rows of a table."""
+    table = change.table
+    with session.staged("staged", change.all_rows(render)):
+        session.run(f"create temp table ours on commit drop as {_staged(table)}")
+    session.run("analyze ours")
+    row_count = int(session.value("select count(*) from ours"))
+    find = _find_unlike_by_grain if table.grain else _find_unlike
+    found = find(session, table, row_count, sample)
+    session.run("drop table ours")
+    return found
+
+
+def _or_update(table: Table) -> str:
+    grain = [identifier(name) for name in table.grain]
+    values = [name for name in _names(table) if name not in grain]
+    if not values:
+        return f" on conflict ({', '.join(grain)}) do nothing"
+    ours, news = (", ".join(f"{side}.{name}" for name in values) for side in ("t", "excluded"))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in values)
+    return (
+        f" on conflict ({', '.join(grain)}) do update set {updates} where ({ours}) is distinct from ({news})"
+    )
+
+
+def _delete(session: Session, change: Change) -> int:
+    table = change.table
+    target = session.qualified(table.name)
+    grain = ", ".join(unstaged(column) for column in table.columns if column.name in table.grain)
+    same = " and ".join(f"t.{name} = s.{name}" for name in map(identifier, table.grain))
+    if change.is_whole:
+        staged = f"(select {grain} from staged)"
+        return session.count(f"delete from {target} t where not exists (select from {staged} s where {same})")
+    if not change.has_gone:
+        return 0
+    with session.staged("gone", change.gone(render)):
+        return session.count(f"delete from {target} t using (select {grain} from gone) s where {same}")
+
+
+def _replace_all(session: Session, target: str, listed: str, rows: str) -> Written:
+    """Replace a table without a grain, unless it has the same rows already."""
+    session.run(f"create temp table ours on commit drop as {rows}")
+    there, ours = f"select {listed} from {target}", f"select {listed} from ours"
+    unlike = f"(({ours}) except all ({there})) union all (({there}) except all ({ours}))"
+    written = Written()
+    if session.rows(f"select 1 from ({unlike}) x limit 1"):
+        deleted = session.count(f"delete from {target}")
+        written = Written(session.count(f"insert into {target} ({listed}) {ours}"), deleted)
+    session.run("drop table ours")
+    return written
+
+
+def _find_unlike(session: Session, table: Table, row_count: int, _: int) -> Difference:
+    listed = ", ".join(_names(table))
+    there, ours = f"select {listed} from {session.qualified(table.name)}", f"select {listed} from ours"
+    missing, surplus = (
+        int(session.value(f"select count(*) from ({one} except all {other}) x"))
+        for one, other in ((ours, there), (there, ours))
+    )
+    return Difference(table.name, row_count, missing=missing, surplus=surplus)
+
+
+def _find_unlike_by_grain(session: Session, table: Table, row_count: int, sample: int) -> Difference:
+    grain = [identifier(name) for name in table.grain]
+    same = " and ".join(f"ours.{name} = theirs.{name}" for name in grain)
+    ours, theirs = (
+        f"({', '.join(f'{side}.{name}' for name in _names(table))})" for side in ("ours", "theirs")
+    )
+    keys = ", ".join(f"coalesce(ours.{name}, theirs.{name})::text as {name}" for name in grain)
+    session.run(
+        f"create temp table unlike on commit drop as select {keys},"
+        f" theirs.{grain[0]} is null as _is_missing, ours.{grain[0]} is null as _is_surplus"
+        f" from ours full join {session.qualified(table.name)} theirs on {same}"
+        f" where {ours} is distinct from {theirs}"
+    )
+    ((missing, surplus, all_unlike),) = session.rows(
+        "select count(*) filter (where _is_missing), count(*) filter (where _is_surplus), count(*)"
+        " from unlike"
+    )
+    listed = ", ".join(grain)
+    some = session.rows(f"select {listed} from unlike order by {listed} limit {sample}")
+    session.run("drop table unlike")
+    return Difference(table.name, row_count, all_unlike - missing - surplus, missing, surplus, tuple(some))
+
+
+def _is_empty(session: Session, target: str) -> bool:
+    return not session.rows(f"select 1 from {target} limit 1")
+
+
+def _staged(table: Table) -> str:
+    return f"select {', '.join(unstaged(column) for column in table.columns)} from staged"
+
+
+def _names(table: Table) -> Sequence[str]:
+    return [identifier(column.name) for column in table.columns]
