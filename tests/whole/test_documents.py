@@ -128,7 +128,7 @@ class Terminals:
         """Type a line, and wait for its end. Return the exit code and what was shown."""
         place = self.path.parent / "place"
         process = self._start(f"{line}\ncode=$?; pwd > {shlex.quote(str(place))}; exit $code")
-        shown, _ = process.communicate(timeout=HANG_S)
+        shown, _ = process.communicate(timeout=5 * HANG_S)  # several commands
         self.path = Path(place.read_text().strip())
         return process.returncode, shown
 
