@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from connector.landing.zones import VerifiedBy
+from connector.system.files import make_folder
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,6 +34,7 @@ class Metrics:
             OSError: There is no room for the files that the workers share.
         """
         if folder := os.environ.get(SHARED_FOLDER_VARIABLE):
+            make_folder(Path(folder))  # somebody may have removed it since the start
             _reserve(Path(folder))
         registry = self._registry = CollectorRegistry()
         stored = Counter(
@@ -110,8 +112,10 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format, summed over the workers if there are several."""
-        if not os.environ.get(SHARED_FOLDER_VARIABLE):
+        folder = os.environ.get(SHARED_FOLDER_VARIABLE)
+        if not folder:
             return generate_latest(self._registry)
+        make_folder(Path(folder))
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared)

@@ -109,6 +109,13 @@ class Settings(BaseSettings):
             raise ValueError("has a line break or another control character; set one line of text")
         return (text or None) if isinstance(value, str) else value
 
+    @field_validator("data_dir", "landing_url", "sql_dir", "tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _check_path(cls, value: object) -> object:
+        if isinstance(value, str) and value.startswith(("~", "$")):
+            raise ValueError("only a shell reads ~ and $ so; write the whole path")
+        return value
+
     @field_validator("landing_url")
     @classmethod
     def _check_landing(cls, value: str) -> str:

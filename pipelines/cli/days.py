@@ -5,7 +5,7 @@ No command belongs here.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,9 @@ from pipelines.enrichment.span import Span
 
 if TYPE_CHECKING:
     from pipelines.runs.syncer import Syncer
+
+# The bounds of a day in another time zone can be in the day before.
+_EARLIEST = date(1970, 1, 1)
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -40,6 +43,8 @@ def read_span(
     """Return the span that was typed, with the days of `default` where none were. Exit if it is empty."""
     first = since.date() if since else default.since
     last = until.date() if until else default.until
+    if since and first <= _EARLIEST:
+        fail(f"--since must be after {_EARLIEST}: Verbex has no calls of that time.", EXIT_USAGE)
     if last < first:
         fail(f"There is no day from {first} to {last}. --since must not be after --until.", EXIT_USAGE)
     return Span(first, last, agents)

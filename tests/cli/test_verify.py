@@ -5,6 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.command import Run
 from support.data_folder import DataFolder, settings_for
 
@@ -56,8 +57,9 @@ async def test_a_key_that_is_not_accepted_ends_with_a_message(run: Run, api: Api
     assert "File " not in done.stderr
 
 
-def test_days_in_the_wrong_order_are_refused(run: Run) -> None:
+@pytest.mark.parametrize(("since", "until"), [("2025-11-10", "2025-11-09"), ("0001-01-01", "0001-01-02")])
+def test_days_that_can_not_be_asked_for_are_refused(run: Run, since: str, until: str) -> None:
     """The exit code is 2, and nothing is asked."""
-    done = run("backfill", "--since", "2025-11-10", "--until", "2025-11-09")
+    done = run("verify", "--since", since, "--until", until)
     assert done.returncode == 2
     assert "--since" in done.stderr

@@ -339,7 +339,7 @@ async def test_workers_share_only_a_port(tmp_path: Path) -> None:
 
 
 async def test_workers_need_nothing_of_the_folder_for_temporary_files(tmp_path: Path) -> None:
-    """The system cleans it while they run. A worker that dies is replaced, and metrics go on."""
+    """The system cleans it while they run, and people their data folder. A worker that dies is replaced."""
     with ReceiverProcess(tmp_path / "data", WORKERS="2") as receiver:
         for left in tmp_path.glob("verbex-metrics-*"):  # the receiver's folder for temporary files
             shutil.rmtree(left)
@@ -351,6 +351,12 @@ async def test_workers_need_nothing_of_the_folder_for_temporary_files(tmp_path: 
         async with aiohttp.ClientSession() as client:
             response = await client.get(receiver.url.replace("/webhooks/verbex", "/metrics"))
             assert 'verified_by="unsigned"} 1.0' in await response.text()
+            shutil.rmtree(tmp_path / "data" / "metrics")
+            second = int(lock.read_text())
+            os.kill(second, signal.SIGKILL)
+            await until(lambda: lock.read_text().strip() not in ("", str(second)))
+            for _ in range(8):  # whichever worker answers
+                assert (await client.get(receiver.url.replace("/webhooks/verbex", "/metrics"))).status == 200
         assert receiver.stop() == 0
 
 

@@ -40,6 +40,14 @@ def test_a_landing_url_that_can_never_be_reached_is_refused(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["~/verbex", "$HOME/verbex", "~"])
+@pytest.mark.parametrize("setting", ["data_dir", "landing_url", "sql_dir", "tls_cert"])
+def test_a_path_that_only_a_shell_could_read_is_refused(setting: str, path: str) -> None:
+    """Otherwise a folder named `~` is made, and what is in the right one is not found."""
+    with pytest.raises(SettingsError, match=f"VERBEX_{setting.upper()}.*whole path"):
+        load_settings(**{setting: path})
+
+
 @pytest.mark.parametrize("value", [",", " , ", " "])
 @pytest.mark.parametrize("name", ["allowed_networks", "trusted_proxies", "ops_networks", "webhook_secrets"])
 def test_a_list_that_names_nothing_is_refused(name: str, value: str) -> None:
