@@ -32,6 +32,9 @@ from pipelines.warehouse.memory import limit_memory
 ROWS_AT_ONCE = 10_000
 """Rows in a batch. What a target holds at once is a few of these."""
 
+MEMORY_BYTES = 500_000_000
+"""What DuckDB may hold for an export, at most."""
+
 STATUS = "pipeline_status"
 
 Render = Callable[[Column], str]
@@ -212,7 +215,8 @@ def open_source(folder: DataFolder) -> Iterator[Source]:
         OutdatedTablesError: It was published by a version that kept no log.
     """
     with folder.read() as connection:
-        limit_memory(connection, folder.memory_bytes)
+        # enough to look up keys and to read on; it may run beside a load, which holds more
+        limit_memory(connection, min(folder.memory_bytes or MEMORY_BYTES, MEMORY_BYTES))
         try:
             publish = newest_publish(connection)
         except duckdb.CatalogException:

@@ -97,7 +97,7 @@ def test_a_run_shows_what_was_exported_and_a_dead_target_fails_no_table(
     folder.land([body("a", STARTED, "call-a", 0)])
     settings = settings_of(folder, DEAD, database.url)
     said: list[str] = []
-    with pytest.raises(RunFailedError, match=r"127\.0\.0\.1:1/nowhere can't be written") as caught:
+    with pytest.raises(RunFailedError, match=r"127\.0\.0\.1:1/nowhere can't be used") as caught:
         Syncer(settings, build_definitions(settings), folder, instance).run(said.append)
     assert "dead-secret" not in str(caught.value) + str(said)
     assert calls_in(database) == calls_of(folder) == {"call-a"}
