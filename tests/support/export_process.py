@@ -7,14 +7,25 @@ seconds after line STEP of the code of exports, unless it is done before.
 import sys
 from pathlib import Path
 
-from pipelines.exports import change, export, postgresql, postgresql_views
+from pipelines.exports import (
+    change,
+    comparison,
+    export,
+    lake_folder,
+    parquet,
+    postgresql,
+    postgresql_views,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it runs by itself, without pytest's path
 
 from support.data_folder import DataFolder
 from support.death import die_at
 
-EXPORTERS = frozenset(module.__file__ for module in (change, export, postgresql, postgresql_views))
+EXPORTERS = frozenset(
+    module.__file__
+    for module in (change, comparison, export, lake_folder, parquet, postgresql, postgresql_views)
+)
 
 
 def main() -> None:
