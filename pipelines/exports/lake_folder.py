@@ -1,4 +1,4 @@
-"""The folder of a lake, local or in a bucket: who may write it, which tables in it are ours, and where they stand.
+"""The folder of a lake, local or in a bucket: who writes it, which tables in it are ours, where they stand.
 
 What every target that writes files needs belongs here. The files of the tables do not.
 """
@@ -37,7 +37,7 @@ class Entry:
         columns: Its columns with DuckDB's types, with those that it had once.
         unsettled: The parts that are being written: each is of that publish, or of a later one.
         has_rows_without_day: Whether the table has days and rows without one.
-        at: A mark that the copy carries itself, if `publish` holds only for that very copy.
+        at: What the copy says of itself, if `publish` holds only for that very copy.
     """
 
     publish: str | None
@@ -59,6 +59,7 @@ class LakeFolder:
             self.filesystem, self.root = fs.LocalFileSystem(), str(Path(path).absolute())
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
         self.tables: dict[str, Entry] = {}
+        self.names: tuple[str, ...] = ()
         self._saved = ""
 
     def standing(self) -> dict[str, UUID]:
@@ -76,6 +77,10 @@ class LakeFolder:
                 raise not_ours(self.address, name)
             self.tables[name] = Entry(None, {}, [])
         return self.tables[name]
+
+    def adopt(self, name: str) -> None:
+        """Begin to know a table that is ours, though the state does not say so."""
+        self.tables[name] = Entry(None, {}, [])
 
     def list(self, path: str, *, is_recursive: bool = False) -> list[fs.FileInfo]:
         """List what is in a folder; nothing if there is none."""
@@ -107,14 +112,11 @@ class LakeFolder:
         except FileNotFoundError:
             return
         try:
-            state = json.loads(text)
-            if state["kept_by"] != _MARK:
-                raise ValueError(state["kept_by"])
-            self.tables = {name: Entry(**entry) for name, entry in state["tables"].items()}
+            self.tables = _read_state(text)
         except (ValueError, KeyError, TypeError):
             raise TargetError(
-                f"{self.address} has a {STATE} that verbex-sync can't read. Nothing was written. Restore that "
-                "file, or name another folder."
+                f"{self.address} has a {STATE} that verbex-sync can't read. Nothing was written. Restore "
+                "that file, or name another folder."
             ) from None
 
     def replace(self, path: str, write: Callable[[str], None]) -> None:
@@ -142,12 +144,15 @@ class LakeFolder:
                 self.filesystem.delete_file(aside)
             raise
 
-    def remove_leftovers(self) -> None:
-        """Delete what a process that was killed left half written."""
-        for info in self.list(""):
-            if info.base_name.startswith(_ASIDE) and info.base_name.endswith(".tmp"):
+    def look_around(self) -> None:
+        """Forget tables that somebody deleted, and delete what a killed process left half written."""
+        there = {info.base_name: info.path for info in self.list("")}
+        self.names = tuple(there)
+        self.tables = {name: entry for name, entry in self.tables.items() if name in there}
+        for name, path in there.items():
+            if name.startswith(_ASIDE) and name.endswith(".tmp"):
                 with suppress(OSError):
-                    self.filesystem.delete_file(info.path)
+                    self.filesystem.delete_file(path)
 
 
 @contextmanager
@@ -161,7 +166,7 @@ def open_lake(address: Address, *, wait_s: float) -> Iterator[LakeFolder]:
         folder = LakeFolder(address)
         with hold_lock(_lock_path(folder), wait_s=wait_s):
             folder.load()
-            folder.remove_leftovers()
+            folder.look_around()
             yield folder
     except LockHeldError as error:
         raise TargetError(
@@ -169,23 +174,30 @@ def open_lake(address: Address, *, wait_s: float) -> Iterator[LakeFolder]:
             "later."
         ) from None
     except (OSError, pa.ArrowException) as error:
-        raise unwritable(address, error) from None
+        raise unusable(address, error) from None
 
 
-def unwritable(address: Address, error: Exception) -> TargetError:
-    """Return the error that tells why a target can't be written."""
+def unusable(address: Address, error: Exception) -> TargetError:
+    """Return the error that tells why a target can't be read or written."""
     reason = address.hide_in(" ".join(str(error).split()))
     return TargetError(
-        f"{address} can't be written. What is there is as it was, or whole and newer: {reason}"
+        f"{address} can't be read or written. What is there is as it was, or whole and newer: {reason}"
     )
 
 
 def not_ours(address: Address, name: str) -> TargetError:
     """Return the error for a table's folder that we did not make."""
     return TargetError(
-        f"{address} has a {name} that verbex-sync did not make. Nothing in it was touched. Name another folder, "
-        "or rename it."
+        f"{address} has a {name} that verbex-sync did not make. Nothing in it was touched. Name another "
+        "folder, or rename it."
     )
+
+
+def _read_state(text: bytes) -> dict[str, Entry]:
+    state = json.loads(text)
+    if state["kept_by"] != _MARK:
+        raise ValueError(state["kept_by"])
+    return {name: Entry(**entry) for name, entry in state["tables"].items()}
 
 
 def _lock_path(folder: LakeFolder) -> Path:

@@ -4,8 +4,8 @@ How rows become files, and in which order files and state are written, belongs h
 not: see `pipelines.exports.lake_types`. The state does not either: see `pipelines.exports.lake_folder`.
 
 A part, which is a day or a table without days, is one file of a fixed name that is replaced whole. Before the
-first is touched, the state names those that will be: so after a kill at any moment the next export knows which
-may be newer than the rest, and writes them again.
+first is touched, the state names those that will be. So after a kill at any moment the next export knows
+which may be newer than the rest, and writes them again.
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.exports import (
     change,
     comparison,
+    delta,
     export,
     lake_folder,
     parquet,
@@ -24,7 +25,7 @@ from support.death import die_at
 
 EXPORTERS = frozenset(
     module.__file__
-    for module in (change, comparison, export, lake_folder, parquet, postgresql, postgresql_views)
+    for module in (change, comparison, delta, export, lake_folder, parquet, postgresql, postgresql_views)
 )
 
 

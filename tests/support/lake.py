@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.exports.export import Exported, export, verify
+from pipelines.exports.target import Difference
 from support import export_process
 from support.data_folder import NOON_US, DataFolder, body
 from support.deadline import HANG_S
@@ -38,13 +39,13 @@ def written(exported: Exported) -> dict[str, tuple[int, int]]:
     return {table: (each.rows_written, each.rows_deleted) for table, each in exported.tables.items()}
 
 
-def find_unequal(folder: DataFolder, url: str) -> list[object]:
+def find_unequal(folder: DataFolder, url: str) -> list[Difference]:
     """Return the tables that verify finds unequal."""
     return [found for found in verify(folder, url) if not found.is_equal]
 
 
 def survive_kills(folder: DataFolder, url: str, *, kills: int, seed: int) -> Iterator[None]:
-    """End exporting processes by SIGKILL while calls land. Yield after each, and after a last whole export."""
+    """End exporting processes by SIGKILL while calls land. Yield after each, and after a last export."""
     rng = random.Random(seed)
     for number in range(kills):
         land_call(folder, number, *[STARTED, ENDED][: rng.randint(1, 2)], day=rng.randrange(3))
