@@ -11,20 +11,22 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from functools import reduce
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from operator import and_
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
 from pipelines.exports.change import ROWS_AT_ONCE, Change, Source, Table
 from pipelines.exports.comparison import find_unlike
 from pipelines.exports.lake_folder import LakeFolder, not_ours, open_lake, unusable
-from pipelines.exports.lake_types import cast, fit, render, schema_of
+from pipelines.exports.lake_types import cast, render, schema_of
 from pipelines.exports.target import Difference, TargetError, Written
-from pipelines.warehouse.catalog import quoted
 from pipelines.warehouse.change_log import DAY
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 HALVES = ("verbex-sync publish, first half", "verbex-sync publish, second half")
 _NOTE = "verbex_sync_publish"
 _KEEPING_ROWS = ("OPTIMIZE", "VACUUM")
-_GONE = "_verbex_sync_is_gone"
 _COMMITS_BETWEEN_CLEANINGS = 100
 _KEPT_H = 7 * 24
 
@@ -129,7 +130,7 @@ class DeltaTarget:
         schema = _schema_of(table, copy)
         if copy is None or not _has_columns(copy, table):
             rows = cast(change.all_rows(render), schema)
-            self._overwrite(table, rows, properties, schema_mode="overwrite")
+            self._commit_rows(table, rows, properties, schema_mode="overwrite")
             return Written(*change.count()), True
         if change.is_whole:
             unlike = find_unlike(change, _read(copy, table), render)
@@ -141,8 +142,11 @@ class DeltaTarget:
         if table.has_day:
             # the log names no row that has no day
             self._replace_days(change, schema, {*(change.days() or ()), None}, properties)
+        elif _are_new(change, copy):
+            self._commit_rows(table, cast(change.rows(render), schema), properties, mode="append")
         else:
-            self._merge(change, schema, copy, properties)
+            # A merge would hold the copy in memory, and write as much, because keys are in no order.
+            self._commit_rows(table, cast(change.all_rows(render), schema), properties)
         return Written(*change.count()), True
 
     def _replace_days(
@@ -154,20 +158,22 @@ class DeltaTarget:
     ) -> None:
         """Replace days as a whole, or everything if the table has no days."""
         if not change.table.has_day:
-            self._overwrite(change.table, cast(change.all_rows(render), schema), properties)
+            self._commit_rows(change.table, cast(change.all_rows(render), schema), properties)
             return
         parts = (cast(change.rows_of(render, day), schema) for day in days)
         rows = pa.RecordBatchReader.from_batches(schema, chain.from_iterable(parts))
         conditions = [f"{DAY} is null"] if None in days else []
         if named := ", ".join(f"'{day}'" for day in days if day):
             conditions.append(f"{DAY} in ({named})")
-        self._overwrite(change.table, rows, properties, predicate=" or ".join(conditions))
+        self._commit_rows(change.table, rows, properties, predicate=" or ".join(conditions))
 
-    def _overwrite(
+    def _commit_rows(
         self,
         table: Table,
         rows: pa.RecordBatchReader,
         properties: "CommitProperties",
+        *,
+        mode: Literal["append", "overwrite"] = "overwrite",
         **options: Any,  # noqa: ANN401 - as the library takes them
     ) -> None:
         from deltalake import write_deltalake
@@ -177,28 +183,12 @@ class DeltaTarget:
             self._tables.get(table.name) or self._uri(table.name),
             rows,
             partition_by=[DAY] if table.has_day else None,
-            mode="overwrite",
+            mode=mode,
             description=table.description,
             storage_options=_storage_options(),
             commit_properties=properties,
             **options,
         )
-
-    def _merge(
-        self, change: Change, schema: pa.Schema, copy: "DeltaTable", properties: "CommitProperties"
-    ) -> None:
-        """Insert, update and delete the rows of a table without days."""
-        marked = schema.append(pa.field(_GONE, pa.bool_()))
-        same = " and ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in change.table.grain)
-        merger = copy.merge(
-            pa.RecordBatchReader.from_batches(marked, _mark(change, marked)),
-            same,
-            source_alias="s",
-            target_alias="t",
-            commit_properties=properties,
-        )
-        merger = merger.when_matched_delete(f"s.{_GONE}").when_matched_update_all(except_cols=[_GONE])
-        merger.when_not_matched_insert_all(f"not s.{_GONE}", except_cols=[_GONE]).execute()
 
     def _find_copy(self, name: str) -> "DeltaTable | None":
         """Return our copy of a table, or None if there is none and the place is free.
@@ -230,14 +220,19 @@ class DeltaTarget:
         return f"{'' if self._folder.is_local else 's3://'}{self._folder.root}/{name}"
 
 
-def _mark(change: Change, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Return the rows that changed and the keys of those that are gone, marked as such."""
-    for is_gone, rows in ((False, change.rows), (True, change.gone)):
-        if is_gone and not change.has_gone:
-            return
-        for batch in rows(render):
-            marks = pa.repeat(pa.scalar(is_gone), batch.num_rows)
-            yield fit(batch.append_column(_GONE, marks), schema)
+def _are_new(change: Change, copy: "DeltaTable") -> bool:
+    """Return whether a copy has none of the rows that changed, so that they can be appended."""
+    grain = change.table.grain
+    if change.has_gone or not grain:
+        return False
+    schema = schema_of(column for column in change.table.columns if column.name in grain)
+    reader = change.rows(lambda column: render(column) if column.name in grain else "null")
+    keys = pa.Table.from_batches(cast(reader, schema), schema)
+    if any(keys[name].null_count for name in grain):
+        return False
+    alike = reduce(and_, (pc.field(name).isin(pc.unique(keys[name])) for name in grain))
+    scanner = copy.to_pyarrow_dataset().scanner(columns=list(grain), filter=alike, batch_size=ROWS_AT_ONCE)
+    return bool(scanner.head(1).num_rows == 0)
 
 
 def _read(copy: "DeltaTable", table: Table) -> pa.RecordBatchReader:

@@ -175,7 +175,7 @@ def test_a_call_that_moves_leaves_its_old_day_in_the_same_commit(folder: DataFol
 
 
 def test_rows_that_are_gone_are_deleted_from_tables_without_days(folder: DataFolder, lake: Path) -> None:
-    """In the commit that inserts and updates others."""
+    """In the commit that inserts and updates others. Where all rows are new, they are only appended."""
     write_mart(
         folder,
         "running",
@@ -186,13 +186,15 @@ def test_rows_that_are_gone_are_deleted_from_tables_without_days(folder: DataFol
         land_call(folder, number)
     folder.sync()
     export(folder, f"delta:{lake}")
-    land_call(folder, 0, STARTED, ENDED)
+    events = DeltaTable(lake / "events").file_uris()
+    land_call(folder, 0, ENDED)
     land_call(folder, 1, "CallHandler.Other")
     land_call(folder, 2)
     folder.sync()
     assert written(export(folder, f"delta:{lake}"))["running"] == (2, 1)
     assert [row["call_id"] for row in read(lake, "running")] == ["c1", "c2"]
     assert versions(lake)["running"] == 1
+    assert set(events) < set(DeltaTable(lake / "events").file_uris())
     assert find_unequal(folder, f"delta:{lake}") == []
 
 
