@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import duckdb
@@ -39,6 +40,10 @@ STATUS = "pipeline_status"
 
 Render = Callable[[Column], str]
 """Turns a column into the SQL, of DuckDB, of the value that a target takes for it."""
+
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+"""Runs a SELECT and returns its rows, of which there are few."""
 
 
 class UnknownTablesError(OperatorError):
@@ -108,6 +113,44 @@ class Change:
     def all_rows(self, render: Render, *, day: date | None = None) -> pa.RecordBatchReader:
         """Return all rows of the table, or of one day, whether they changed or not."""
         return self._read(render, "true" if day is None else f"{DAY} = date '{day}'")
+
+    def rows_of(self, render: Render, day: date | None) -> pa.RecordBatchReader:
+        """Return all rows of one day, or those that have no day, whether they changed or not."""
+        return self._read(render, f"{DAY} is null" if day is None else f"{DAY} = date '{day}'")
+
+    def all_days(self) -> frozenset[date | None]:
+        """Return the days of all rows. None stands for those that have no day."""
+        days = self._sql.execute(f"select distinct {DAY} from {self.table.name}").fetchall()
+        return frozenset(day for (day,) in days)
+
+    def count(self) -> tuple[int, int]:
+        """Return how many rows are new or changed (or all, if the change is whole), and how many are gone."""
+        rows = f"select count(*) from {self.table.name} where {self._condition}"
+        gone = f"select count(*) from gone_{self.table.name}" if self.has_gone else "select 0"
+        ((counted, vanished),) = self._sql.execute(f"select ({rows}), ({gone})").fetchall()
+        return counted, vanished
+
+    @contextmanager
+    def beside(self, copy: pa.RecordBatchReader, render: Render) -> Iterator[Query]:
+        """Put the rows of a copy into a temporary table, for SELECTs on `theirs` and on `ours`, all rows.
+
+        What the copy raises while it is read is raised here as it is.
+        """
+        self._sql.register("batch", copy.schema.empty_table())
+        self._sql.execute("create or replace temp table theirs as from batch")
+        try:
+            for batch in copy:
+                self._sql.register("batch", batch)
+                self._sql.execute("insert into theirs from batch")
+            listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
+            self._sql.execute(
+                f"create or replace temp view ours as select {listed} from main.{self.table.name}"
+            )
+            yield lambda sql: self._sql.execute(sql).fetchall()
+        finally:
+            self._sql.unregister("batch")
+            self._sql.execute("drop view if exists ours")
+            self._sql.execute("drop table if exists theirs")
 
     def _read(self, render: Render, condition: str) -> pa.RecordBatchReader:
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)

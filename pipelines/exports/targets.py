@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
+from pipelines.exports.delta import open_delta
+from pipelines.exports.parquet import open_parquet
 from pipelines.exports.postgresql import open_postgresql
 from pipelines.exports.target import Target, TargetError
 
@@ -35,6 +37,12 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
     match address.kind:
         case "postgresql" | "postgres":
             with open_postgresql(address, wait_s=wait_s) as target:
+                yield target
+        case "delta":
+            with open_delta(address, wait_s=wait_s) as target:
+                yield target
+        case "parquet":
+            with open_parquet(address, wait_s=wait_s) as target:
                 yield target
         case _:
             raise UnknownTargetError(

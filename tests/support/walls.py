@@ -36,6 +36,7 @@ LIBRARIES = {
         "pipelines.ui.webserver",
     ),
     "dagster_webserver": ("pipelines.ui.webserver",),
+    "deltalake": ("pipelines.exports.delta",),
     "duckdb": (
         *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
         "pipelines.cli.query",
