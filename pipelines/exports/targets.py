@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
+from pipelines.exports.csv_files import open_csv
 from pipelines.exports.postgresql import open_postgresql
 from pipelines.exports.target import Target, TargetError
 
@@ -35,6 +36,9 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
     match address.kind:
         case "postgresql" | "postgres":
             with open_postgresql(address, wait_s=wait_s) as target:
+                yield target
+        case "csv":
+            with open_csv(address, wait_s=wait_s) as target:
                 yield target
         case _:
             raise UnknownTargetError(
