@@ -58,5 +58,5 @@ def _digest(row: Row) -> bytes:
 
 def _key(table: Table, row: Row) -> Row:
     return tuple(
-        value for column, value in zip(table.columns, row, strict=True) if column.name in table.grain
+        value for column, value in zip(table.columns, row, strict=False) if column.name in table.grain
     )

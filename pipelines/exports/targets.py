@@ -12,6 +12,7 @@ from pipelines.exports.address import Address
 from pipelines.exports.csv_files import open_csv
 from pipelines.exports.postgresql import open_postgresql
 from pipelines.exports.target import Target, TargetError
+from pipelines.exports.xlsx import open_xlsx
 
 
 class UnknownTargetError(TargetError):
@@ -40,7 +41,11 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
         case "csv":
             with open_csv(address, wait_s=wait_s) as target:
                 yield target
+        case "xlsx":
+            with open_xlsx(address, wait_s=wait_s) as target:
+                yield target
         case _:
             raise UnknownTargetError(
-                f"{address} is no target. Write a URL such as postgresql://user@host/database."
+                f"{address} is no target. Write a URL such as postgresql://user@host/database, "
+                "csv:/folder or xlsx:/folder/file.xlsx."
             )

@@ -7,14 +7,17 @@ seconds after line STEP of the code of exports, unless it is done before.
 import sys
 from pathlib import Path
 
-from pipelines.exports import change, export, postgresql, postgresql_views
+from pipelines.exports import change, csv_files, csv_state, export, local_files, postgresql, postgresql_views
+from pipelines.exports import xlsx, xlsx_cells, xlsx_reading, xlsx_sheets
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it runs by itself, without pytest's path
 
 from support.data_folder import DataFolder
 from support.death import die_at
 
-EXPORTERS = frozenset(module.__file__ for module in (change, export, postgresql, postgresql_views))
+_MODULES = (change, export, postgresql, postgresql_views)
+_FILES = (csv_files, csv_state, local_files, xlsx, xlsx_cells, xlsx_reading, xlsx_sheets)
+EXPORTERS = frozenset(module.__file__ for module in (*_MODULES, *_FILES))
 
 
 def main() -> None:
