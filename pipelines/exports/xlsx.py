@@ -90,7 +90,7 @@ class XlsxTarget:
         self._done[table] = publish_id
 
     def finish(self, source: Source) -> None:
-        """Write the workbook aside, with every table that it had or gets, and put it in the old one's place."""
+        """Write the workbook aside, with every table that it had or gets, and swap it."""
         if not self._done:
             return
         changes = {

@@ -30,7 +30,9 @@ MOST_CHARACTERS = 32_767
 Cell = str | float | bool | None
 
 _LONGEST_NAME = 31
+_OLDEST = -(2**63)
 _EXACT = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)")
+_REFUSED = str.maketrans("\ufffe\uffff", "\ufffd\ufffd")
 _DAYS_BEFORE_1970 = 25_569
 _FIRST, _END = "1900-03-01", "10000-01-01"  # Excel takes 1900 for a leap year
 
@@ -67,7 +69,12 @@ def to_cells(column: Column) -> Callable[[Any], Cell] | None:
 
 
 def fit(text: str) -> str:
-    """Return a text that a cell has room for: cut, with an ellipsis at its end, if it is longer."""
+    """Return a text as a cell can hold it: without what XML refuses, and cut if it is too long.
+
+    A cut text ends with an ellipsis.
+    """
+    if "\ufffe" in text or "\uffff" in text:
+        text = text.translate(_REFUSED)
     if len(text) <= MOST_CHARACTERS // 2:
         return text
     units = text.encode("utf-16-le")
@@ -111,7 +118,7 @@ class Rows:
         self.left_out = max(0, self.count - MOST_ROWS)
         self._is_kept = None
         if self.left_out:
-            ranks = pc.rank(ages, sort_keys="ascending", null_placement="at_start", tiebreaker="first")
+            ranks = pc.rank(ages.fill_null(_OLDEST), sort_keys="ascending", tiebreaker="first")
             self._is_kept = pc.greater(ranks, self.left_out)
 
     def __iter__(self) -> Iterator[tuple[Cell, ...]]:
@@ -132,8 +139,8 @@ class Rows:
     def _fit(self, value: Any) -> Cell:  # noqa: ANN401 - as rendered
         if value is None:
             return None
-        text = fit(str(value))
-        self.cells_cut += text is not value
+        text = fit(value)
+        self.cells_cut += len(value) > len(text) or (len(value) == len(text) and text[-1:] != value[-1:])
         return text
 
     def _read_ages(self) -> pa.ChunkedArray:

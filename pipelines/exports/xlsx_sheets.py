@@ -65,6 +65,7 @@ class Formats:
     """The formats of cells in one workbook."""
 
     def __init__(self, workbook: "Workbook") -> None:
+        self.plain = workbook.add_format()
         self.bold = workbook.add_format({"bold": True})
         self.time = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self.date = workbook.add_format({"num_format": "yyyy-mm-dd"})
@@ -75,6 +76,20 @@ class Formats:
     def of(self, column: Column) -> "Format | None":
         """Return the format of a column's days and times."""
         return self.time if is_time(column) else self.date if is_date(column) else None
+
+    def write(
+        self, sheet: "Worksheet", row: int, column: int, cell: Cell, style: "Format | None" = None
+    ) -> None:
+        """Write one cell: text always as text, whatever it looks like."""
+        if isinstance(cell, bool):
+            sheet.write_boolean(row, column, cell, style)
+        elif isinstance(cell, str) and cell.startswith("<r>") and cell.endswith("</r>"):
+            # the library takes this for markup, unless it makes that itself, of several parts
+            sheet.write_rich_string(row, column, cell[:1], self.plain, cell[1:])
+        elif isinstance(cell, str):
+            sheet.write_string(row, column, cell, style)
+        elif cell is not None:
+            sheet.write_number(row, column, cell, style)
 
 
 def write_sheets(workbook: "Workbook", source: Source, changes: Mapping[str, Change]) -> None:
@@ -89,35 +104,19 @@ def write_sheets(workbook: "Workbook", source: Source, changes: Mapping[str, Cha
     _write_about(about, formats, source.publish.published_at, sheets)
 
 
-def write_cell(sheet: "Worksheet", row: int, column: int, cell: Cell, style: "Format | None" = None) -> None:
-    """Write one cell: text always as text, whatever it looks like."""
-    if cell is None:
-        return
-    if isinstance(cell, bool):
-        sheet.write_boolean(row, column, cell, style)
-    elif isinstance(cell, str):
-        if cell.startswith("<r>") and cell.endswith("</r>"):
-            # the library would take this for markup of its own, unless it makes that itself
-            sheet.write_rich_string(row, column, cell[:1], cell[1:])
-        else:
-            sheet.write_string(row, column, cell, style)
-    else:
-        sheet.write_number(row, column, cell, style)
-
-
 def _write_table(sheet: "Worksheet", formats: Formats, name: str, change: Change) -> Sheet:
     rows = Rows(change)
     widths = _Widths(column.name for column in rows.columns)
     styles = [formats.of(column) for column in rows.columns]
     for place, column in enumerate(rows.columns):
-        write_cell(sheet, 0, place, fit(column.name), formats.bold)
+        formats.write(sheet, 0, place, fit(column.name), formats.bold)
     number = 0
     for number, row in enumerate(rows, 1):
         for place, cell in enumerate(row):
             style = styles[place]
             if isinstance(cell, str):
                 style = formats.no_formula if cell.startswith(_FORMULA) else None
-            write_cell(sheet, number, place, cell, style)
+            formats.write(sheet, number, place, cell, style)
             if number <= _SAMPLE:
                 widths.see(place, cell)
     for place, width in enumerate(widths.found):
@@ -160,7 +159,7 @@ def _write_about(sheet: "Worksheet", formats: Formats, published_at: datetime, s
         for place, cell in enumerate(line):
             style = formats.count if isinstance(cell, float) else None
             style = formats.bold if number in headers else style
-            write_cell(sheet, number, place, fit(cell) if isinstance(cell, str) else cell, style)
+            formats.write(sheet, number, place, fit(cell) if isinstance(cell, str) else cell, style)
 
 
 def _say_what_was_cut(sheet: Sheet) -> str:

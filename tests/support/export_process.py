@@ -7,8 +7,19 @@ seconds after line STEP of the code of exports, unless it is done before.
 import sys
 from pathlib import Path
 
-from pipelines.exports import change, csv_files, csv_state, export, local_files, postgresql, postgresql_views
-from pipelines.exports import xlsx, xlsx_cells, xlsx_reading, xlsx_sheets
+from pipelines.exports import (
+    change,
+    csv_files,
+    csv_state,
+    export,
+    local_files,
+    postgresql,
+    postgresql_views,
+    xlsx,
+    xlsx_cells,
+    xlsx_reading,
+    xlsx_sheets,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it runs by itself, without pytest's path
 

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from support.data_folder import NOON_US, DataFolder, body
-
 from pipelines.exports.export import Exported
+from support.data_folder import NOON_US, DataFolder, body
 
 
 def land_call(folder: DataFolder, number: int, *names: str, **payload: Any) -> None:  # noqa: ANN401
