@@ -68,13 +68,13 @@ def to_cells(column: Column) -> Callable[[Any], Cell] | None:
     return _boolean if column.type == "BOOLEAN" else None
 
 
-def fit(text: str) -> str:
-    """Return a text as a cell can hold it: without what XML refuses, and cut if it is too long.
+def clean(text: str) -> str:
+    """Return a text without the two characters that XML refuses even as escapes; U+FFFD replaces them."""
+    return text.translate(_REFUSED) if "\ufffe" in text or "\uffff" in text else text
 
-    A cut text ends with an ellipsis.
-    """
-    if "\ufffe" in text or "\uffff" in text:
-        text = text.translate(_REFUSED)
+
+def fit(text: str) -> str:
+    """Return a text that a cell has room for: cut, with an ellipsis at its end, if it is longer."""
     if len(text) <= MOST_CHARACTERS // 2:
         return text
     units = text.encode("utf-16-le")
@@ -139,8 +139,9 @@ class Rows:
     def _fit(self, value: Any) -> Cell:  # noqa: ANN401 - as rendered
         if value is None:
             return None
-        text = fit(value)
-        self.cells_cut += len(value) > len(text) or (len(value) == len(text) and text[-1:] != value[-1:])
+        readable = clean(value)
+        text = fit(readable)
+        self.cells_cut += text is not readable
         return text
 
     def _read_ages(self) -> pa.ChunkedArray:

@@ -13,6 +13,7 @@ from pipelines.exports.xlsx_cells import (
     MOST_CHARACTERS,
     Cell,
     Rows,
+    clean,
     fit,
     is_date,
     is_time,
@@ -109,7 +110,7 @@ def _write_table(sheet: "Worksheet", formats: Formats, name: str, change: Change
     widths = _Widths(column.name for column in rows.columns)
     styles = [formats.of(column) for column in rows.columns]
     for place, column in enumerate(rows.columns):
-        formats.write(sheet, 0, place, fit(column.name), formats.bold)
+        formats.write(sheet, 0, place, fit(clean(column.name)), formats.bold)
     number = 0
     for number, row in enumerate(rows, 1):
         for place, cell in enumerate(row):
@@ -159,7 +160,7 @@ def _write_about(sheet: "Worksheet", formats: Formats, published_at: datetime, s
         for place, cell in enumerate(line):
             style = formats.count if isinstance(cell, float) else None
             style = formats.bold if number in headers else style
-            formats.write(sheet, number, place, fit(cell) if isinstance(cell, str) else cell, style)
+            formats.write(sheet, number, place, fit(clean(cell)) if isinstance(cell, str) else cell, style)
 
 
 def _say_what_was_cut(sheet: Sheet) -> str:
