@@ -6,6 +6,7 @@ How a sheet looks, and what is said of it, belongs here. Values do not: see `pip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING
 
 from pipelines.exports.change import Change, Source, Table
@@ -31,6 +32,9 @@ ABOUT = "about"
 _FORMULA = ("=", "+", "-", "@")
 _SAMPLE = 200  # rows whose texts decide how wide a column is
 _NARROWEST, _WIDEST, _TIME_WIDTH = 8, 60, 19
+_ABOUT_WIDTHS = (26, 32, 28, 100)
+_FOLDED = 90  # characters that surely stand in a line of the last column
+_LINE_HEIGHT = 15
 _NOTES = (
     "All times are UTC. The column day is a day in the time zone that verbex-sync is set to.",
     "Each export writes this file again as a whole, so what you change in it is lost.",
@@ -70,7 +74,8 @@ class Formats:
         self.bold = workbook.add_format({"bold": True})
         self.time = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self.date = workbook.add_format({"num_format": "yyyy-mm-dd"})
-        self.count = workbook.add_format({"num_format": "#,##0"})
+        self.count = workbook.add_format({"num_format": "#,##0", "align": "left", "valign": "top"})
+        self.wrapped = workbook.add_format({"text_wrap": True, "valign": "top"})
         # what looks like a formula stays text even when somebody edits the cell
         self.no_formula = workbook.add_format({"quote_prefix": True})
 
@@ -128,8 +133,10 @@ def _write_table(sheet: "Worksheet", formats: Formats, name: str, change: Change
 
 
 def _write_about(sheet: "Worksheet", formats: Formats, published_at: datetime, sheets: list[Sheet]) -> None:
-    for place, width in enumerate((24, 32, 24, 60)):
+    for place, width in enumerate(_ABOUT_WIDTHS):
         sheet.set_column(place, place, width)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
     published = published_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     top: list[tuple[Cell, ...]] = [("published, UTC", published), *((note,) for note in _NOTES), ()]
     tables: list[tuple[Cell, ...]] = [
@@ -157,10 +164,16 @@ def _write_about(sheet: "Worksheet", formats: Formats, published_at: datetime, s
     ]
     headers = (0, len(top) + 1, len(top) + len(tables) + 3)
     for number, line in enumerate(lines):
+        style = None
+        if len(line) == len(_ABOUT_WIDTHS):
+            style = formats.wrapped
+            # not every program makes room for what is folded
+            sheet.set_row(number, _LINE_HEIGHT * ceil(len(str(line[-1])) / _FOLDED))
         for place, cell in enumerate(line):
-            style = formats.count if isinstance(cell, float) else None
-            style = formats.bold if number in headers else style
-            formats.write(sheet, number, place, fit(clean(cell)) if isinstance(cell, str) else cell, style)
+            if number in headers:
+                style = formats.bold
+            text = fit(clean(cell)) if isinstance(cell, str) else cell
+            formats.write(sheet, number, place, text, formats.count if isinstance(cell, float) else style)
 
 
 def _say_what_was_cut(sheet: Sheet) -> str:
