@@ -63,16 +63,17 @@ def read_sheet(path: Path, name: str, columns: int) -> Iterator[tuple[Cell, ...]
                 f"{path} was saved by another program, so it can't be compared. Remove it, and export again."
             )
         with parts.open(f"xl/worksheets/sheet{number}.xml") as file:
-            expected = 1
-            for _, element in iterparse(file):  # noqa: S314
-                if element.tag != f"{_MAIN}row":
-                    continue
-                line = int(element.get("r", "0"))
-                if line > 1:
-                    yield from [(None,) * columns] * (line - expected)
-                    yield _read_row(element, columns)
-                expected = line + 1
-                element.clear()
+            expected, rows = 1, None
+            for event, element in iterparse(file, ("start", "end")):  # noqa: S314
+                if event == "start":
+                    rows = element if element.tag == f"{_MAIN}sheetData" else rows
+                elif rows is not None and element.tag == f"{_MAIN}row":
+                    line = int(element.get("r", "0"))
+                    if line > 1:
+                        yield from [(None,) * columns] * (line - expected)
+                        yield _read_row(element, columns)
+                    expected = line + 1
+                    rows.clear()
 
 
 def _read_row(row: Element, columns: int) -> tuple[Cell, ...]:
