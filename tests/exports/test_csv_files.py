@@ -2,26 +2,26 @@
 
 import csv
 import gzip
-import random
 import re
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.data_folder import DataFolder, bodies_of
 from support.death import ended_at
 from support.disk import mounted
-from support.export_process import EXPORTERS
 from support.exported import land_call, written
 from support.oracle import ENDED, STARTED
 
 from connector.errors import EXIT_USAGE
 from connector.simulator.world import World
 from connector.system.lock import hold_lock
+from pipelines.exports import csv_files, csv_state, local_files
 from pipelines.exports.address import Address
 from pipelines.exports.change import Change, Table
 from pipelines.exports.csv_files import open_csv
@@ -30,7 +30,25 @@ from pipelines.exports.export import export, find_standing, verify
 from pipelines.exports.target import TargetError
 from pipelines.models.sql_file import Column
 
+WRITERS = frozenset(module.__file__ for module in (csv_files, csv_state, local_files))
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+HOSTILE = [
+    "=1+1",
+    "'=1",
+    "''-1",
+    "'a",
+    "\t=1",
+    "\r",
+    "a\rb",
+    "a\nb",
+    "a\r\nb",
+    '"',
+    "a,b",
+    "",
+    "\0",
+    "\ufeff",
+]
 
 texts = st.text(st.sampled_from("'=+-@,\"\t\r\n\uff1d\0 a\u58f2\ufeff")) | st.text()
 
@@ -65,6 +83,7 @@ def undone(text: str | None) -> str | None:
 
 
 @settings(max_examples=25, deadline=None)
+@example([("", text, -5) for text in [*HOSTILE, None]], False, True, False)
 @given(
     st.lists(st.tuples(texts, st.none() | texts, st.none() | st.integers(-9, 9)), max_size=4),
     st.booleans(),
@@ -203,24 +222,30 @@ def test_two_exporters_never_write_at_once(folder: DataFolder, tmp_path: Path) -
 def test_an_export_that_ends_anywhere_leaves_whole_files_and_the_next_goes_on(
     folder: DataFolder, tmp_path: Path
 ) -> None:
-    """At any line of ours, also in the first export."""
-    rng = random.Random(3)
-    out = tmp_path / "out"
-    for number in range(2, 6):
-        land_call(folder, number, STARTED)
-        folder.sync()
-        before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-        with ended_at(rng.randint(1, 1_200), EXPORTERS):
-            export(folder, f"csv:{out}")
-        after = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-        whole = tmp_path / f"whole{number}"
-        export(folder, f"csv:{whole}")
-        for name, content in after.items():
-            assert content in (before.get(name), (whole / name).read_bytes())
-        if number % 2:
-            export(folder, f"csv:{out}")
-            assert all(each.is_equal for each in verify(folder, f"csv:{out}"))
-    assert list(out.glob(".*.partial")) == []
+    """At every few lines of ours, in the first export and in one that writes every file again."""
+    tables = ["calls"]
+    export(folder, f"csv:{tmp_path}/plain", tables=tables)
+    export(folder, f"csv:{tmp_path}/marked?bom=true", tables=tables)
+    is_done = False
+    for step in count(40, 8):
+        out = tmp_path / f"out{step}"
+        for options in ("", "?bom=true"):
+            is_done = False
+            with ended_at(step, WRITERS):
+                export(folder, f"csv:{out}{options}", tables=tables)
+                is_done = True
+            for path in out.glob("*.csv"):
+                whole = [(tmp_path / kind / path.name).read_bytes() for kind in ("plain", "marked")]
+                assert path.read_bytes() in whole
+            export(folder, f"csv:{out}{options}", tables=tables)
+            for table in tables:
+                kind = "marked" if options else "plain"
+                found = (out / f"{table}.csv").read_bytes()
+                assert found == (tmp_path / kind / f"{table}.csv").read_bytes()
+            assert list(out.glob(".*.partial")) == []
+        if is_done:
+            break
+    assert step > 50
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_files(folder: DataFolder, tmp_path: Path) -> None:
