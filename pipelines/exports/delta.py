@@ -27,7 +27,7 @@ from pipelines.exports.comparison import find_unlike
 from pipelines.exports.lake_folder import LakeFolder, not_ours, open_lake, unusable
 from pipelines.exports.lake_types import cast, render, schema_of
 from pipelines.exports.target import Difference, TargetError, Written
-from pipelines.warehouse.change_log import DAY
+from pipelines.warehouse.changes import DAY
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable

@@ -25,7 +25,7 @@ from pipelines.exports.lake_folder import Entry, LakeFolder, open_lake
 from pipelines.exports.lake_types import cast, fit, render, schema_of
 from pipelines.exports.target import Difference, TargetError, Written
 from pipelines.models.sql_file import Column
-from pipelines.warehouse.change_log import DAY
+from pipelines.warehouse.changes import DAY
 
 _ALL = ""
 _WITHOUT_DAY = f"{DAY}=__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark and DuckDB read as null

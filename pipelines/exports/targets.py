@@ -4,21 +4,38 @@ To add one: write a module with a context manager that takes an `Address` and yi
 here.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
+from pipelines.exports.csv_files import open_csv
 from pipelines.exports.delta import open_delta
 from pipelines.exports.parquet import open_parquet
 from pipelines.exports.postgresql import open_postgresql
 from pipelines.exports.target import Target, TargetError
+from pipelines.exports.xlsx import open_xlsx
 
 
 class UnknownTargetError(TargetError):
     """A URL that names no kind of target."""
 
     exit_code = EXIT_USAGE
+
+
+class _Open(Protocol):
+    def __call__(self, address: Address, *, wait_s: float) -> AbstractContextManager[Target]: ...
+
+
+_OPENERS: Mapping[str, _Open] = {
+    "postgresql": open_postgresql,
+    "postgres": open_postgresql,
+    "delta": open_delta,
+    "parquet": open_parquet,
+    "csv": open_csv,
+    "xlsx": open_xlsx,
+}
 
 
 @contextmanager
@@ -34,17 +51,10 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
         TargetError: It can't be used now.
     """
     address = Address(url)
-    match address.kind:
-        case "postgresql" | "postgres":
-            with open_postgresql(address, wait_s=wait_s) as target:
-                yield target
-        case "delta":
-            with open_delta(address, wait_s=wait_s) as target:
-                yield target
-        case "parquet":
-            with open_parquet(address, wait_s=wait_s) as target:
-                yield target
-        case _:
-            raise UnknownTargetError(
-                f"{address} is no target. Write a URL such as postgresql://user@host/database."
-            )
+    if address.kind not in _OPENERS:
+        raise UnknownTargetError(
+            f"{address} is no target. Write a URL such as postgresql://user@host/database, delta:/folder, "
+            "parquet:s3://bucket/prefix, csv:/folder or xlsx:/folder/file.xlsx."
+        )
+    with _OPENERS[address.kind](address, wait_s=wait_s) as target:
+        yield target

@@ -58,6 +58,7 @@ LIBRARIES = {
     "tests": (),
     "urllib": ("connector", "pipelines.ui.guard", "pipelines.exports.address"),
     "uvicorn": ("pipelines.ui.webserver",),
+    "xlsxwriter": ("pipelines.exports.xlsx", "pipelines.exports.xlsx_sheets"),
 }
 """The places where a library, or one function of it, may be used.
 
