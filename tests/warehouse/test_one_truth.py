@@ -174,7 +174,7 @@ def test_files_of_an_earlier_layout_are_replaced_by_themselves(folder: Folder) -
     for number, path in enumerate(folder.data.warehouse_files()):
         earlier = warehouse / f"g4-{number}.duckdb"
         path.rename(earlier)
-        path.parent.rmdir()
+        shutil.rmtree(path.parent)
         if path == published:
             folder.data.warehouse.published.unlink()
             folder.data.warehouse.published.symlink_to(f"warehouse/{earlier.name}")
