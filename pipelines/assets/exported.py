@@ -35,7 +35,7 @@ def exported_metadata(exports: Sequence[Exported], address: Address, at: datetim
         "rows_written": sum(each.rows_written for each in exports),
         "rows_deleted": sum(each.rows_deleted for each in exports),
         "duration_s": sum(each.duration_s for each in exports),
-        "lag_s": (at - newest.publish.published_at).total_seconds(),
+        "lag_s": max(0.0, (at - newest.publish.published_at).total_seconds()),  # a clock may go back
         "tables_compared_whole": ", ".join(newest.compared_whole),
     }
 

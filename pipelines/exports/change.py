@@ -100,7 +100,7 @@ class Change:
         """Return the grain of rows that are not there any more. Empty if the change is whole."""
         columns = (column for column in self.table.columns if column.name in self.table.grain)
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in columns)
-        rows = f"gone_{self.table.name}" if not self.is_whole else f"{self.table.name} where false"
+        rows = f"gone_{self.table.name}" if not self.is_whole else f"main.{self.table.name} where false"
         return self._sql.sql(f"select {listed} from {rows}").to_arrow_reader(ROWS_AT_ONCE)
 
     def days(self) -> tuple[date, ...] | None:
@@ -154,7 +154,7 @@ class Change:
 
     def _read(self, render: Render, condition: str) -> pa.RecordBatchReader:
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
-        select = f"select {listed} from {self.table.name} where {condition}"
+        select = f"select {listed} from main.{self.table.name} where {condition}"
         return self._sql.sql(select).to_arrow_reader(ROWS_AT_ONCE)
 
 
@@ -210,10 +210,10 @@ class Source:
         identity = ", ".join(map(quoted, identity_of(model)))
         by_key = ", ".join(map(quoted, model.keys))
         # first by the keys, which are quick to look for; then by the whole grain
-        near = f"select rowid from {table.name} semi join {changed} using ({by_key})"
+        near = f"select t.rowid from main.{table.name} as t semi join {changed} using ({by_key})"
         self._sql.execute(
             f"create or replace temp table {found} as select rowid as _id, {identity}"
-            f" from {table.name} where rowid in ({near})"
+            f" from main.{table.name} where rowid in ({near})"
         )
         self._sql.execute(
             f"delete from {found} where _id not in"
@@ -243,7 +243,7 @@ class Source:
         described = {column.name: column.description for column in file.columns}
         columns = tuple(
             Column(name, kind, described.get(name, ""))
-            for name, kind in columns_of(self._sql, f"from {file.name}")
+            for name, kind in columns_of(self._sql, f"from main.{file.name}")
             if not (kind == "UBIGINT" and name.endswith("_hash"))
         )
         return Table(file.name, file.description, columns, file.listed("grain"))

@@ -4,6 +4,7 @@ Opening it, and keeping where each copy stands, belongs here. What a copy consis
 `pipelines.exports.postgresql_tables`, `..._rows`, `..._views` and `..._types`.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,9 +60,8 @@ def open_postgresql(address: Address, *, wait_s: float) -> Iterator["PostgresqlT
             if target.is_finished:
                 connection.commit()
     except Error as error:
-        reason = address.hide_in(" ".join(str(error).split()))
         raise TargetError(
-            f"{address} can't be used, and is as it was. Its driver reports: {reason}"
+            f"{address} can't be used, and is as it was. Its driver reports: {_reason(address, str(error))}"
         ) from None
 
 
@@ -150,6 +150,13 @@ class PostgresqlTarget:
         columns = "table_name text primary key, publish_id uuid not null, exported_at timestamptz not null"
         self._sql.run(f"create table {state} ({columns})")
         self._sql.run(f"comment on table {state} is {literal(_MARK)}")
+
+
+def _reason(address: Address, text: str) -> str:
+    """Return the error of a driver without secrets, statements and quoted rows."""
+    _, found, reason = text.rpartition("ERROR: ")
+    reason = re.split(r"\s(?:DETAIL|CONTEXT|HINT|LINE \d+): ", reason)[0] if found else text
+    return address.hide_in(" ".join(reason.split()))
 
 
 def _url_of(address: Address) -> str:

@@ -7,37 +7,49 @@ from collections.abc import Sequence
 
 from pipelines.exports.change import Change, Table
 from pipelines.exports.postgresql_session import Session
-from pipelines.exports.postgresql_types import identifier, render, unstaged
+from pipelines.exports.postgresql_types import (
+    DOUBTFUL,
+    READ_DOUBTFUL,
+    identifier,
+    render_for,
+    type_of,
+    unstaged,
+)
 from pipelines.exports.target import Difference, Written
+from pipelines.models.sql_file import Column
 
 
 def merge(session: Session, change: Change) -> Written:
     """Insert and update the rows of a change, and delete those that are gone. Equal rows are not written."""
-    table = change.table
-    target, listed = session.qualified(table.name), ", ".join(_names(table))
-    with session.staged("staged", change.rows(render)):
-        if not table.grain:
-            return _replace_all(session, target, listed, _staged(table))
+    with session.staged("staged", change.rows(render_for(change.table.grain))):
         if change.is_whole:
             session.run("analyze staged")
-        deleted = _delete(session, change)
-        insert = f"insert into {target} as t ({listed}) {_staged(table)}"
-        if not (change.is_whole and _is_empty(session, target)):
-            insert += _or_update(table)
-        return Written(session.count(insert), deleted)
+        return _merge(session, change, _staged(session, change.table))
 
 
 def compare(session: Session, change: Change, sample: int) -> Difference:
     """Compare the copy with all rows of a table."""
     table = change.table
-    with session.staged("staged", change.all_rows(render)):
-        session.run(f"create temp table ours on commit drop as {_staged(table)}")
+    with session.staged("staged", change.all_rows(render_for(table.grain))):
+        session.run(f"create temp table ours on commit drop as {_staged(session, table)}")
     session.run("analyze ours")
     row_count = int(session.value("select count(*) from ours"))
     find = _find_unlike_by_grain if table.grain else _find_unlike
     found = find(session, table, row_count, sample)
     session.run("drop table ours")
     return found
+
+
+def _merge(session: Session, change: Change, rows: str) -> Written:
+    table = change.table
+    target, listed = session.qualified(table.name), ", ".join(_names(table))
+    if not table.grain:
+        return _replace_all(session, target, listed, rows)
+    deleted = _delete(session, change)
+    insert = f"insert into {target} as t ({listed}) {rows}"
+    if not (change.is_whole and _is_empty(session, target)):
+        insert += _or_update(table)
+    return Written(session.count(insert), deleted)
 
 
 def _or_update(table: Table) -> str:
@@ -62,7 +74,7 @@ def _delete(session: Session, change: Change) -> int:
         return session.count(f"delete from {target} t where not exists (select from {staged} s where {same})")
     if not change.has_gone:
         return 0
-    with session.staged("gone", change.gone(render)):
+    with session.staged("gone", change.gone(render_for(table.grain))):
         return session.count(f"delete from {target} t using (select {grain} from gone) s where {same}")
 
 
@@ -116,8 +128,18 @@ def _is_empty(session: Session, target: str) -> bool:
     return not session.rows(f"select 1 from {target} limit 1")
 
 
-def _staged(table: Table) -> str:
-    return f"select {', '.join(unstaged(column) for column in table.columns)} from staged"
+def _staged(session: Session, table: Table) -> str:
+    """Return a SELECT of what is staged, with the types of the table."""
+    doubtful = " or ".join(f"starts_with({identifier(column.name)}, '{DOUBTFUL}')" for column in _json(table))
+    has_doubtful = bool(doubtful) and bool(session.rows(f"select 1 from staged where {doubtful} limit 1"))
+    if has_doubtful:
+        session.run(READ_DOUBTFUL)
+    values = (unstaged(column, has_doubtful=has_doubtful) for column in table.columns)
+    return f"select {', '.join(values)} from staged"
+
+
+def _json(table: Table) -> list[Column]:
+    return [column for column in table.columns if type_of(column) == "jsonb"]
 
 
 def _names(table: Table) -> Sequence[str]:

@@ -27,7 +27,7 @@ import duckdb
 
 from pipelines.models.model import Model
 from pipelines.warehouse.catalog import attach, columns_of, create_empty, quoted
-from pipelines.warehouse.changes import DAY, Publish, identity_of, is_public, list_publishes, typed_keys
+from pipelines.warehouse.changes import DAY, Publish, identity_of, is_public, newest_publish, typed_keys
 from pipelines.warehouse.database import is_damage
 
 _MOST_CHANGES = 1_000_000
@@ -141,24 +141,12 @@ class ChangeLog:
     def open(self, published: Path | None) -> None:
         """Find out which publish this file last knew, before anything in it changes.
 
-        If it was made ready for a publish that never happened, it goes back to the publish before that.
+        If it was made ready for a publish that never happened, that is no publish of the published file, and
+        the tables are compared as a whole.
         """
-        self._since = None
-        with self._beside(published) as has_log, self._transaction():
-            if not has_log:
-                return
-            newest, before = (*self._known_publishes(), None, None)[:2]
-            if newest is not None and self._is_theirs(newest):
-                self._since = newest.number
-            elif newest is not None and before is not None and self._is_theirs(before):
-                self._since = before.number
-                columns = ", ".join(_ENTRY)
-                self._sql.execute(
-                    f"insert into ops.changing select {columns} from ops.changes where number = ?",
-                    [newest.number],
-                )
-                self._sql.execute("delete from ops.changes where number = ?", [newest.number])
-                self._sql.execute("delete from ops.publishes where number = ?", [newest.number])
+        with self._beside(published) as has_log:
+            newest = newest_publish(self._sql) if has_log else None
+            self._since = newest.number if newest and self._is_theirs(newest) else None
 
     def close(self, published: Path | None, publish_id: UUID, published_at: datetime) -> None:
         """Complete the log for the publish of this file in place of `published`, or begin a new one."""
@@ -261,9 +249,6 @@ class ChangeLog:
         found = self._sql.execute(_COLUMNS, {"database": database, "schema": schema, "name": name})
         return found.fetchall()
 
-    def _known_publishes(self) -> list[Publish]:
-        return list_publishes(self._sql, "order by number desc limit 2")
-
     def _is_theirs(self, publish: Publish) -> bool:
         found = self._sql.execute(
             "select 1 from other.ops.publishes where number = ? and id = ?", [publish.number, publish.id]
@@ -316,7 +301,7 @@ class ChangeLog:
 
 def _entry_of(connection: duckdb.DuckDBPyConnection, model: Model, is_new: str = "") -> tuple[str, str]:
     """Return the SQL of a key as the log holds it, and the columns of its entry, grouped by key."""
-    columns = columns_of(connection, f"from {model.table}")
+    columns = columns_of(connection, f"from main.{model.table}")
     keys = [quoted(key) for key in identity_of(model)]
     days = f"list(distinct {DAY}) filter ({DAY} is not null)" if (DAY, "DATE") in columns else "null::date[]"
     names = ", ".join(quoted(name) for name, _ in sorted(columns))

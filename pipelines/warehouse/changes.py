@@ -67,7 +67,7 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
 
 def typed_keys(connection: duckdb.DuckDBPyConnection, model: Model, entries: str) -> str:
     """Return a SELECT of the keys in `entries` of the log, with their names and types in the table."""
-    types = dict(columns_of(connection, f"from {model.table}"))
+    types = dict(columns_of(connection, f"from main.{model.table}"))
     columns = [
         f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)
     ]
