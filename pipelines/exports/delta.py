@@ -8,7 +8,7 @@ these survive checkpoints and cleaned logs, and of two exporters at once only on
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from functools import reduce
@@ -22,11 +22,12 @@ import pyarrow.compute as pc
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
-from pipelines.exports.change import ROWS_AT_ONCE, Change, Source, Table
+from pipelines.exports.change import ROWS_AT_ONCE, Change, Render, Source, Table
 from pipelines.exports.comparison import find_unlike
 from pipelines.exports.lake_folder import LakeFolder, not_ours, open_lake, unusable
 from pipelines.exports.lake_types import cast, render, schema_of
 from pipelines.exports.target import Difference, TargetError, Written
+from pipelines.warehouse.catalog import quoted
 from pipelines.warehouse.changes import DAY
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _NOTE = "verbex_sync_publish"
 _KEEPING_ROWS = ("OPTIMIZE", "VACUUM")
 _COMMITS_BETWEEN_CLEANINGS = 100
 _KEPT_H = 7 * 24
+_MOST_KEYS = 20_000  # they are named in the commit
 
 
 class MissingLibraryError(TargetError):
@@ -142,11 +144,8 @@ class DeltaTarget:
         if table.has_day:
             # the log names no row that has no day
             self._replace_days(change, schema, {*(change.days() or ()), None}, properties)
-        elif _are_new(change, copy):
-            self._commit_rows(table, cast(change.rows(render), schema), properties, mode="append")
         else:
-            # A merge would hold the copy in memory, and write as much, because keys are in no order.
-            self._commit_rows(table, cast(change.all_rows(render), schema), properties)
+            self._replace_rows(change, schema, copy, properties)
         return Written(*change.count()), True
 
     def _replace_days(
@@ -166,6 +165,23 @@ class DeltaTarget:
         if named := ", ".join(f"'{day}'" for day in days if day):
             conditions.append(f"{DAY} in ({named})")
         self._commit_rows(change.table, rows, properties, predicate=" or ".join(conditions))
+
+    def _replace_rows(
+        self, change: Change, schema: pa.Schema, copy: "DeltaTable", properties: "CommitProperties"
+    ) -> None:
+        """Replace rows of a table without days: only files that hold some of them are written again.
+
+        A merge would do the same, but holds the copy in memory.
+        """
+        table = change.table
+        keys, gone = _keys_of(change, change.rows), _keys_of(change, change.gone)
+        has_null = any(column.null_count for column in (*keys.columns, *gone.columns))
+        if not has_null and not gone.num_rows and _are_new(keys, copy):
+            self._commit_rows(table, cast(change.rows(render), schema), properties, mode="append")
+        elif not has_null and (condition := _condition_of(keys, gone)):
+            self._commit_rows(table, cast(change.rows(render), schema), properties, predicate=condition)
+        else:
+            self._commit_rows(table, cast(change.all_rows(render), schema), properties)
 
     def _commit_rows(
         self,
@@ -220,19 +236,30 @@ class DeltaTarget:
         return f"{'' if self._folder.is_local else 's3://'}{self._folder.root}/{name}"
 
 
-def _are_new(change: Change, copy: "DeltaTable") -> bool:
-    """Return whether a copy has none of the rows that changed, so that they can be appended."""
+def _keys_of(change: Change, rows: Callable[[Render], pa.RecordBatchReader]) -> pa.Table:
+    """Return the grain of rows of a change."""
     grain = change.table.grain
-    if change.has_gone or not grain:
-        return False
     schema = schema_of(column for column in change.table.columns if column.name in grain)
-    reader = change.rows(lambda column: render(column) if column.name in grain else "null")
-    keys = pa.Table.from_batches(cast(reader, schema), schema)
-    if any(keys[name].null_count for name in grain):
-        return False
-    alike = reduce(and_, (pc.field(name).isin(pc.unique(keys[name])) for name in grain))
-    scanner = copy.to_pyarrow_dataset().scanner(columns=list(grain), filter=alike, batch_size=ROWS_AT_ONCE)
+    reader = rows(lambda column: render(column) if column.name in grain else "null")
+    return pa.Table.from_batches(cast(reader, schema), schema)
+
+
+def _are_new(keys: pa.Table, copy: "DeltaTable") -> bool:
+    """Return whether a copy has no row of these keys, so that theirs can be appended."""
+    alike = reduce(and_, (pc.field(name).isin(pc.unique(keys[name])) for name in keys.column_names))
+    scanner = copy.to_pyarrow_dataset().scanner(
+        columns=keys.column_names, filter=alike, batch_size=ROWS_AT_ONCE
+    )
     return bool(scanner.head(1).num_rows == 0)
+
+
+def _condition_of(keys: pa.Table, gone: pa.Table) -> str | None:
+    """Return the SQL, of the library, that is true for rows of these keys. None if there is no short one."""
+    both = pa.concat_tables([keys, gone])
+    if both.num_columns != 1 or both.num_rows > _MOST_KEYS or both.schema.types != [pa.string()]:
+        return None
+    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in both[0].to_pylist())
+    return f"{quoted(both.column_names[0])} in ({listed})"
 
 
 def _read(copy: "DeltaTable", table: Table) -> pa.RecordBatchReader:

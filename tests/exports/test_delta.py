@@ -13,7 +13,7 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from support.data_folder import DataFolder, bodies_of
+from support.data_folder import DataFolder, bodies_of, body
 from support.lake import find_unequal, land_call, survive_kills, write_mart, written
 from support.object_store import serving_bucket
 from support.oracle import ENDED, STARTED
@@ -195,6 +195,24 @@ def test_rows_that_are_gone_are_deleted_from_tables_without_days(folder: DataFol
     assert [row["call_id"] for row in read(lake, "running")] == ["c1", "c2"]
     assert versions(lake)["running"] == 1
     assert set(events) < set(DeltaTable(lake / "events").file_uris())
+    assert find_unequal(folder, f"delta:{lake}") == []
+
+
+def test_rows_that_changed_cost_only_the_files_that_hold_them(folder: DataFolder, lake: Path) -> None:
+    """In tables without days. Keys are text of any kind, and as likely hostile."""
+    odd = "it's \\ \"{0}\" -- \n \x00 名; ' or 1 = 1"
+    for number in range(2):
+        folder.land([body(f"{odd}{number}", STARTED, f"c{number}", number)])
+        folder.sync()
+        export(folder, f"delta:{lake}")
+    first, _ = sorted(DeltaTable(lake / "events").file_uris(), key=lambda uri: Path(uri).stat().st_mtime_ns)
+    folder.land([body(f"{odd}{number}", STARTED, f"c{number}", number) for number in (1, 2)])
+    folder.sync()
+    assert written(export(folder, f"delta:{lake}"))["events"] == (2, 0)
+    events = DeltaTable(lake / "events")
+    assert events.version() == 2
+    assert first in events.file_uris()
+    assert len(read(lake, "events")) == 3
     assert find_unequal(folder, f"delta:{lake}") == []
 
 
