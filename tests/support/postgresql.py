@@ -30,6 +30,7 @@ class Server:
     """A running server. It may be stopped and started again."""
 
     folder: Path
+    programs: Path
     port: int
     is_durable: bool = False
     process: "subprocess.Popen[bytes] | None" = None
@@ -51,7 +52,16 @@ class Server:
     def _launch(self) -> "subprocess.Popen[bytes]":
         fsync = "on" if self.is_durable else "off"
         options = ["-c", f"fsync={fsync}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=30"]
-        command = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), "-k", "", *options]
+        command = [
+            str(self.programs / "postgres"),
+            "-D",
+            str(self.folder),
+            "-p",
+            str(self.port),
+            "-k",
+            "",
+            *options,
+        ]
         with (self.folder.parent / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, **_as_no_root())
 
@@ -104,19 +114,21 @@ def serving_postgresql(place: Path | None = None, *, is_durable: bool = False) -
     """Serve an empty PostgreSQL in a folder of its own, maybe in `place`, and remove it at the end."""
     parent = Path(mkdtemp(prefix="verbex-postgresql-", dir=place))
     try:
+        programs = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
         if os.geteuid() == 0:
             parent.chmod(0o755)
             shutil.chown(parent, _NO_ROOT)
+            programs = _copy_installation(programs.parent, parent) / programs.name
         password = parent / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
         options = ["--auth=scram-sha-256", f"--pwfile={password}", "-U", USER, "--no-sync", "--encoding=utf8"]
-        command = [_program("initdb"), "-D", str(parent / "data"), *options]
+        command = [str(programs / "initdb"), "-D", str(parent / "data"), *options]
         subprocess.run(command, check=True, capture_output=True, **_as_no_root())
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        server = Server(parent / "data", port, is_durable)
+        server = Server(parent / "data", programs, port, is_durable)
         server.start()
         try:
             yield server
@@ -126,8 +138,15 @@ def serving_postgresql(place: Path | None = None, *, is_durable: bool = False) -
         shutil.rmtree(parent)
 
 
-def _program(name: str) -> str:
-    return str(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)] / name)
+def _copy_installation(installation: Path, place: Path) -> Path:
+    """Copy the server's programs to where another user can read them: our environment may be private."""
+    libraries = (
+        installation.parents[1] / f"{installation.parent.name}.libs"
+    )  # where its programs look for them
+    for folder in (installation, libraries):
+        if folder.exists():
+            shutil.copytree(folder, place / folder.relative_to(installation.parents[1]), symlinks=True)
+    return place / installation.relative_to(installation.parents[1])
 
 
 def _as_no_root() -> dict[str, Any]:
