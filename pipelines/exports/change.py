@@ -246,7 +246,11 @@ class Source:
             for name, kind in columns_of(self._sql, f"from main.{file.name}")
             if not (kind == "UBIGINT" and name.endswith("_hash"))
         )
-        return Table(file.name, file.description, columns, file.listed("grain"))
+        grain = file.listed("grain")
+        has_grain = set(grain) <= {
+            column.name for column in columns
+        }  # else it is held back, and its SQL newer
+        return Table(file.name, file.description, columns, grain if has_grain else ())
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
         None if the log does not know them, so that the whole table may have changed.
     """
     known = find_publish(connection, since) if since else None
-    if known is None:
+    names = {name for name, _ in columns_of(connection, f"from main.{model.table}")}
+    if known is None or not set(identity_of(model)) <= names:
         return None
     entries = f"ops.changes where model = '{model.table}' and number > {known.number}"
     ((is_whole,),) = connection.execute(f"select count(*) > 0 from {entries} and len(key) = 0").fetchall()
