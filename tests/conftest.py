@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the rooms of the longest tests, so that no process is left with one at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in ("whole", "cli"))
+    items.sort(key=lambda item: item.path.parent.name not in ("exports", "whole", "cli"))
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ from pipelines.warehouse.data_folder import DataFolder
 _NAMED_KEYS = 5
 
 
-@click.command(
-    epilog="Example: PGPASSFILE=~/.pgpass verbex-sync export --to 'postgresql://bi@db.example.com/analytics'"
-)
+@click.command(epilog="Example: verbex-sync export --to postgresql://bi@db.example.com/analytics")
 @click.option(
     "--to", "targets", metavar="TARGET", multiple=True, help="A target; else those of VERBEX_EXPORTS."
 )

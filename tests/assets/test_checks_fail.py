@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
-from support.data_folder import NOON, NOON_US, DataFolder, body
+from support.data_folder import NOON, NOON_US, DataFolder, body, spoil
 from support.oracle import ANALYSED, ENDED, STARTED
 
 from connector.journal.segment import DAMAGED_SUFFIX
@@ -72,7 +72,7 @@ def no_list(folder: DataFolder) -> None:
 def lost_row(folder: DataFolder) -> None:
     """Lose a row that was loaded, in every file, as a fault of ours would."""
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
-    spoil(folder, "delete from events where trace_id = 'a'")
+    spoil_all(folder, "delete from events where trace_id = 'a'")
 
 
 def two_organizations(folder: DataFolder) -> None:
@@ -82,21 +82,19 @@ def two_organizations(folder: DataFolder) -> None:
 
 def days_that_do_not_add_up(folder: DataFolder) -> None:
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
-    spoil(folder, "update agent_daily set pca_pending = 2")
+    spoil_all(folder, "update agent_daily set pca_pending = 2")
 
 
 def compared_days_that_do_not_add_up(folder: DataFolder) -> None:
     call_after_last_event(folder)
-    spoil(folder, "update completeness_daily set calls_both = 2")
+    spoil_all(folder, "update completeness_daily set calls_both = 2")
 
 
-def spoil(folder: DataFolder, sql: str) -> None:
-    """Change a table in every file, as a fault of ours would."""
+def spoil_all(folder: DataFolder, sql: str) -> None:
+    """Change a table in every file."""
     folder.sync()
     for path in folder.warehouse_files():
-        path.chmod(0o644)
-        with duckdb.connect(str(path)) as connection:
-            connection.execute(sql)
+        spoil(path, sql)
 
 
 def new_field(folder: DataFolder) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pyarrow as pa
 from pydantic import SecretStr
 
@@ -117,6 +118,14 @@ class DataFolder(data_folder.DataFolder):
                 model.table: connection.execute(f"from {model.table} order by all").fetchall()
                 for model in self.models
             }
+
+
+def spoil(path: Path, sql: str) -> None:
+    """Change a warehouse file as a fault of ours would, and not as another program, which leaves a sign."""
+    path.chmod(0o644)
+    path.with_name("published.sha256").unlink(missing_ok=True)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(sql)
 
 
 def bodies_of(world: World) -> list[bytes]:

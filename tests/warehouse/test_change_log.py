@@ -8,7 +8,7 @@ from uuid import UUID
 
 import duckdb
 import pytest
-from support.data_folder import DataFolder, body
+from support.data_folder import DataFolder, body, spoil
 from support.oracle import ENDED, STARTED
 from test_one_truth import Folder
 
@@ -137,9 +137,7 @@ def test_a_full_refresh_changes_what_differs_and_begins_no_new_log(folder: Folde
         folder.land()
         folder.data.sync()
     published = folder.data.warehouse.published.resolve()
-    published.chmod(0o644)
-    with duckdb.connect(str(published)) as connection:
-        connection.execute("update calls set agent_id = 'spoiled' where call_id = 'c1'")
+    spoil(published, "update calls set agent_id = 'spoiled' where call_id = 'c1'")
     mirror.follow()
     folder.refresh()
     mirror.follow()
