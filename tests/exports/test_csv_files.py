@@ -219,6 +219,7 @@ def test_two_exporters_never_write_at_once(folder: DataFolder, tmp_path: Path) -
         export(folder, f"csv:{tmp_path}/out")
 
 
+@pytest.mark.slow
 def test_an_export_that_ends_anywhere_leaves_whole_files_and_the_next_goes_on(
     folder: DataFolder, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ print(json.dumps(rows))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("duckdb_with_delta")
 def test_another_engine_reads_the_same_rows(folder: DataFolder, lake: Path, other_engine: Path) -> None:
     """Also after merges, days replaced, a column added and one gone; with maps, JSON and odd names."""
@@ -323,7 +324,7 @@ def test_old_files_are_cleaned_up(folder: DataFolder, lake: Path, monkeypatch: p
     assert export(folder, f"delta:{lake}").tables == {}
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_exports_leave_whole_tables_and_the_next_goes_on(
     folder: DataFolder, lake: Path, kills: int
 ) -> None:

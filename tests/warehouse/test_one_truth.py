@@ -212,7 +212,7 @@ def test_files_with_the_bookkeeping_of_another_version_are_built_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_whatever_is_done_in_whatever_order_every_sync_says_what_a_rebuild_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -217,6 +217,7 @@ def answers_asked(requests: list[LoggedRequest]) -> set[tuple[bool, str]]:
     }
 
 
+@pytest.mark.slow
 async def test_a_backfill_that_is_killed_ends_like_one_that_is_not(tmp_path: Path) -> None:
     """After SIGKILLs at random moments, no finished day is read again, and the tables are the same."""
     await backfill_killed(tmp_path, kills=1, seed=1)

@@ -142,9 +142,7 @@ async def test_many_kills_leave_tables_that_a_rebuild_gives(
     await survive(tmp_path, command, kills=20, longest_s=longest_s, seed=seed)
 
 
-@pytest.mark.parametrize(
-    "commands", [[SYNC], pytest.param([SYNC, LOAD_JOB, SYNC, LOAD_JOB], marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("commands", [pytest.param([SYNC, LOAD_JOB, SYNC, LOAD_JOB], marks=pytest.mark.slow)])
 async def test_syncs_dagster_and_follow_mode_share_one_folder(
     tmp_path: Path, commands: list[list[str]]
 ) -> None:
