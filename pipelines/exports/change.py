@@ -110,9 +110,9 @@ class Change:
         """
         return None if self.is_whole or not self.table.has_day else self._days
 
-    def all_rows(self, render: Render, *, day: date | None = None) -> pa.RecordBatchReader:
-        """Return all rows of the table, or of one day, whether they changed or not."""
-        return self._read(render, "true" if day is None else f"{DAY} = date '{day}'")
+    def all_rows(self, render: Render) -> pa.RecordBatchReader:
+        """Return all rows of the table, whether they changed or not."""
+        return self._read(render, "true")
 
     def rows_of(self, render: Render, day: date | None) -> pa.RecordBatchReader:
         """Return all rows of one day, or those that have no day, whether they changed or not."""

@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import date
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +16,7 @@ import pytest
 from pyarrow import fs
 from support.data_folder import DataFolder, bodies_of
 from support.deadline import HANG_S
+from support.object_store import ObjectStore, serving_bucket
 from support.receiver import (
     ReceiverProcess,
     landed_rows,
@@ -38,58 +37,17 @@ from connector.simulator.world import World
 BUCKET = "verbex-events"
 
 
-class ObjectStore:
-    """An S3 API server in its own process, with one bucket."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def go_away(self) -> None:
-        """Stop answering, but keep all data."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def come_back(self) -> None:
-        """Answer again, including the requests that arrived in between."""
-        self._process.send_signal(signal.SIGCONT)
-
-
 @pytest.fixture
-async def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    """Start an empty object store. The environment names its address, as for any S3 client."""
-    command = Path(sys.executable).with_name("moto_server")
-    if not command.exists():
-        pytest.skip("moto[server] is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    process = start([str(command), "-H", "127.0.0.1", "-p", str(port)], tmp_path / "store.log")
-    for name, value in {"ENDPOINT_URL": url, "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(f"AWS_{name}", "for-a-test")
-    try:
-        await until(lambda: can_make_bucket(port))
-        yield ObjectStore(process)
-    finally:
-        process.kill()
-        process.wait()
+def store(tmp_path: Path) -> Iterator[ObjectStore]:
+    """Start an empty object store."""
+    with serving_bucket(BUCKET, tmp_path / "store.log") as served:
+        yield served
 
 
 def start(command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
     """Start a process whose output goes into a file."""
     with log_path.open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
-
-
-def can_make_bucket(port: int) -> bool:
-    """Make the bucket, and return whether the server answered."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        url = f"http://127.0.0.1:{port}"
-        fs.S3FileSystem(endpoint_override=url, allow_bucket_creation=True).create_dir(BUCKET)
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.usefixtures("store")
