@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     memory_bytes: int | None = Field(None, ge=100_000_000)
     longest_call_s: float = Field(86_400, gt=0, le=315_576_000)
     exports: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    live_token: SecretStr | None = None
+    live_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     pca_give_up_s: float = Field(86_400, gt=0)
 
     @model_validator(mode="before")
@@ -90,7 +92,9 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", "exports"), mode="before"
+        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies"),
+        *("exports", "live_proxies"),
+        mode="before",
     )
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
@@ -101,7 +105,7 @@ class Settings(BaseSettings):
             raise ValueError("only commas and spaces; name at least one, or leave the setting out")
         return parts
 
-    @field_validator("webhook_token", "api_key", mode="before")
+    @field_validator("webhook_token", "api_key", "live_token", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
         text = value.strip() if isinstance(value, str) else ""

@@ -30,6 +30,7 @@ _COMMANDS = {
         "status": ("status:status", "Show what the tables hold, and what is not loaded yet."),
         "query": ("query:query", "Run SQL, or answer a question, on the published tables."),
         "export": ("export:export", "Bring other systems to what is published."),
+        "live": ("live:live", "Show on a web page what happens now."),
         "ui": ("ui:ui", "Open Dagster's UI on the tables and their history."),
     },
     "Check and repair": {
@@ -45,7 +46,7 @@ _COMMANDS = {
 }
 """By title, in the order of use, and by name: a command's file and function, and its line in `--help`."""
 
-_RUN_UNTIL_STOPPED = ("serve", "ui")
+_RUN_UNTIL_STOPPED = ("serve", "live", "ui")
 
 Lazy = Mapping[str, Mapping[str, tuple[str, str]]]
 

@@ -28,7 +28,7 @@ import each other.
 
 LIBRARIES = {
     **dict.fromkeys(("adbc_driver_manager", "adbc_driver_postgresql"), ("pipelines.exports.postgresql",)),
-    "aiohttp": ("connector.receiver", "connector.verbex", "connector.simulator"),
+    "aiohttp": ("connector.receiver", "connector.verbex", "connector.simulator", "pipelines.live"),
     "click": ("pipelines.cli",),
     "dagster": (
         *("pipelines.instance", "pipelines.resources", "pipelines.jobs", "pipelines.assets"),
@@ -40,8 +40,9 @@ LIBRARIES = {
     "duckdb": (
         *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
         "pipelines.cli.query",
+        "pipelines.live.published",
     ),
-    "http": ("connector",),
+    "http": ("connector", "pipelines.live"),
     "httpx": (),
     "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
     "os.fdatasync": ("connector.system.files",),
@@ -56,7 +57,8 @@ LIBRARIES = {
     "sql": (),
     "starlette": (),
     "tests": (),
-    "urllib": ("connector", "pipelines.ui.guard", "pipelines.exports.address"),
+    "jinja2": ("pipelines.live.pages",),
+    "urllib": ("connector", "pipelines.ui.guard", "pipelines.exports.address", "pipelines.live.site"),
     "uvicorn": ("pipelines.ui.webserver",),
     "xlsxwriter": ("pipelines.exports.xlsx", "pipelines.exports.xlsx_sheets"),
 }

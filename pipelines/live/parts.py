@@ -1,0 +1,91 @@
+"""The parts of each page as HTML: from the published tables, and from what is measured beside them.
+
+Everything here runs in the reader's thread. When it is asked for does not belong here: see
+`pipelines.live.updates`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from connector.errors import OperatorError
+from pipelines.live.board import Part, build_board
+from pipelines.live.call import build_call
+from pipelines.live.health import Health, Watch
+from pipelines.live.pages import Pages
+from pipelines.live.published import Reader, Row, Version
+from pipelines.live.view import View
+from pipelines.warehouse.audit import Finding
+
+MAIN_PARTS = ("now", "period", "minutes", "hours", "agents", "events", "attention")
+CALL_PARTS = ("call", "call_events", "call_messages", "call_items", "call_attempts")
+
+_MEASURE_EVERY = timedelta(seconds=2)
+_MEASURE_S3_EVERY = timedelta(seconds=30)
+_CHECK_EVERY = timedelta(seconds=60)
+
+
+@dataclass
+class Parts:
+    """Makes the parts of pages, with one reader, one watch and one set of checks for all of them."""
+
+    reader: Reader
+    watch: Watch
+    pages: Pages
+    _health: Health | None = None
+    _measured: Version | None = None
+    _findings: list[Finding] = field(default_factory=list)
+    _checked_at: datetime | None = None
+
+    def of_view(self, view: View) -> dict[str, str]:
+        """Return the parts of the main page."""
+
+        def build(health: Health, now: datetime) -> Mapping[str, Part]:
+            parts = build_board(self.reader, view, health, now, self.pages.words)
+            self._check(now)
+            parts["attention"] |= {"findings": self._findings, "checked_at": self._checked_at}
+            return parts
+
+        return self._make(build, MAIN_PARTS)
+
+    def of_call(self, call_id: str) -> dict[str, str]:
+        """Return the parts of a call's page."""
+        return self._make(lambda _health, _now: build_call(self.reader, call_id), CALL_PARTS)
+
+    def agents(self) -> list[Row]:
+        """Return the agents that a page offers to choose from, the most recent first."""
+        try:
+            self.reader.reopen()
+            return self.reader.ask("live_known_agents")
+        except OperatorError:
+            return []
+
+    def _make(
+        self, build: Callable[[Health, datetime], Mapping[str, Part]], names: tuple[str, ...]
+    ) -> dict[str, str]:
+        now = datetime.now(UTC)
+        health = self._measure(now)
+        try:
+            self.reader.reopen()
+            parts = self.pages.render_parts(build(health, now))
+        except OperatorError:
+            parts = self.pages.render_nothing(names)  # the banner says why
+        return parts | self.pages.render_parts({"banner": {"health": health}, "health": {"health": health}})
+
+    def _measure(self, now: datetime) -> Health:
+        is_local = self.reader.folder.landing.is_local
+        version, health = self.reader.version(), self._health
+        every = _MEASURE_EVERY if is_local else _MEASURE_S3_EVERY
+        if health is None or version != self._measured or not _is_within(now - health.measured_at, every):
+            self._health = health = self.watch.measure(self.reader, now)
+            self._measured = version
+        return health
+
+    def _check(self, now: datetime) -> None:
+        if self._checked_at is None or not _is_within(now - self._checked_at, _CHECK_EVERY):
+            self._findings = self.reader.check(now)
+            self._checked_at = now
+
+
+def _is_within(age: timedelta, limit: timedelta) -> bool:
+    return timedelta() <= age < limit  # a clock that was set back ends it too
