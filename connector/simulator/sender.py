@@ -7,7 +7,7 @@ for what is sent, and in which order.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -89,6 +89,26 @@ async def send(
         for _ in range(options.concurrency):
             await turns.put(None)
     progress(len(deliveries), len(deliveries))
+    return report
+
+
+async def send_when_due(
+    deliveries: Iterable[Dispatch],
+    options: SendOptions,
+    start_at_s: float,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> SendReport:
+    """Send each delivery at its own time, in seconds after `start_at_s` (UNIX seconds), as if all were real.
+
+    Other than `send`, this waits for no answer before it sends the next one.
+    """
+    report = SendReport()
+    async with _session(options) as session, asyncio.TaskGroup() as tasks:
+        for delivery in deliveries:
+            await asyncio.sleep(max(0.0, start_at_s + delivery.offset_s - clock()))
+            report.deliveries += 1
+            tasks.create_task(_deliver(delivery.event, session, options, report, clock))
     return report
 
 

@@ -5,7 +5,7 @@ give the same world on every machine, and reading one thing never changes anothe
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
@@ -72,6 +72,10 @@ class World:
                 revisions=revisions,
             ),
         )
+
+    def followed_by(self, later: Self) -> Self:
+        """Return this world with the calls of another one of the same seed, which begin later."""
+        return replace(self, calls=self.calls + later.calls)
 
     @cached_property
     def call_by_id(self) -> dict[str, Call]:

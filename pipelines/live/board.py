@@ -13,7 +13,7 @@ from pipelines.live.published import Reader, Row
 from pipelines.live.view import HOUR_S, MINUTE_S, Period, View, periods_of
 from pipelines.live.words import Words
 
-_CALLS_SHOWN = 50
+_CALLS_SHOWN = 25
 _AGENTS_SHOWN = 30
 _EVENTS_SHOWN = 20
 _NEEDY_SHOWN = 10

@@ -31,13 +31,7 @@ class Pages:
         )
         templates.globals.update(words=self.words, nothing=NOTHING)
         templates.filters.update(
-            short=short,
-            sentence=first_sentence,
-            short_text=clean,
-            clean=clean,
-            duration=duration,
-            size=size,
-            iso=iso,
+            clean=clean, duration=duration, iso=iso, sentence=first_sentence, short=short, size=size
         )
         object.__setattr__(self, "_templates", templates)
 
