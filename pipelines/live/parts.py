@@ -11,18 +11,17 @@ from datetime import UTC, datetime, timedelta
 from connector.errors import OperatorError
 from pipelines.live.board import Part, build_board
 from pipelines.live.call import build_call
+from pipelines.live.checks import Checks
 from pipelines.live.health import Health, Watch
 from pipelines.live.pages import Pages
 from pipelines.live.published import Reader, Row, Version
 from pipelines.live.view import View
-from pipelines.warehouse.audit import Finding
 
 MAIN_PARTS = ("now", "period", "minutes", "hours", "agents", "events", "attention")
 CALL_PARTS = ("call", "call_events", "call_messages", "call_items", "call_attempts")
 
 _MEASURE_EVERY = timedelta(seconds=2)
 _MEASURE_S3_EVERY = timedelta(seconds=30)
-_CHECK_EVERY = timedelta(seconds=60)
 
 
 @dataclass
@@ -34,16 +33,22 @@ class Parts:
     pages: Pages
     _health: Health | None = None
     _measured: Version | None = None
-    _findings: list[Finding] = field(default_factory=list)
-    _checked_at: datetime | None = None
+    _checks: Checks = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let the checks use the same reader."""
+        self._checks = Checks(self.reader)
 
     def of_view(self, view: View) -> dict[str, str]:
         """Return the parts of the main page."""
 
         def build(health: Health, now: datetime) -> Mapping[str, Part]:
             parts = build_board(self.reader, view, health, now, self.pages.words)
-            self._check(now)
-            parts["attention"] |= {"findings": self._findings, "checked_at": self._checked_at}
+            self._checks.run_one(now)
+            parts["attention"] |= {
+                "findings": self._checks.findings(),
+                "checked_at": self._checks.oldest(),
+            }
             return parts
 
         return self._make(build, MAIN_PARTS)
@@ -80,11 +85,6 @@ class Parts:
             self._health = health = self.watch.measure(self.reader, now)
             self._measured = version
         return health
-
-    def _check(self, now: datetime) -> None:
-        if self._checked_at is None or not _is_within(now - self._checked_at, _CHECK_EVERY):
-            self._findings = self.reader.check(now)
-            self._checked_at = now
 
 
 def _is_within(age: timedelta, limit: timedelta) -> bool:

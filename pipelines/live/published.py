@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ import duckdb
 
 from connector.errors import OperatorError
 from pipelines.models.load import read_query
-from pipelines.models.model import AS_OF, LONGEST_CALL
+from pipelines.models.model import AS_OF, LONGEST_CALL, Check, Model
 from pipelines.warehouse.audit import Finding, run_check
 from pipelines.warehouse.data_folder import DataFolder
 
@@ -98,23 +97,17 @@ class Reader:
         finally:
             alarm.cancel()
 
-    def check(self, now: datetime) -> list[Finding]:
-        """Run the checks that only warn, and return what they found wrong. One that can't run finds nothing.
+    def check(self, model: Model, check: Check, now: datetime) -> Finding:
+        """Run one check that only warns, and return what it found.
 
         Raises:
-            OperatorError: The files of SQL can't be used.
+            ModelError: It can't be run.
+            UnreadableError: The tables can't be read.
         """
         if self._connection is None:
-            return []
-        found = []
-        sql = self.folder.sql
-        models = {model.table: model for model in sql.models}
+            raise UnreadableError("No published tables are open.")
         given = {AS_OF: now, LONGEST_CALL: self.folder.longest_call_s}
-        for check in sql.checks:
-            if not check.is_blocking and check.model in models:
-                with suppress(OperatorError, duckdb.Error):
-                    found.append(run_check(self._connection, models[check.model], check, given))
-        return [finding for finding in found if finding.row_count]
+        return run_check(self._connection, model, check, given)
 
     def close(self) -> None:
         """Close the file."""

@@ -25,6 +25,7 @@ from pipelines.live.parts import Parts
 from pipelines.live.published import Published
 from pipelines.live.site import Site
 from pipelines.live.updates import Updates
+from pipelines.live.view import View
 from pipelines.live.words import Words
 from pipelines.warehouse.data_folder import DataFolder
 
@@ -116,6 +117,9 @@ async def _open_site(settings: Settings, words: Words) -> AsyncIterator[Site]:
     published = Published(DataFolder.from_settings(settings))
     updates = Updates(published)
     parts = Parts(published.reader, Watch(settings.seal_interval_s), Pages(words))
+    await published.run(
+        lambda _: parts.of_view(View())
+    )  # the first page should not wait for what is read once
     running = asyncio.create_task(updates.run(), name="updates")
     try:
         yield Site(published, parts, updates)

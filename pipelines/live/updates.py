@@ -107,14 +107,16 @@ class Updates:
 
     async def run(self) -> None:
         """Make views again until cancelled: when other tables are published, and every few seconds."""
+        spent_s = 0.0
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(max(LOOK_EVERY_S, spent_s))  # half of a core is left to what loads
             version, now_s = self._published.reader.version(), time.monotonic()
             for view, board in list(self._boards.items()):
                 if not board.pages and now_s - board.used_at_s > _KEEP_S:
                     del self._boards[view]
                 elif board.pages and (board.made_of != version or now_s - board.made_at_s > MAKE_EVERY_S):
                     await self._make(board)
+            spent_s = time.monotonic() - now_s
 
     async def _make(self, board: Board) -> None:
         board.made_of = self._published.reader.version()

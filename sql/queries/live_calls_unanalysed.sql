@@ -9,29 +9,63 @@
 --   pca_status varchar: awaiting (not announced), ready (announced, not fetched), failed, or unavailable
 --   pca_failure_reason varchar: why its analysis failed or is unavailable; null if it is neither
 --   calls bigint: such calls with the same pca_status [count]
-with unanalysed as (
-    select
-        call_id,
-        agent_id,
-        ended_at,
-        pca_status,
-        pca_failure_reason,
-        count(*) over (partition by pca_status) as calls
+with unanalysed as not materialized (
+    select call_id, agent_id, ended_at, pca_status, pca_failure_reason
     from calls
     where ended_at >= $now::timestamptz - interval 30 days
         and ended_at < $now::timestamptz - interval 1 hour
-        and pca_status in ('awaiting', 'ready', 'failed', 'unavailable')
         and ($agent_id::varchar is null or coalesce(agent_id, '(unknown)') = $agent_id)
-    qualify row_number() over (partition by pca_status order by ended_at desc, call_id) <= $row_limit
+),
+
+counted as (
+    select pca_status, count(*) as calls
+    from unanalysed
+    group by pca_status
+),
+
+-- one by one, because the newest of each in one go would sort all of a customer's who fetches none
+newest as (
+    (
+        select call_id, agent_id, ended_at, pca_status, pca_failure_reason
+        from unanalysed
+        where pca_status = 'awaiting'
+        order by ended_at desc, call_id
+        limit $row_limit
+    )
+    union all
+    (
+        select call_id, agent_id, ended_at, pca_status, pca_failure_reason
+        from unanalysed
+        where pca_status = 'ready'
+        order by ended_at desc, call_id
+        limit $row_limit
+    )
+    union all
+    (
+        select call_id, agent_id, ended_at, pca_status, pca_failure_reason
+        from unanalysed
+        where pca_status = 'failed'
+        order by ended_at desc, call_id
+        limit $row_limit
+    )
+    union all
+    (
+        select call_id, agent_id, ended_at, pca_status, pca_failure_reason
+        from unanalysed
+        where pca_status = 'unavailable'
+        order by ended_at desc, call_id
+        limit $row_limit
+    )
 )
 
 select
-    unanalysed.call_id,
-    coalesce(agents.agent_name, unanalysed.agent_id, '(unknown)') as agent_name,
-    unanalysed.ended_at,
-    unanalysed.pca_status,
-    unanalysed.pca_failure_reason,
-    unanalysed.calls
-from unanalysed
-left join agents using (agent_id)
-order by unanalysed.pca_status, unanalysed.ended_at desc, unanalysed.call_id
+    newest.call_id,
+    coalesce(agents.agent_name, newest.agent_id, '(unknown)') as agent_name,
+    newest.ended_at,
+    newest.pca_status,
+    newest.pca_failure_reason,
+    counted.calls
+from newest
+join counted on newest.pca_status = counted.pca_status
+left join agents on newest.agent_id = agents.agent_id
+order by newest.pca_status, newest.ended_at desc, newest.call_id

@@ -1,0 +1,69 @@
+"""A running `verbex-sync live`, events that happen now, and what a page is sent."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from support.command import inherited
+from support.data_folder import DataFolder, body
+from support.deadline import HANG_S
+
+_BODIES_BEGIN_S = 1_762_600_000
+
+
+@contextmanager
+def running_live(folder: Path, *words: str, **settings: str) -> Iterator[str]:
+    """Serve the live page of `folder`/data and return its address. It must end well on SIGTERM."""
+    log = folder / "live.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "live", "--port", "0", *words],
+            cwd=folder,
+            env=inherited() | settings,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"https?://\S+", process.stdout.readline())
+        assert found, log.read_text()
+        yield found[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG_S) == 0, log.read_text()
+        assert log.read_text() == ""
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def ago(seconds: float) -> float:
+    """Return the time of an event that happened some seconds ago, as `body` takes it."""
+    return time.time() - seconds - _BODIES_BEGIN_S
+
+
+def land_now(folder: DataFolder, *events: tuple[str, str, float], **payload: Any) -> None:  # noqa: ANN401
+    """Land events, each by its name, call, and how many seconds ago it happened; and publish them."""
+    bodies = [body(f"{call_id} {name}", name, call_id, ago(s), **payload) for name, call_id, s in events]
+    folder.land(bodies, received_at_us=[time.time_ns() // 1000 - 100_000] * len(bodies))
+    folder.sync()
+
+
+async def messages(session: aiohttp.ClientSession, url: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield what a page is sent."""
+    async with session.get(url, timeout=aiohttp.ClientTimeout(total=HANG_S)) as answer:
+        assert answer.content_type == "text/event-stream"
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
