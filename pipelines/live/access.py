@@ -36,12 +36,10 @@ class Access:
     Attributes:
         token: What people type to sign in; empty if nobody has to.
         proxies: The networks of proxies that sign people in: everybody else is refused. Empty for none.
-        is_local: Whether only this machine reaches the page.
     """
 
     token: str = field(repr=False)
     proxies: tuple[Network, ...]
-    is_local: bool
     _wrong: OrderedDict[str, list[float]] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
@@ -64,7 +62,12 @@ class Access:
                 "VERBEX_LIVE_TOKEN, which people type to sign in, or VERBEX_LIVE_PROXIES to the network of a "
                 "proxy that signs people in."
             )
-        return cls(token, tuple(settings.live_proxies), is_loopback(host))
+        return cls(token, tuple(settings.live_proxies))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody on this machine may look."""
+        return not (self.token or self.proxies)
 
     def is_through_proxy(self, peer: str | None) -> bool:
         """Return whether a connection comes from a named proxy, or none is named."""

@@ -52,7 +52,7 @@ class Gate:
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             if not self._access.is_through_proxy(request.remote):
                 return _refuse("Only the named proxy may connect.")
-            if self._access.is_local and not self._access.token and not _is_own_name(request):
+            if self._access.is_open and not _is_own_name(request):
                 # a name of another site may point to this address, and its page could read ours
                 return _refuse("The page is open on this machine alone, under localhost.")
             if request.path in _OPEN_TO_ALL or self._is_signed_in(request):

@@ -30,6 +30,7 @@ from pipelines.live.words import Words
 from pipelines.warehouse.data_folder import DataFolder
 
 _DRAIN_S = 2.0
+_LONGEST_LINE_BYTES = 80_000  # the address of a call names its id, and nothing limits that
 
 
 class PortError(OperatorError):
@@ -79,7 +80,9 @@ async def _serve(
         app = web.Application(middlewares=[gate.middleware], client_max_size=10_000)
         app.on_response_prepare.append(gate.add_headers)
         app.add_routes([*site.routes(), *gate.routes()])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_DRAIN_S, max_line_size=_LONGEST_LINE_BYTES
+        )
         await runner.setup()
         try:
             try:

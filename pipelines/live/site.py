@@ -23,7 +23,7 @@ from pipelines.live.view import View, ViewError
 BEAT_S = 5.0
 MOST_PAGES = 1_000
 _LONGEST_WRITE_S = 30.0
-_LONGEST_ID = 2_000
+_LONGEST_ID = 20_000
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 _SQL_NAME = re.compile(r"live_[a-z_]+|pipeline_status")

@@ -13,7 +13,7 @@ NOW_S = 1_800_000_000.0
 
 
 def access(token: str = TOKEN) -> Access:
-    return Access(token, (), is_local=False)
+    return Access(token, ())
 
 
 def test_a_cookie_holds_for_thirty_days_and_with_its_token_alone() -> None:
@@ -45,7 +45,7 @@ def test_other_machines_reach_the_page_only_if_something_says_who_may_look(host:
     with pytest.raises(AccessError, match="VERBEX_LIVE_TOKEN"):
         Access.of(Settings(_env_file=None), host)
     assert Access.of(Settings(_env_file=None, live_token=SecretStr(TOKEN)), host)
-    assert Access.of(Settings(_env_file=None, live_proxies="10.0.0.0/8"), host)  # type: ignore[arg-type]
+    assert Access.of(Settings(_env_file=None, live_proxies="10.0.0.0/8"), host)
 
 
 def test_a_token_that_can_be_guessed_is_refused() -> None:

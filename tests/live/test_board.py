@@ -68,8 +68,7 @@ def test_every_number_is_that_of_the_calls(
         for row in board[name]["rows"]:
             until = row["begins_at"] + timedelta(seconds=step_s)
             assert row["calls"] == sum(
-                bool(call["started_at"]) and row["begins_at"] <= call["started_at"] < until  # type: ignore[operator]
-                for call in shown
+                bool(call["started_at"]) and row["begins_at"] <= call["started_at"] < until for call in shown
             )
     assert board["now"]["calls"] == sum(
         call["status"] == "in_progress" and NOW - call["last_event_at"] <= timedelta(days=1)  # type: ignore[operator]
