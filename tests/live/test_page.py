@@ -97,16 +97,17 @@ async def test_hostile_values_are_shown_as_text(folder: DataFolder, tmp_path: Pa
     folder.land([*bodies, *(text.encode() for text in HOSTILE)])
     item = {"name": "n", "type": "string", "result": "r", "model": "m", "total_tokens": 1}
     for text in HOSTILE:
-        details = {"_id": text, "ai_agent_id": text, "from_number": text, "direction": text}
-        details["messages"] = [{"role": text, "content": text}]
+        details = {"_id": text, "ai_agent_id": text, "from_number": text, "direction": text} | {
+            "messages": [{"role": text, "content": text}]
+        }
         folder.land_answers(
             CALLS,
             [{"call_id": text, "http_status": 200, "body": json.dumps(details).encode(), "error": text}],
         )
-        answer = json.dumps(
+        analysis = json.dumps(
             {"items": [{**item, "name": text, "result": text, "type": text, "model": text}]}
         ).encode()
-        folder.land_answers(PCA, [{"call_id": text, "http_status": 200, "body": answer}])
+        folder.land_answers(PCA, [{"call_id": text, "http_status": 200, "body": analysis}])
     folder.sync()
     with running_live(tmp_path) as url:
         async with aiohttp.ClientSession() as session:

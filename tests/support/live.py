@@ -21,12 +21,12 @@ _BODIES_BEGIN_S = 1_762_600_000
 
 
 @contextmanager
-def running_live(folder: Path, *words: str, **settings: str) -> Iterator[str]:
+def running_live(folder: Path, *words: str, port: int = 0, **settings: str) -> Iterator[str]:
     """Serve the live page of `folder`/data and return its address. It must end well on SIGTERM."""
     log = folder / "live.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "live", "--port", "0", *words],
+            [sys.executable, "-m", "pipelines.cli", "live", "--port", str(port), *words],
             cwd=folder,
             env=inherited() | settings,
             stdout=subprocess.PIPE,
