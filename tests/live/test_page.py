@@ -57,15 +57,14 @@ async def test_an_open_page_is_sent_what_changed_and_nothing_else(folder: DataFo
     land_now(folder, (STARTED, "c1", 60))
     with running_live(tmp_path) as url:
         async with aiohttp.ClientSession() as session:
-            sent = messages(session, f"{url}/updates/view?")
+            sent = messages(session, f"{url}/updates/call?id=c1")
             first = await anext(sent)
-            assert {"now", "period", "events", "banner", "health"} <= first["parts"].keys()
-            assert "c1" in first["parts"]["now"]
-            land_now(folder, (STARTED, "c2", 5))
-            while "c2" not in (news := (await anext(sent)).get("parts", {})).get("now", ""):
-                assert "hours" not in news or news["hours"] != first["parts"]["hours"]
-            assert "c2" in news["events"]
-            assert "call_messages" not in news
+            assert {"call", "call_events", "call_messages", "banner", "health"} <= first["parts"].keys()
+            assert STARTED in first["parts"]["call_events"]
+            land_now(folder, (ENDED, "c1", 5))
+            while ENDED not in (news := (await anext(sent)).get("parts", {})).get("call_events", ""):
+                pass
+            assert not news.keys() & {"call_messages", "call_items", "call_attempts"}
 
 
 async def test_a_page_that_slept_is_sent_what_it_lacks(folder: DataFolder, tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ async def test_a_page_that_slept_is_sent_what_it_lacks(folder: DataFolder, tmp_p
             land_now(folder, (STARTED, "c2", 5))
             lacked = await ask(str(everything["version"]))
             assert "c2" in str(lacked["parts"])
-            for odd in ("another-1", "", "-", str(everything["version"]) + "9" * 30, "\u0661-\u0661"):
+            for odd in ("another-1", "another-99", "", "-", str(everything["version"]) + "9" * 30, "\u0661-\u0661"):
                 assert "c2" in str((await ask(odd))["parts"])
 
 
