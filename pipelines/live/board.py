@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipelines.live.charts import draw
 from pipelines.live.health import Health
 from pipelines.live.published import Reader, Row
 from pipelines.live.view import HOUR_S, MINUTE_S, Period, View, periods_of
@@ -41,8 +42,8 @@ def build_board(reader: Reader, view: View, health: Health, now: datetime, words
             "periods": periods.compared,
             "rows": [reader.ask("live_period", **asked, **_span(each))[0] for each in periods.compared],
         },
-        "minutes": _over_time(reader, asked, periods.minutes, MINUTE_S),
-        "hours": _over_time(reader, asked, periods.hours, HOUR_S),
+        "minutes": _over_time(reader, asked, periods.minutes, MINUTE_S, words),
+        "hours": _over_time(reader, asked, periods.hours, HOUR_S, words),
         "agents": {"rows": agents, "period": today, "view": view, "total": _total(agents, "agents")},
         "events": {
             "rows": reader.ask("live_events", **asked, **_newest(health, now), row_limit=_EVENTS_SHOWN)
@@ -56,9 +57,11 @@ def _now(reader: Reader, asked: Mapping[str, object]) -> Part:
     return {"rows": rows, "calls": _total(rows, "calls"), "long_calls": _total(rows, "long_calls")}
 
 
-def _over_time(reader: Reader, asked: Mapping[str, object], period: Period, step_s: int) -> Part:
+def _over_time(
+    reader: Reader, asked: Mapping[str, object], period: Period, step_s: int, words: Words
+) -> Part:
     rows = reader.ask("live_calls_over_time", **asked, **_span(period), step_s=step_s)
-    return {"rows": rows, "period": period, "calls": sum(row["calls"] for row in rows)}
+    return {"rows": rows, "chart": draw(rows, words.minute), "calls": sum(row["calls"] for row in rows)}
 
 
 def _attention(reader: Reader, asked: Mapping[str, object]) -> Part:

@@ -21,6 +21,8 @@ class Checks:
     """What the checks found when each of them last ran."""
 
     reader: Reader
+    _listed: list[tuple[Check, Model]] = field(default_factory=list)
+    _listed_at: datetime | None = None
     _ran_at: dict[str, datetime] = field(default_factory=dict)
     _findings: dict[str, Finding] = field(default_factory=dict)
 
@@ -30,7 +32,9 @@ class Checks:
         Raises:
             OperatorError: The files of SQL can't be used.
         """
-        waiting = [each for each in self._list() if self._is_due(each[0].name, now)]
+        if self._listed_at is None or not timedelta() <= now - self._listed_at < _RUN_EVERY:
+            self._listed, self._listed_at = self._list(), now  # it reads every file of SQL
+        waiting = [each for each in self._listed if self._is_due(each[0].name, now)]
         if waiting:
             check, model = min(waiting, key=lambda each: self._ran_at.get(each[0].name, _NEVER))
             self._ran_at[check.name] = now
@@ -48,7 +52,7 @@ class Checks:
 
     def oldest(self) -> datetime | None:
         """Return when the check ran that ran first; None as long as some never ran."""
-        names = [check.name for check, _ in self._list()]
+        names = [check.name for check, _ in self._listed]
         if not names or any(name not in self._ran_at for name in names):
             return None
         return min(self._ran_at[name] for name in names)
