@@ -22,7 +22,7 @@ class Redactor:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Return the removal of all secrets in the settings."""
-        secrets = [*settings.webhook_secrets, settings.webhook_token, settings.api_key]
+        secrets = [*settings.webhook_secrets, settings.webhook_token, settings.api_key, settings.live_token]
         return cls.of(secret.get_secret_value() for secret in secrets if secret is not None)
 
     @classmethod
