@@ -93,9 +93,11 @@ class Watch:
         if not health.files_waiting or published_at is None:
             self._waiting_since = None
             return ()
-        if self._waiting_since is None or self._waiting_at != published_at:
-            self._waiting_since, self._waiting_at = health.measured_at, published_at
-        is_new = health.measured_at - self._waiting_since < _PATIENCE
+        since, now = self._waiting_since, health.measured_at
+        if since is None or since > now or self._waiting_at != published_at:  # or the clock was set back
+            since = now
+            self._waiting_since, self._waiting_at = since, published_at
+        is_new = now - since < _PATIENCE
         if is_new or reader.folder.warehouse.is_being_written():
             return ()
         reason = (

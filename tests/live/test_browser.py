@@ -190,6 +190,22 @@ def test_a_page_that_slept_catches_up(folder: DataFolder, tmp_path: Path, page: 
         expect(page.locator("#now")).to_contain_text("c3", timeout=HANG_MS)
 
 
+def test_behind_a_proxy_that_holds_back_what_is_streamed_a_page_asks_by_itself(
+    folder: DataFolder, tmp_path: Path, page: Page
+) -> None:
+    def is_streamed(url: str) -> bool:
+        return "/updates/" in url and "once=1" not in url
+
+    page.route(is_streamed, lambda _: None)
+    page.clock.install()
+    with running_live(tmp_path) as url:
+        page.goto(url)
+        land_now(folder, (STARTED, "c3", 5))
+        expect(page.locator("#now")).not_to_contain_text("c3")
+        page.clock.fast_forward("00:20")
+        expect(page.locator("#now")).to_contain_text("c3", timeout=HANG_MS)
+
+
 def test_numbers_are_written_as_the_reader_writes_them(
     folder: DataFolder, tmp_path: Path, browser: Browser
 ) -> None:

@@ -81,7 +81,14 @@ async def test_a_page_that_slept_is_sent_what_it_lacks(folder: DataFolder, tmp_p
             land_now(folder, (STARTED, "c2", 5))
             lacked = await ask(str(everything["version"]))
             assert "c2" in str(lacked["parts"])
-            for odd in ("another-1", "another-99", "", "-", str(everything["version"]) + "9" * 30, "\u0661-\u0661"):
+            for odd in (
+                "another-1",
+                "another-99",
+                "",
+                "-",
+                str(everything["version"]) + "9" * 30,
+                "\u0661-\u0661",
+            ):
                 assert "c2" in str((await ask(odd))["parts"])
 
 
