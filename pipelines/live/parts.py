@@ -5,7 +5,7 @@ Everything here runs in the reader's thread. When it is asked for does not belon
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from connector.errors import OperatorError
@@ -73,8 +73,10 @@ class Parts:
         try:
             self.reader.reopen()
             parts = self.pages.render_parts(build(health, now))
-        except OperatorError:
-            parts = self.pages.render_nothing(names)  # the banner says why
+        except OperatorError as error:
+            parts = self.pages.render_nothing(names)
+            warnings = dict.fromkeys((*health.warnings, str(error)))
+            health = replace(health, warnings=tuple(warnings))
         return parts | self.pages.render_parts({"banner": {"health": health}, "health": {"health": health}})
 
     def _measure(self, now: datetime) -> Health:

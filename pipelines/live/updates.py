@@ -22,6 +22,8 @@ LOOK_EVERY_S = 0.2
 MAKE_EVERY_S = 5.0
 """Parts change with time too: calls become long, days end, disks fill."""
 _KEEP_S = 60.0
+_FRESH_S = 1.0
+_MOST_UNUSED = 50
 
 Make = Callable[[], Mapping[str, str]]
 
@@ -39,6 +41,7 @@ class Board:
     used_at_s: float = float("-inf")
     made_of: Version | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _messages: dict[int, str] = field(default_factory=dict)
 
     def take(self, parts: Mapping[str, str]) -> None:
@@ -77,10 +80,16 @@ class Updates:
 
     async def board(self, view: Hashable, make: Make) -> Board:
         """Return a view with its parts. `make` makes them, in the reader's thread."""
-        board = self._boards.setdefault(view, Board(make))
+        board = self._boards.pop(view, None) or Board(make)
+        self._boards[view] = board  # the last one used stands last
         board.used_at_s = time.monotonic()
-        if board.made_of != self._published.reader.version() or not board.pages:
-            await self._make(board)
+        self._forget(_MOST_UNUSED)
+        async with board.making:  # who asks at the same time gets the same
+            is_same = board.made_of == self._published.reader.version()
+            if not is_same or time.monotonic() - board.made_at_s > (
+                MAKE_EVERY_S if board.pages else _FRESH_S
+            ):
+                await self._make(board)
         return board
 
     @contextmanager
@@ -113,10 +122,17 @@ class Updates:
             version, now_s = self._published.reader.version(), time.monotonic()
             for view, board in list(self._boards.items()):
                 if not board.pages and now_s - board.used_at_s > _KEEP_S:
-                    del self._boards[view]
+                    self._boards.pop(view, None)
                 elif board.pages and (board.made_of != version or now_s - board.made_at_s > MAKE_EVERY_S):
-                    await self._make(board)
+                    async with board.making:
+                        await self._make(board)
             spent_s = time.monotonic() - now_s
+
+    def _forget(self, most: int) -> None:
+        """Keep only so many views that no page shows: anybody may ask for calls of any id."""
+        unused = [view for view, board in self._boards.items() if not board.pages]
+        for view in unused[:-most]:
+            del self._boards[view]
 
     async def _make(self, board: Board) -> None:
         board.made_of = self._published.reader.version()

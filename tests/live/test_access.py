@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from support.command import Run
 
 from connector.settings import Settings
 from pipelines.live.access import SIGNED_IN_S, Access, AccessError
@@ -46,6 +47,12 @@ def test_other_machines_reach_the_page_only_if_something_says_who_may_look(host:
         Access.of(Settings(_env_file=None), host)
     assert Access.of(Settings(_env_file=None, live_token=SecretStr(TOKEN)), host)
     assert Access.of(Settings(_env_file=None, live_proxies="10.0.0.0/8"), host)
+
+
+def test_the_command_says_what_to_set_before_it_listens(run: Run) -> None:
+    refused = run("live", "--host", "0.0.0.0")  # noqa: S104
+    assert refused.returncode == 2
+    assert "VERBEX_LIVE_TOKEN" in refused.stderr
 
 
 def test_a_token_that_can_be_guessed_is_refused() -> None:

@@ -211,7 +211,7 @@ def test_numbers_are_written_as_the_reader_writes_them(
 ) -> None:
     land_now(folder, *((STARTED, f"n{number}", 5 + number) for number in range(1000)))
     with running_live(tmp_path) as url:
-        for locale, written in (("de-DE", "1.002"), ("en-US", "1,002"), ("fr-CH", "1\u202f002")):
+        for locale, written in (("de-DE", "1.002"), ("en-US", "1,002")):
             context = browser.new_context(locale=locale)
             page = context.new_page()
             page.goto(url)
