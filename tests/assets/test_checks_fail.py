@@ -72,7 +72,7 @@ def no_list(folder: DataFolder) -> None:
 def lost_row(folder: DataFolder) -> None:
     """Lose a row that was loaded, in every file, as a fault of ours would."""
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
-    spoil_all(folder, "delete from events where trace_id = 'a'")
+    spoil_all(folder, "delete from stored.events where trace_id = 'a'")
 
 
 def two_organizations(folder: DataFolder) -> None:
