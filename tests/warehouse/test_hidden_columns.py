@@ -17,6 +17,7 @@ from pipelines.models.reference import render_tables
 from pipelines.models.sql_file import sql_folder
 from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse.changes import is_public
+from pipelines.warehouse.ledger import Ledger
 from pipelines.warehouse.tables import copy_table, create_table, drop_table
 
 MODELS = load_sql(sql_folder()).models
@@ -181,3 +182,14 @@ def test_a_table_is_dropped_whatever_it_hides(
         left = "select count(*) from duckdb_columns() where table_name = 'own_calls'"
         assert connection.execute(left).fetchall() == [(0,)]
     drop_table(connection, "own_calls")
+
+
+def test_a_file_with_bookkeeping_of_another_version_is_emptied_of_views_too(
+    tmp_path: Path, connection: duckdb.DuckDBPyConnection
+) -> None:
+    """A view that stayed would have a name that a table needs."""
+    create_table(connection, model_of(tmp_path, is_hidden=True))
+    connection.execute("create schema ops; create table ops.loads (another integer)")
+    ledger = Ledger(connection)
+    assert connection.execute("select view_name from duckdb_views() where not internal").fetchall() == []
+    ledger.create(model_of(tmp_path, is_hidden=False))
