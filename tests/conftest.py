@@ -45,10 +45,19 @@ def oldest_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Tests that ask for it are of the group `oldest_duckdb`, so that one process installs it, once.
     """
-    folder = tmp_path_factory.mktemp("oldest_duckdb")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-    options = ["--no-compile", "--disable-pip-version-check"]
-    subprocess.run([*command, *options, "duckdb==1.1.3"], check=True)
+    return install(tmp_path_factory.mktemp("oldest_duckdb"), "--no-deps", "duckdb==1.1.3")
+
+
+@pytest.fixture(scope="session")
+def pandas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to put on PYTHONPATH that holds pandas, too large to install for tests that are not slow."""
+    return install(tmp_path_factory.mktemp("pandas"), "pandas")
+
+
+def install(folder: Path, *what: str) -> Path:
+    """Install packages into a folder."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+    subprocess.run([*command, "--no-compile", "--disable-pip-version-check", *what], check=True)
     return folder
 
 

@@ -40,10 +40,9 @@ def check_specs(model: Model, checks: Sequence[Check]) -> list[dg.AssetCheckSpec
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
-    """Return columns as Dagster shows them."""
-    return dg.TableSchema(
-        [dg.TableColumn(column.name, column.type, column.description) for column in columns]
-    )
+    """Return columns as Dagster shows them, without those that are hidden."""
+    shown = [column for column in columns if not column.is_hidden]
+    return dg.TableSchema([dg.TableColumn(column.name, column.type, column.description) for column in shown])
 
 
 def update_metadata(

@@ -5,7 +5,7 @@ Reading belongs here, always a few rows at a time. Writing does not: see `pipeli
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from connector.errors import EXIT_USAGE, OperatorError
 from pipelines.models.load import read_query_file
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column, SqlFile
-from pipelines.warehouse.catalog import columns_of, quoted
+from pipelines.warehouse.catalog import columns_of, qualified, quoted
 from pipelines.warehouse.changes import (
     DAY,
     Publish,
@@ -59,7 +59,7 @@ class Table:
     Attributes:
         name: Its name.
         description: What its SQL file says of it; the first line says what a row is.
-        columns: Its columns with DuckDB's types in capitals, without the hashes by which loads find rows.
+        columns: Its columns with DuckDB's types in capitals, without those that are hidden.
         grain: The columns that are unique together; empty if its header names none.
     """
 
@@ -88,6 +88,7 @@ class Change:
     table: Table
     is_whole: bool
     _sql: duckdb.DuckDBPyConnection = field(repr=False)
+    _rows: str = field(repr=False)
     _condition: str = field(repr=False)
     _days: tuple[date, ...] = field(repr=False, default=())
     has_gone: bool = False
@@ -100,7 +101,7 @@ class Change:
         """Return the grain of rows that are not there any more. Empty if the change is whole."""
         columns = (column for column in self.table.columns if column.name in self.table.grain)
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in columns)
-        rows = f"gone_{self.table.name}" if not self.is_whole else f"main.{self.table.name} where false"
+        rows = f"gone_{self.table.name}" if not self.is_whole else f"{self._rows} where false"
         return self._sql.sql(f"select {listed} from {rows}").to_arrow_reader(ROWS_AT_ONCE)
 
     def days(self) -> tuple[date, ...] | None:
@@ -120,12 +121,12 @@ class Change:
 
     def all_days(self) -> frozenset[date | None]:
         """Return the days of all rows. None stands for those that have no day."""
-        days = self._sql.execute(f"select distinct {DAY} from {self.table.name}").fetchall()
+        days = self._sql.execute(f"select distinct {DAY} from {self._rows}").fetchall()
         return frozenset(day for (day,) in days)
 
     def count(self) -> tuple[int, int]:
         """Return how many rows are new or changed (or all, if the change is whole), and how many are gone."""
-        rows = f"select count(*) from {self.table.name} where {self._condition}"
+        rows = f"select count(*) from {self._rows} where {self._condition}"
         gone = f"select count(*) from gone_{self.table.name}" if self.has_gone else "select 0"
         ((counted, vanished),) = self._sql.execute(f"select ({rows}), ({gone})").fetchall()
         return counted, vanished
@@ -143,9 +144,7 @@ class Change:
                 self._sql.register("batch", batch)
                 self._sql.execute("insert into theirs from batch")
             listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
-            self._sql.execute(
-                f"create or replace temp view ours as select {listed} from main.{self.table.name}"
-            )
+            self._sql.execute(f"create or replace temp view ours as select {listed} from {self._rows}")
             yield lambda sql: self._sql.execute(sql).fetchall()
         finally:
             self._sql.unregister("batch")
@@ -154,7 +153,7 @@ class Change:
 
     def _read(self, render: Render, condition: str) -> pa.RecordBatchReader:
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
-        select = f"select {listed} from main.{self.table.name} where {condition}"
+        select = f"select {listed} from {self._rows} where {condition}"
         return self._sql.sql(select).to_arrow_reader(ROWS_AT_ONCE)
 
 
@@ -186,12 +185,13 @@ class Source:
 
         Everything counts as changed if `since` is None, or a publish that the log does not know.
         """
+        whole = Change(table, True, self._sql, f"main.{table.name}", "true")
         if table.name == STATUS:
-            return None if since == self.publish.id else Change(table, True, self._sql, "true")
+            return None if since == self.publish.id else whole
         model = self._models[table.name]
         keys = changed_keys(self._sql, model, since)
         if keys is None or since is None:
-            return Change(table, True, self._sql, "true")
+            return whole
         return self._find_rows(table, model, keys, since)
 
     def find_publish(self, publish_id: UUID) -> Publish | None:
@@ -210,10 +210,11 @@ class Source:
         identity = ", ".join(map(quoted, identity_of(model)))
         by_key = ", ".join(map(quoted, model.keys))
         # first by the keys, which are quick to look for; then by the whole grain
-        near = f"select t.rowid from main.{table.name} as t semi join {changed} using ({by_key})"
+        rows = qualified(model.stored)
+        near = f"select t.rowid from {rows} as t semi join {changed} using ({by_key})"
         self._sql.execute(
             f"create or replace temp table {found} as select rowid as _id, {identity}"
-            f" from main.{table.name} where rowid in ({near})"
+            f" from {rows} where rowid in ({near})"
         )
         self._sql.execute(
             f"delete from {found} where _id not in"
@@ -226,7 +227,7 @@ class Source:
         )
         has_gone = bool(self._sql.execute(f"select 1 from {gone} limit 1").fetchall())
         condition = f"rowid in (select _id from {found})"
-        return Change(table, False, self._sql, condition, self._days(table, since), has_gone)
+        return Change(table, False, self._sql, rows, condition, self._days(table, since), has_gone)
 
     def _days(self, table: Table, since: UUID) -> tuple[date, ...]:
         days = self._sql.execute(
@@ -240,11 +241,11 @@ class Source:
         return self._status if name == STATUS else self._models[name]
 
     def _describe(self, file: SqlFile) -> Table:
-        described = {column.name: column.description for column in file.columns}
+        described = {column.name: column for column in file.columns}
         columns = tuple(
-            Column(name, kind, described.get(name, ""))
+            replace(described.get(name, Column(name, kind, "")), type=kind)
             for name, kind in columns_of(self._sql, f"from main.{file.name}")
-            if not (kind == "UBIGINT" and name.endswith("_hash"))
+            if not (name in described and described[name].is_hidden)
         )
         grain = file.listed("grain")
         has_grain = set(grain) <= {

@@ -31,6 +31,7 @@ from pipelines.models.rules import (
     refuse_check,
     refuse_model,
     refuse_model_name,
+    refuse_question,
     refuse_taken_queue,
 )
 from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_sql_file
@@ -217,9 +218,11 @@ def _without_statement(path: Path, problem: str, schema: str = "main") -> Model 
 def _read_question(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Question:
     try:
         file = read_sql_file(path, QUERY_FIELDS)
-        return Question(**vars(file), functions=called_by(file, functions, unusable))
+        question = Question(**vars(file), functions=called_by(file, functions, unusable))
+        refuse_question(question)
     except ModelError as error:
         return _without_answer(path, str(error))
+    return question
 
 
 def _without_answer(path: Path, problem: str) -> Question:

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import duckdb
 
-from pipelines.models.relations import Call, Parsed, is_select, parse
+from pipelines.models.relations import STORED, Call, Parsed, is_select, parse
 from pipelines.models.sql_file import SqlFile
 
 CHANGED = "changed"
@@ -87,6 +87,15 @@ class Model(_Statement):
         """The table's name as SQL refers to it: with its schema, unless that is `main`."""
         schema = self.fields.get("schema", "main")
         return self.name if schema == "main" else f"{schema}.{self.name}"
+
+    @property
+    def stored(self) -> str:
+        """The table with its rows: another one where `table` is a view that leaves out hidden columns.
+
+        Tables in `ops` have no such view: they are not for people.
+        """
+        is_shown_whole = self.table != self.name or len(self.shown_columns) == len(self.columns)
+        return self.table if is_shown_whole else f"{STORED}.{self.name}"
 
     @property
     def grain(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pipelines.models.sql_file import Column, sql_folder
 
 def render_tables(folder: Path) -> str:
     """Return every table of `folder` with its description, grain and columns, as Markdown."""
-    models = [(m.table, m.description, ", ".join(m.grain), m.columns) for m in load_sql(folder).models]
+    models = [(m.table, m.description, ", ".join(m.grain), m.shown_columns) for m in load_sql(folder).models]
     status = read_query_file(folder, "pipeline_status")
     models.append((status.name, status.description, "a single row", status.columns))
     return "".join(_table(*model) for model in sorted(models))

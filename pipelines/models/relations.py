@@ -24,6 +24,9 @@ CLOCK_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "l
 SAMPLE = "using sample"
 """The name under which a sample of rows counts among the functions that a statement calls."""
 
+STORED = "stored"
+"""The schema of tables with hidden columns. A view in `main` shows their other columns."""
+
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 """A name that means the same with and without quotes."""
 
@@ -44,7 +47,7 @@ class Call:
 class Parsed:
     """The tables that a statement reads, without its CTEs, the functions it calls, and its parameters.
 
-    Names of tables and parameters are in lower case.
+    Names of tables and parameters are in lower case. Those of tables are without the schemas of public ones.
     """
 
     relations: frozenset[str]
@@ -86,6 +89,11 @@ def relations_in(sql: str, name: str) -> frozenset[str]:
     return parse(sql, f"{name}.sql").relations
 
 
+def meant_table(name: str) -> str:
+    """Return the name of a model's table: it is one table, whether its view is named or what is stored."""
+    return name.lower().removeprefix("main.").removeprefix(f"{STORED}.")
+
+
 def _tree(sql: str) -> dict[str, Any]:
     row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
@@ -101,7 +109,7 @@ def _names(tree: object, ctes: frozenset[str]) -> Iterator[str | Call]:
         ctes |= {entry["key"].lower() for entry in tree.get("cte_map", {}).get("map", [])}
         if tree.get("type") == "BASE_TABLE":
             parts = (tree.get("catalog_name"), tree["schema_name"], tree["table_name"])
-            yield from {_table(".".join(filter(None, parts)))} - (frozenset() if parts[1] else ctes)
+            yield from {meant_table(".".join(filter(None, parts)))} - (frozenset() if parts[1] else ctes)
         else:
             yield from _calls(tree, ctes)
         if tree.get("sample"):
@@ -133,7 +141,7 @@ def _call(function: dict[str, Any], ctes: frozenset[str]) -> Call:
     given = [
         each.get("expression", each) for each in function.get("arguments") or function.get("children") or []
     ]
-    names = tuple(frozenset(_table(name) for name in _texts(each)) - ctes for each in given)
+    names = tuple(frozenset(meant_table(name) for name in _texts(each)) - ctes for each in given)
     return Call(function["function_name"].lower(), names, is_source=True)
 
 
@@ -153,10 +161,6 @@ def _texts(expression: object) -> Iterator[str]:
         else:
             for value in expression.values():
                 yield from _texts(value)
-
-
-def _table(name: str) -> str:
-    return name.lower().removeprefix("main.")
 
 
 @cache

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pipelines.models.model import AS_OF, CHANGED, EXISTING, LONGEST_CALL, Check, Function, Model
+from pipelines.models.model import AS_OF, CHANGED, EXISTING, LONGEST_CALL, Check, Function, Model, Question
 from pipelines.models.purity import refuse_clock, refuse_sources
 from pipelines.models.relations import (
     IDENTIFIER,
     builtin_functions,
     builtin_views,
+    meant_table,
     parse,
     reason_against,
     reserved_words,
@@ -53,7 +54,7 @@ def meant_model(file: SqlFile) -> SqlFile:
 
 def meant_check(file: SqlFile) -> SqlFile:
     """Return a check's file with its fields as they are meant: in small letters, `main` left out."""
-    fields = {name: value.lower().removeprefix("main.") for name, value in file.fields.items()}
+    fields = {name: meant_table(value) for name, value in file.fields.items()}
     return replace(file, fields=fields)
 
 
@@ -68,6 +69,7 @@ def refuse_model(model: Model) -> None:
         raise ModelError(f"{model.where('schema')}: the schema is `main` or `ops`. Write one of them.")
     for field in ("grain", "not null", "keys", "received", *(f"ignores {each}" for each in model.upstream)):
         _refuse_columns(model, field)
+    _refuse_hidden(model)
     _refuse_other_tables(model)
     # without a grain rows could repeat, and a repeated row looks the same as an unchanged one
     if model.is_incremental and not model.grain:
@@ -140,6 +142,16 @@ def refuse_check(check: Check, models: Sequence[Model]) -> None:
     refuse_sources(check)
 
 
+def refuse_question(question: Question) -> None:
+    """Refuse a question that hides a part of its answer, which its SELECT can simply leave out.
+
+    Raises:
+        ModelError: With the file, the line and the fix.
+    """
+    if len(question.shown_columns) < len(question.columns):
+        raise ModelError(f"{question.where('columns')}: only models hide columns. Remove `hidden`.")
+
+
 def refuse_function(function: Function) -> None:
     """Refuse a function that DuckDB would not take, or that would stand in for one of its own.
 
@@ -191,6 +203,18 @@ def _refuse_columns(file: SqlFile, field: str) -> None:
             raise ModelError(
                 f"{file.where(field)}: `columns:` has no `{name}`. Add it there, or fix the name."
             )
+
+
+def _refuse_hidden(model: Model) -> None:
+    """Refuse to hide what tells rows apart, or everything: the view of the rest would be of no use."""
+    hidden = {column.name for column in model.columns if column.is_hidden}
+    if told_apart_by := [name for name in model.grain if name in hidden]:
+        raise ModelError(
+            f"{model.where('grain')}: it names `{told_apart_by[0]}`, which `columns:` hides, so no one could "
+            "tell its rows apart. Remove `hidden`, or find the rows by it in `keys:`."
+        )
+    if hidden and not model.shown_columns:
+        raise ModelError(f"{model.where('columns')}: it hides every column. Remove `hidden` from one.")
 
 
 def _refuse_other_tables(model: Model) -> None:
@@ -247,7 +271,7 @@ def _with_table_names(file: _File) -> _File:
     def meant(name: str) -> str:
         for kind in ("changed by ", "ignores "):
             if name.startswith(kind):
-                return kind + name.removeprefix(kind).strip().removeprefix("main.")
+                return kind + meant_table(name.removeprefix(kind).strip())
         return name
 
     fields: Mapping[str, str] = {meant(name): value for name, value in file.fields.items()}

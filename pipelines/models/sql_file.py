@@ -15,7 +15,7 @@ from connector.errors import OperatorError
 # A Japanese keyboard types the wide colon.
 _FIELD = re.compile(r"^(?P<name>[a-z][a-z0-9_. ]*)[:\uff1a]\s*(?P<value>.*)$", re.IGNORECASE)
 _ASSIGNED = re.compile(r"^(?P<name>[a-z][a-z_ ]*?)\s*=", re.IGNORECASE)
-_COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+): (?P<description>.+)$")
+_COLUMN = re.compile(r"^\s+(?P<name>\w+) (?P<type>[^:]+?)(?P<hidden> hidden)?: (?P<description>.+)$")
 
 
 class ModelError(OperatorError):
@@ -24,11 +24,15 @@ class ModelError(OperatorError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the header describes it. `type` is the name of a DuckDB type."""
+    """A column as the header describes it. `type` is the name of a DuckDB type.
+
+    `is_hidden` is true for what only loads need: people do not see it.
+    """
 
     name: str
     type: str
     description: str
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class SqlFile:
     sql: str
     lines: Mapping[str, int] = field(default_factory=dict)
     sql_dir: str = "sql"
+
+    @property
+    def shown_columns(self) -> tuple[Column, ...]:
+        """The columns that people see."""
+        return tuple(column for column in self.columns if not column.is_hidden)
 
     def listed(self, field: str) -> tuple[str, ...]:
         """Return a comma-separated header field as a tuple, empty if the header has no such field."""
@@ -95,7 +104,11 @@ def read_sql_file(path: Path, known: Sequence[str]) -> SqlFile:
     prose: list[str] = []
     for number, line in enumerate(header, 1):
         if column := _COLUMN.match(line[1:] if "columns" in fields else ""):
-            columns.append(Column(**column.groupdict()))
+            columns.append(
+                Column(
+                    column["name"], column["type"], column["description"], is_hidden=bool(column["hidden"])
+                )
+            )
         elif (found := _FIELD.match(line.strip())) and _is_known(name := found["name"].lower(), known):
             if name in fields:
                 raise ModelError(f"{path}:{number}: it has a second `{name}:`. Remove one of them.")

@@ -71,12 +71,12 @@ def compare_with_rebuild(folder: DataFolder) -> Iterator[Difference]:
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, model: Model) -> Difference:
-    listed = ", ".join(quoted(name) for name, _ in columns_of(connection, f"from {model.table}"))
+    listed = ", ".join(quoted(name) for name, _ in columns_of(connection, f"from {model.stored}"))
     ours, theirs = (
-        f"select {listed} from {model.table}",
-        f"select {listed} from published.{qualified(model.table)}",
+        f"select {listed} from {model.stored}",
+        f"select {listed} from published.{qualified(model.stored)}",
     )
-    ((row_count,),) = connection.execute(f"select count(*) from {model.table}").fetchall()
+    ((row_count,),) = connection.execute(f"select count(*) from {model.stored}").fetchall()
     if connection.execute(_digest(ours)).fetchall() == connection.execute(_digest(theirs)).fetchall():
         return Difference(model.table, row_count, 0, 0, ())
     counts = []

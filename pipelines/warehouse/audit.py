@@ -70,7 +70,7 @@ def assertions(model: Model, rows: str = "") -> tuple[Check, ...]:
             columns=(),
             sql=sql,
         )
-        for name, description, sql in _promises(model, rows or model.table)
+        for name, description, sql in _promises(model, rows or model.stored)
     )
 
 
@@ -160,5 +160,8 @@ def _promises(model: Model, rows: str) -> Iterator[tuple[str, str, str]]:
             f'select {grain}, count(*) as "number of rows" from {rows} group by {grain} having count(*) > 1',
         )
     if required := model.listed("not null"):
+        hidden = {column.name for column in model.columns if column.is_hidden}
+        shown = ", ".join(column for column in required if column not in hidden)
         condition = " or ".join(f"{quoted(column)} is null" for column in required)
-        yield NOT_NULL_CHECK, f"Never null: {', '.join(required)}.", f"from {rows} where {condition}"
+        listed = ", ".join(quoted(column.name) for column in model.shown_columns) or "*"
+        yield NOT_NULL_CHECK, f"Never null: {shown}.", f"select {listed} from {rows} where {condition}"

@@ -26,7 +26,7 @@ from uuid import UUID
 import duckdb
 
 from pipelines.models.model import Model
-from pipelines.warehouse.catalog import attach, columns_of, create_empty, quoted
+from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified, quoted
 from pipelines.warehouse.changes import DAY, Publish, identity_of, is_public, newest_publish, typed_keys
 from pipelines.warehouse.database import is_damage
 
@@ -198,11 +198,11 @@ class ChangeLog:
         """Log the keys whose rows differ from those of the published table."""
         for name in ("ours", "theirs"):
             self._sql.execute(f"delete from {name} where model = ?", [model.table])
-        if not (ours := self._columns(f"main.{model.table}")):
+        if not (ours := self._columns(qualified(model.stored))):
             return
         # A table that is held back may lack what its header names today.
         is_named = set(identity_of(model)) <= {name for name, _ in ours}
-        if not is_named or sorted(ours) != sorted(self._columns(f"other.main.{model.table}")):
+        if not is_named or sorted(ours) != sorted(self._columns(f"other.{qualified(model.stored)}")):
             self._sql.execute("insert into ops.changes values (?, ?, [], null, null)", [number, model.table])
             return
         keys, grouped = _entry_of(self._sql, model)
@@ -212,8 +212,8 @@ class ChangeLog:
         self._sql.execute(
             f"""
             insert into ops.changes
-            with ours as (select {grouped} from main.{model.table} group by all),
-            theirs as (select {grouped} from other.main.{model.table} group by all),
+            with ours as (select {grouped} from {qualified(model.stored)} group by all),
+            theirs as (select {grouped} from other.{qualified(model.stored)} group by all),
             differing as (
                 select {chosen}
                     list_distinct(list_concat(ours._days, theirs._days)) as _days,
@@ -236,7 +236,9 @@ class ChangeLog:
             [model.table],
         )
         keys, grouped = _entry_of(self._sql, model)
-        rows = f"main.{model.table} semi join ({typed_keys(self._sql, model, 'left_behind')}) as behind"
+        rows = (
+            f"{qualified(model.stored)} semi join ({typed_keys(self._sql, model, 'left_behind')}) as behind"
+        )
         using = ", ".join(map(quoted, identity_of(model)))
         self._sql.execute(
             f"insert into ours with found as (select {grouped} from {rows} using ({using}) group by all),"
@@ -303,7 +305,7 @@ class ChangeLog:
 
 def _entry_of(connection: duckdb.DuckDBPyConnection, model: Model, is_new: str = "") -> tuple[str, str]:
     """Return the SQL of a key as the log holds it, and the columns of its entry, grouped by key."""
-    columns = columns_of(connection, f"from main.{model.table}")
+    columns = columns_of(connection, f"from {qualified(model.stored)}")
     keys = [quoted(key) for key in identity_of(model)]
     days = f"list(distinct {DAY}) filter ({DAY} is not null)" if (DAY, "DATE") in columns else "null::date[]"
     names = ", ".join(quoted(name) for name, _ in sorted(columns))

@@ -10,7 +10,7 @@ from uuid import UUID
 import duckdb
 
 from pipelines.models.model import Model
-from pipelines.warehouse.catalog import columns_of, quoted
+from pipelines.warehouse.catalog import columns_of, qualified, quoted
 
 DAY = "day"
 """The column by which changed rows are also found by day."""
@@ -58,7 +58,10 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
         None if the log does not know them, so that the whole table may have changed.
     """
     known = find_publish(connection, since) if since else None
-    names = {name for name, _ in columns_of(connection, f"from main.{model.table}")}
+    try:
+        names = {name for name, _ in columns_of(connection, f"from {qualified(model.stored)}")}
+    except duckdb.CatalogException:  # published by SQL that hid other columns than today's
+        return None
     if known is None or not set(identity_of(model)) <= names:
         return None
     entries = f"ops.changes where model = '{model.table}' and number > {known.number}"
@@ -68,7 +71,7 @@ def changed_keys(connection: duckdb.DuckDBPyConnection, model: Model, since: UUI
 
 def typed_keys(connection: duckdb.DuckDBPyConnection, model: Model, entries: str) -> str:
     """Return a SELECT of the keys in `entries` of the log, with their names and types in the table."""
-    types = dict(columns_of(connection, f"from main.{model.table}"))
+    types = dict(columns_of(connection, f"from {qualified(model.stored)}"))
     columns = [
         f"key[{number}]::{types[key]} as {quoted(key)}" for number, key in enumerate(identity_of(model), 1)
     ]

@@ -46,7 +46,7 @@ def _loaded_tables(model: Model, models: Mapping[str, Model]) -> Iterator[tuple[
     while waiting:
         one = waiting.pop()
         if source_of(one):
-            yield one.table, one.received_column
+            yield one.stored, one.received_column
         upstream = (one.upstream & models.keys()) - seen
         seen |= upstream
         waiting += [models[table] for table in upstream]

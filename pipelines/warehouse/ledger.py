@@ -25,10 +25,12 @@ import duckdb
 
 from connector.landing.zones import EVENTS
 from pipelines.models.model import CHANGED, Model
+from pipelines.models.relations import STORED
 from pipelines.models.sql_file import ModelError
-from pipelines.warehouse.catalog import attach, columns_of, create_empty, qualified, quoted
+from pipelines.warehouse.catalog import attach, create_empty, qualified
 from pipelines.warehouse.reader import reader_digest
 from pipelines.warehouse.sources import source_of
+from pipelines.warehouse.tables import copy_table, create_table, drop_table
 
 
 @dataclass(frozen=True)
@@ -77,28 +79,23 @@ _CLEARING = """
     select 'drop table main."' || replace(table_name, '"', '""') || '"'
     from duckdb_tables()
     where database_name = current_database() and schema_name = 'main'
+    union all
+    select 'drop view main."' || replace(view_name, '"', '""') || '"'
+    from duckdb_views()
+    where database_name = current_database() and schema_name = 'main' and not internal
 """
 
 FIRST_READER = "722179fdc6bb45f82612c63078ea4fb076a76dc11318ba8ba9b801238141a819"
 """The digest of the reader that loaded every table before tables named their reader."""
 
-_THEIR_TABLES = """
+_THEIR_TABLES = f"""
     select model
     from other.ops.models
-    where if(contains(model, '.'), model, 'main.' || model) in (
-        select schema_name || '.' || table_name from duckdb_tables() where database_name = 'other'
+    where model in (
+        select if(schema_name in ('main', '{STORED}'), table_name, schema_name || '.' || table_name)
+        from duckdb_tables()
+        where database_name = 'other'
     )
-"""
-
-
-_THEIR_COMMENTS = """
-    select null, comment
-    from duckdb_tables()
-    where database_name = 'other' and schema_name = $schema and table_name = $name and comment is not null
-    union all
-    select column_name, comment
-    from duckdb_columns()
-    where database_name = 'other' and schema_name = $schema and table_name = $name and comment is not null
 """
 
 
@@ -109,7 +106,8 @@ class Ledger:
         self._sql = connection
         self._fingerprints: dict[str, str] | None = None
         self._clear_if_unknown()
-        self._sql.execute("create schema if not exists ops")
+        for schema in ("ops", STORED):
+            self._sql.execute(f"create schema if not exists {schema}")
         self._sql.execute("create table if not exists ops.models (model varchar, fingerprint varchar)")
         self._sql.execute("alter table ops.models add column if not exists reader varchar")
         for name, columns in _COLUMNS.items():
@@ -175,11 +173,9 @@ class Ledger:
         )
 
     def create(self, model: Model) -> None:
-        """Create the empty table, with the columns of its header or else those of its SELECT."""
+        """Create the empty table, and record it."""
         self.drop(model.table)
-        columns = [(column.name, column.type) for column in model.columns]
-        create_empty(self._sql, f"table {model.table}", columns or columns_of(self._sql, model.sql))
-        types = dict(columns_of(self._sql, f"from {model.table}"))
+        types = create_table(self._sql, model)
         if missing := [key for key in (*model.grain, *model.keys) if key not in types]:
             raise ModelError(
                 f"{model.table} was not updated: it has no column `{missing[0]}`, which the `grain:` or "
@@ -191,25 +187,19 @@ class Ledger:
             "insert into ops.models values (?, ?, ?)", [model.table, model.fingerprint, reader_digest()]
         )
         self._fingerprints = None
-        self._comment(model)
 
     def list_others(self) -> set[str]:
         """List the tables of the attached file `other`."""
         return {table for (table,) in self._sql.execute(_THEIR_TABLES).fetchall()}
 
-    def copy_other(self, table: str) -> None:
-        """Copy a table and its comments from `other`. The next session builds it again."""
-        schema, _, name = qualified(table).partition(".")
-        self._sql.execute(f"create table {table} as from other.{qualified(table)}")
-        self._sql.execute("insert into ops.models values (?, '', ?)", [table, reader_digest()])
-        comments = self._sql.execute(_THEIR_COMMENTS, {"schema": schema, "name": name}).fetchall()
-        for column, text in comments:
-            subject = f"column {table}.{quoted(column)}" if column else f"table {table}"
-            self._sql.execute(f"comment on {subject} is '{text.replace(chr(39), chr(39) * 2)}'")
+    def copy_other(self, model: Model) -> None:
+        """Copy a table as people see it in `other`. The next session builds it again."""
+        copy_table(self._sql, model)
+        self._sql.execute("insert into ops.models values (?, '', ?)", [model.table, reader_digest()])
 
     def drop(self, table: str) -> None:
         """Drop a table, with everything recorded about it."""
-        self._sql.execute(f"drop table if exists {table}")
+        drop_table(self._sql, table)
         self._sql.execute(f"drop table if exists {_pending(table)}")
         self._sql.execute("delete from ops.models where model = ?", [table])
         self._sql.execute("delete from ops.loads where model = ?", [table])
@@ -230,15 +220,6 @@ class Ledger:
         (count,) = rows.fetchall()[0]
         self._sql.execute(f"delete from {pending}")
         return int(count)
-
-    def _comment(self, model: Model) -> None:
-        comments = [(f"table {model.table}", model.description)]
-        comments += [
-            (f"column {model.table}.{quoted(column.name)}", column.description) for column in model.columns
-        ]
-        for subject, text in comments:
-            escaped = text.replace("'", "''")
-            self._sql.execute(f"comment on {subject} is '{escaped}'")
 
 
 def ahead_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Ahead:

@@ -130,7 +130,7 @@ class Refresher:
                 for model in models:
                     self.ledger.drop(model.table)
                     if model.table in theirs:
-                        self.ledger.copy_other(model.table)
+                        self.ledger.copy_other(model)
                     self.log.note_whole(model)
         finally:
             if published is not None:
@@ -147,19 +147,19 @@ class Refresher:
             self._mark_changed(model, model.upstream)
         self._create(model)
         added = self._insert(model)
-        self._audit(model, model.table)
-        self._queue_for_readers(model, model.table)
+        self._audit(model, model.stored)
+        self._queue_for_readers(model, model.stored)
         return self._finish(model, added, 0)
 
     def _replace_all(self, model: Model) -> tuple[int, int]:
         """Compute a whole table again, and return how many rows were added and how many removed."""
-        removed = self._count(model.table)
+        removed = self._count(model.stored)
         self.log.note_whole(model)
-        self._queue_for_readers(model, model.table)
-        self._sql.execute(f"delete from {model.table}")
+        self._queue_for_readers(model, model.stored)
+        self._sql.execute(f"delete from {model.stored}")
         added = self._insert(model)
-        self._audit(model, model.table)
-        self._queue_for_readers(model, model.table)
+        self._audit(model, model.stored)
+        self._queue_for_readers(model, model.stored)
         return added, removed
 
     def _replace_keys(self, model: Model) -> tuple[int, int]:
@@ -169,14 +169,14 @@ class Refresher:
         one more copy of each row. A computed row stays even if it equals an existing one, because removing
         it would make DuckDB write all computed rows a second time.
         """
-        names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.table}")]
+        names = [quoted(name) for name, _ in columns_of(self._sql, f"from {model.stored}")]
         keys, listed = ", ".join(map(quoted, model.keys)), ", ".join([f"rowid as {_ROW}", *names])
         # By rowid, because a join alone would read every column of every row.
-        found = f"select rowid from {model.table} semi join {CHANGED} using ({keys})"
-        existing = self._make(EXISTING, f"select {listed} from {model.table} where rowid in ({found})")
-        computed = f"(select {listed} from {model.table} where rowid > {self._last_rowid(model.table)})"
+        found = f"select rowid from {model.stored} semi join {CHANGED} using ({keys})"
+        existing = self._make(EXISTING, f"select {listed} from {model.stored} where rowid in ({found})")
+        computed = f"(select {listed} from {model.stored} where rowid > {self._last_rowid(model.stored)})"
         added = self._insert(model)
-        self._sql.execute(f"delete from {model.table} where rowid in (select {_ROW} from {EXISTING})")
+        self._sql.execute(f"delete from {model.stored} where rowid in (select {_ROW} from {EXISTING})")
         self._audit(model, f"(select * exclude ({_ROW}) from {computed})")
         if not existing:
             self.log.note_new(model, computed)
@@ -216,7 +216,7 @@ class Refresher:
         self.ledger.create(model)
         self.log.note_whole(model)
         self._created.add(model.table)
-        for name, _ in columns_of(self._sql, f"from {model.table}"):
+        for name, _ in columns_of(self._sql, f"from {model.stored}"):
             if name.lower() in _OUR_COLUMNS:
                 raise ModelError(
                     f"{model.table} was not updated: {model.where('columns')} names a column `{name}`, which "
@@ -227,7 +227,7 @@ class Refresher:
         if model.table in self._created:
             self._created.remove(model.table)
             self._refuse_unselected_columns(model)
-        ((added,),) = self._sql.execute(f"insert into {model.table} by name {model.sql}").fetchall()
+        ((added,),) = self._sql.execute(f"insert into {model.stored} by name {model.sql}").fetchall()
         return int(added)
 
     def _refuse_unselected_columns(self, model: Model) -> None:
@@ -262,7 +262,10 @@ class Refresher:
         return int(last)
 
     def _mark_changed(self, model: Model, upstream: frozenset[str]) -> None:
-        keys = " union ".join(f"from {name} {model.changed_by(name)}" for name in sorted(upstream))
+        stored = {each.table: each.stored for each in self._models}
+        keys = " union ".join(
+            f"from {stored.get(name, name)} {model.changed_by(name)}" for name in sorted(upstream)
+        )
         self._make(CHANGED, keys)
         self._refuse_missing_keys(model)
 
@@ -281,7 +284,7 @@ class Refresher:
         for check in self._checks:
             if check.model == model.table and self.can_run(check):
                 run_check(self._sql, model, check)
-        return Refreshed(added, replaced, self._count(model.table))
+        return Refreshed(added, replaced, self._count(model.stored))
 
     def _forget_outdated(self) -> None:
         """Drop tables whose SQL file is gone, and those made by other code than today's."""

@@ -14,8 +14,8 @@ select
     day,
     min(coalesce(started_at, first_event_at)) as first_seen_at,
     max(coalesce(started_at, first_event_at)) as last_seen_at
-from calls
+from stored.calls
 -- by rowid, because a join alone would read all columns of the whole history
-where rowid in (select rowid from calls semi join changed using (agent_id, day))
+where rowid in (select rowid from stored.calls semi join changed using (agent_id, day))
 group by agent_id, day
 order by day, agent_id

@@ -25,10 +25,10 @@ with changed_hashes as (
 
 ours as (
     select call_id, agent_id, started_at, ended_at, first_event_at, pca_status
-    from calls
+    from stored.calls
     semi join changed using (call_id)
     -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from calls semi join changed_hashes using (call_hash))
+    where rowid in (select rowid from stored.calls semi join changed_hashes using (call_hash))
 ),
 
 newest_sweeps as (

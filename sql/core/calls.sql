@@ -32,7 +32,7 @@
 --   last_event_at timestamptz: latest event of any type, UTC; null if only a backfill found the call
 --   event_count bigint: distinct events of any type [count]
 --   updated_at timestamptz: receipt of the newest fact in this row, UTC
---   call_hash ubigint: hash of call_id, by which loads find the call
+--   call_hash ubigint hidden: hash of call_id, by which loads find the call
 with call_events as (
     select
         trace_id,
@@ -45,9 +45,9 @@ with call_events as (
         occurred_at,
         received_at,
         case when event_name = 'CallHandler.CallTransferred' then body ->> '$.payload.transfer_to' end as transfer_to
-    from events
+    from stored.events
     -- by rowid, because a join alone would read the bodies of the whole history
-    where rowid in (select rowid from events semi join changed using (call_hash))
+    where rowid in (select rowid from stored.events semi join changed using (call_hash))
     qualify coalesce(organization_id, '') in (
         '', coalesce(arg_min(organization_id, struct_pack(occurred_at, trace_id)) over (partition by call_id), '')
     )
@@ -55,8 +55,8 @@ with call_events as (
 
 fetches as (
     select call_id, state, last_attempt_at, last_error
-    from pca_fetches
-    where rowid in (select rowid from pca_fetches semi join changed using (call_hash))
+    from stored.pca_fetches
+    where rowid in (select rowid from stored.pca_fetches semi join changed using (call_hash))
 ),
 
 lives as (

@@ -21,16 +21,16 @@
 --   next_attempt_at timestamptz: earliest next try, UTC; null once fetched or unavailable
 --   last_http_status integer: status of the newest answer
 --   last_error varchar: what went wrong in the newest try
---   call_hash ubigint: hash of call_id, by which loads find the call
+--   call_hash ubigint hidden: hash of call_id, by which loads find the call
 with announcements as (
     select
         call_id,
         arg_max(agent_id, struct_pack(occurred_at, trace_id)) as agent_id,
         max(received_at) as announced_at,
         list(received_at) as each_received_at
-    from events
+    from stored.events
     -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from events semi join changed using (call_hash))
+    where rowid in (select rowid from stored.events semi join changed using (call_hash))
         and event_name = 'callAnalysis.pcaCompleted'
         and status = 'success'
     group by call_id

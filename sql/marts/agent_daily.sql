@@ -28,11 +28,11 @@
 --   pca_pending bigint: of these, those whose analysis is still to come [count]
 with day_calls as (
     select agent_label(agent_id) as agent_id, day, status, pca_status, duration_s, transferred_at
-    from calls
+    from stored.calls
     -- by rowid, because a join alone would read all columns of the whole history
     where rowid in (
         select calls.rowid
-        from calls
+        from stored.calls
         semi join changed on agent_label(calls.agent_id) = changed.agent_id and calls.day = changed.day
     )
 ),

@@ -19,11 +19,11 @@
 --   total_duration_s double: time on the phone, over calls with known start and end [s]
 with hour_calls as (
     select agent_label(agent_id) as agent_id, day, hour, status, duration_s, transferred_at
-    from calls
+    from stored.calls
     -- by rowid, because a join alone would read all columns of the whole history
     where rowid in (
         select calls.rowid
-        from calls
+        from stored.calls
         semi join changed
             on agent_label(calls.agent_id) = changed.agent_id and calls.day = changed.day and calls.hour = changed.hour
     )

@@ -5,7 +5,7 @@
 -- changed by pca: select call_hash(call_id) as call_hash
 -- changed by pca_items: select call_hash(call_id) as call_hash
 -- changed by call_details: select call_hash(call_id) as call_hash
--- changed by agents: join calls using (agent_id) select call_hash
+-- changed by agents: join stored.calls using (agent_id) select call_hash
 -- ignores agents: earlier_names, first_seen_at, last_seen_at, configured_at
 -- not null: call_id, agent_name, status, pca_status, call_hash
 -- columns:
@@ -44,11 +44,11 @@
 --   pca_completion_tokens bigint: tokens that it answered [count]
 --   pca_total_tokens bigint: both together [count]
 --   updated_at timestamptz: receipt of the newest fact about the call, UTC
---   call_hash ubigint: hash of call_id, by which loads find the call
+--   call_hash ubigint hidden: hash of call_id, by which loads find the call
 with changed_calls as (
-    select * from calls
+    select * from stored.calls
     -- by rowid, because a join alone would read all columns of the whole history
-    where rowid in (select rowid from calls semi join changed using (call_hash))
+    where rowid in (select rowid from stored.calls semi join changed using (call_hash))
 ),
 
 analyses as (

@@ -22,8 +22,8 @@
 --   deliveries bigint: how many times it was received [count]
 --   verified_by varchar: how its first delivery proved itself: signature, token or unsigned
 --   body json: the body as received; a text cut within a character ends with a question mark
---   trace_hash ubigint: hash of trace_id, by which loads find the event
---   call_hash ubigint: hash of call_id, by which loads find the events of a call; null where that is
+--   trace_hash ubigint hidden: hash of trace_id, by which loads find the event
+--   call_hash ubigint hidden: hash of call_id, by which loads find the events of a call; null where that is
 with repeated as (
     -- Most events are delivered once. Setting the others apart spares carrying every body through a group by.
     -- `landed_events` is named wherever it is read: a CTE of it, read twice, would be one more copy of every body.

@@ -17,7 +17,7 @@
 --   attempt_number integer: its number among the attempts for the same call, from 1, which orders them; 0 in old files
 --   announcements integer: announcements of the analysis that were known when it was asked for [count]; null in old files
 --   body json: the answer as received, credentials removed
---   call_hash ubigint: hash of call_id, by which loads find the attempts of a call
+--   call_hash ubigint hidden: hash of call_id, by which loads find the attempts of a call
 select
     fetcher_id,
     sequence,

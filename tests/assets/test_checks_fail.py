@@ -72,7 +72,7 @@ def no_list(folder: DataFolder) -> None:
 def lost_row(folder: DataFolder) -> None:
     """Lose a row that was loaded, in every file, as a fault of ours would."""
     folder.land([body("a", STARTED, "call", 0), body("b", ENDED, "call", 60)])
-    spoil_all(folder, "delete from events where trace_id = 'a'")
+    spoil_all(folder, "delete from stored.events where trace_id = 'a'")
 
 
 def two_organizations(folder: DataFolder) -> None:
@@ -150,11 +150,11 @@ def test_every_check_of_sql_can_fail(tmp_path: Path, check: Check) -> None:
 def test_every_promise_of_a_header_can_fail(model: Model, check: Check) -> None:
     """Two rows of nothing but nulls break each of them."""
     with duckdb.connect() as connection:
-        connection.execute("create schema ops")
-        create_empty(connection, f"table {model.table}", [(c.name, c.type) for c in model.columns])
+        connection.execute("create schema ops; create schema stored")
+        create_empty(connection, f"table {model.stored}", [(c.name, c.type) for c in model.columns])
         run_check(connection, model, check)
         for _ in range(2):
-            connection.execute(f"insert into {model.table} default values")
+            connection.execute(f"insert into {model.stored} default values")
         with pytest.raises(AuditError, match=check.name):
             run_check(connection, model, check)
 

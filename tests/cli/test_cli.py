@@ -259,7 +259,7 @@ def test_verify_rebuild_names_the_rows_that_differ(run: Run, folder: DataFolder)
     published = folder.warehouse.published.resolve()
     published.chmod(0o644)
     with duckdb.connect(str(published)) as connection:
-        connection.execute("update calls set agent_id = 'another agent'")
+        connection.execute("update stored.calls set agent_id = 'another agent'")
     done = run("verify", "--rebuild", "--format", "json")
     assert done.returncode == 1
     differing = [json.loads(line) for line in done.stdout.splitlines() if '"published_only": 0' not in line]

@@ -101,7 +101,7 @@ def test_any_text_is_read_back(
         connection.execute('create table odd ("=key" varchar, "text" varchar, n bigint)')
         if numbered:
             connection.executemany("insert into odd values (?, ?, ?)", numbered)
-        change = Change(Table("odd", "", columns, ("=key",)), True, connection, "true")
+        change = Change(Table("odd", "", columns, ("=key",)), True, connection, "odd", "true")
         url = f"csv:{name}?{options}{'kept' if is_kept else 'defused'}"
         with open_csv(Address(url), wait_s=0) as target:
             assert target.write(change, uuid4()).rows_written == len(rows)

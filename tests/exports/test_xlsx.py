@@ -156,7 +156,9 @@ def test_what_excel_has_no_room_for_is_cut_and_said(
     url = f"xlsx:{tmp_path}/cut.xlsx"
     export(folder, url)
     sheets = read(tmp_path / "cut.xlsx")
-    kept = folder.rows("select call_id from calls order by started_at desc nulls last, rowid desc limit 3")
+    kept = folder.rows(
+        "select call_id from stored.calls order by started_at desc nulls last, rowid desc limit 3"
+    )
     assert {row["call_id"] for row in records(sheets["calls"])} == {call_id for (call_id,) in kept}
     (cut_name,) = (each for each in sheets if each.startswith("a_name"))
     assert len(cut_name) <= 31

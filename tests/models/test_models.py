@@ -45,9 +45,9 @@ def test_the_tables_that_a_select_reads_do_not_include_its_ctes() -> None:
     """Tables are found in joins, unions and subqueries. The names of CTEs are not tables."""
     sql = (
         "with a as (select * from x), b as (select * from a join ops.y using (i)) "
-        "select * from b union all select * from main.z where i in (select i from w)"
+        "select * from b union all select * from main.z join stored.v using (i) where i in (select i from w)"
     )
-    assert relations_in(sql, "m") == {"x", "ops.y", "z", "w"}
+    assert relations_in(sql, "m") == {"x", "ops.y", "z", "v", "w"}
 
 
 def test_every_model_comes_after_what_it_reads() -> None:

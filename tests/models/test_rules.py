@@ -86,6 +86,16 @@ def test_a_header_that_is_not_what_it_seems_is_refused_with_its_line(
         ("mine", "from (show tables)", "reads rows from `show"),
         ("mine", "select * from (summarize calls)", "reads rows from `summary"),
         ("mine", "select call_id from calls limit $n", r"nothing gives it `\$n`"),
+        (
+            "mine",
+            "-- A.\n-- grain: call_id\n-- columns:\n--   call_id varchar hidden: id\nfrom calls",
+            "mine.sql:2: it names `call_id`, which `columns:` hides",
+        ),
+        (
+            "mine",
+            "-- A.\n-- columns:\n--   call_id varchar hidden: id\nfrom calls select call_id",
+            "mine.sql:2: it hides every column",
+        ),
         ("loads", "-- A.\n-- schema: ops\nselect 1 as one", "ops.loads is bookkeeping of ours"),
         ("pending_calls", "-- A.\n-- schema: ops\nselect 1 as one", "ops.pending_calls is bookkeeping"),
         ("ops_sweeps", "select 1 as one", "taken by bookkeeping of ops.sweeps"),
@@ -260,4 +270,11 @@ def test_a_table_that_our_own_queries_read_cannot_be_removed(
     with pytest.raises(
         ModelError, match=r"no model of the table agent_daily, which .*/queries/busy.sql reads"
     ):
+        load(tmp_path)
+
+
+def test_an_answer_hides_nothing(write: Callable[[str, str], Path], tmp_path: Path) -> None:
+    """A question leaves out what it does not tell."""
+    write("questions/mine.sql", "-- A?\n-- columns:\n--   one bigint hidden: a\nselect 1 as one")
+    with pytest.raises(ModelError, match=r"mine\.sql:2: only models hide columns"):
         load(tmp_path)

@@ -115,7 +115,7 @@ class DataFolder(data_folder.DataFolder):
         """Return the sorted rows of every published table that is made from landing alone."""
         with self.warehouse.read() as connection:
             return {
-                model.table: connection.execute(f"from {model.table} order by all").fetchall()
+                model.table: connection.execute(f"from {model.stored} order by all").fetchall()
                 for model in self.models
             }
 

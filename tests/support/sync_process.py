@@ -8,14 +8,16 @@ random but can be repeated. With `refresh` as one more argument, every sync buil
 import sys
 from pathlib import Path
 
-from pipelines.warehouse import database, files, ledger, loader, refresh, session
+from pipelines.warehouse import database, files, ledger, loader, refresh, session, tables
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it runs by itself, without pytest's path
 
 from support.data_folder import DataFolder
 from support.death import die_at
 
-_WRITERS = frozenset(module.__file__ for module in (database, files, ledger, loader, refresh, session))
+_WRITERS = frozenset(
+    module.__file__ for module in (database, files, ledger, loader, refresh, session, tables)
+)
 
 
 def main() -> None:

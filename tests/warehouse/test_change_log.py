@@ -39,8 +39,8 @@ class Mirror:
         self.needless.clear()
         with self._data.read() as connection:
             for model in filter(is_public, self._data.models):
-                rows = connection.execute(f"from {model.table} order by all").fetchall()
-                names = [name for name, *_ in connection.execute(f"describe {model.table}").fetchall()]
+                rows = connection.execute(f"from {model.stored} order by all").fetchall()
+                names = [name for name, *_ in connection.execute(f"describe {model.stored}").fetchall()]
                 keys = changed_keys(connection, model, self._id)
                 before = self.tables.get(model.table, [])
                 self.tables[model.table] = rows
@@ -137,7 +137,7 @@ def test_a_full_refresh_changes_what_differs_and_begins_no_new_log(folder: Folde
         folder.land()
         folder.data.sync()
     published = folder.data.warehouse.published.resolve()
-    spoil(published, "update calls set agent_id = 'spoiled' where call_id = 'c1'")
+    spoil(published, "update stored.calls set agent_id = 'spoiled' where call_id = 'c1'")
     mirror.follow()
     folder.refresh()
     mirror.follow()

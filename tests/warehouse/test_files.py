@@ -214,7 +214,7 @@ def test_the_published_file_cannot_be_opened_for_writing_by_mistake(tmp_path: Pa
 WRITE = """
 import os, sys, duckdb
 connection = duckdb.connect(sys.argv[1])
-connection.execute("delete from calls")
+connection.execute("delete from stored.calls")
 connection.execute("create table stray as select 1")
 print("written", flush=True)
 if sys.argv[2] == "keeps it open":
@@ -253,7 +253,8 @@ def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.sync()
     assert folder.rows(
-        "select comment from duckdb_columns() where table_name = 'calls' and column_name = 'duration_s'"
+        "select comment from duckdb_columns()"
+        " where schema_name = 'main' and table_name = 'calls' and column_name = 'duration_s'"
     ) == [("from started_at to ended_at [s]",)]
 
 
@@ -261,20 +262,24 @@ def test_tables_and_columns_carry_their_descriptions(tmp_path: Path) -> None:
 def test_the_oldest_duckdb_that_bi_tools_bundle_reads_the_published_file(
     tmp_path: Path, oldest_duckdb: Path
 ) -> None:
-    """DuckDB 1.1.3 opens the file and reads all of its columns."""
+    """DuckDB 1.1.3 opens the file and reads all of its columns. It can attach and use it, too."""
     folder = DataFolder(tmp_path)
     folder.land(bodies_of(World.build(calls=10)))
     folder.sync()
     script = (
         "import duckdb, sys; connection = duckdb.connect(sys.argv[1], read_only=True)\n"
-        "tables = connection.execute(\"select table_name from duckdb_tables() where schema_name = 'main'\")\n"
-        "for (table,) in tables.fetchall(): connection.execute(f'from {table}').fetchall()\n"
+        "tables = \"select table_name from information_schema.tables where table_schema = 'main'\"\n"
+        "found = connection.execute(tables).fetchall()\n"
+        "for (table,) in found: connection.execute(f'from {table}').fetchall()\n"
         "print(duckdb.__version__, connection.execute('select count(*) from calls_enriched').fetchone()[0])\n"
+        "connection.close(); connection = duckdb.connect()\n"
+        "connection.execute(f\"attach '{sys.argv[1]}' as verbex (read_only)\").execute('use verbex')\n"
+        "print(connection.execute('select count(*) from calls_enriched').fetchone()[0])\n"
     )
     environment = os.environ | {"PYTHONPATH": str(oldest_duckdb)}
     command = [sys.executable, "-c", script, str(folder.warehouse.published)]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout == f"{OLDEST_READER} 10\n"
+    assert done.stdout == f"{OLDEST_READER} 10\n10\n"
     assert duckdb.__version__ != OLDEST_READER
 
 

@@ -74,7 +74,7 @@ class Folder:
         for path in self.data.warehouse_files():
             path.chmod(0o644)
             with duckdb.connect(str(path)) as connection:
-                connection.execute("update calls set agent_id = 'spoiled'")
+                connection.execute("update stored.calls set agent_id = 'spoiled'")
         self.refresh()
 
     def delete_a_file(self) -> None:

@@ -27,6 +27,26 @@ age = "select epoch(now() - started_at), started_at > now() - interval 2 hours f
 print(duckdb.__version__, round(age_s / 3600), is_right, in_zone)
 """
 
+PANDAS_AGE = """
+import sys
+import duckdb
+import pandas as pd
+connection = duckdb.connect(sys.argv[1], read_only=True)
+began = connection.sql("select started_at from calls").df()["started_at"]
+for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+    now = pd.Timestamp.now(zone)
+    is_right = (began > now - pd.Timedelta(hours=2)).all()
+    print(round((now - began[0]).total_seconds() / 3600), is_right, end=" ")
+try:
+    began > pd.Timestamp.now()
+except TypeError:
+    print("refused", end=" ")
+print(began.dt.strftime("%z")[0])
+"""
+ZONES = pytest.mark.parametrize(
+    ("zone", "offset"), [("UTC", "+00"), ("Asia/Tokyo", "+09"), ("America/New_York", "-0")]
+)
+
 
 def seconds(*at: int) -> float:
     """Return a UTC time as seconds after the moment that `body` counts from."""
@@ -34,23 +54,45 @@ def seconds(*at: int) -> float:
 
 
 @pytest.mark.xdist_group("oldest_duckdb")
-@pytest.mark.parametrize(
-    ("zone", "offset"), [("UTC", "+00"), ("Asia/Tokyo", "+09"), ("America/New_York", "-0")]
-)
+@ZONES
 @pytest.mark.parametrize("is_oldest", [True, False])
 def test_now_beside_our_times_is_right_on_every_machine(
     tmp_path: Path, oldest_duckdb: Path, zone: str, offset: str, *, is_oldest: bool
 ) -> None:
     """A call that began an hour ago is so for a reader in Tokyo too, in the oldest DuckDB and in ours."""
-    folder = DataFolder(tmp_path)
-    folder.land([body("a", STARTED, "call", datetime.now(UTC).timestamp() - 3600 - BODY_EPOCH_S)])
-    folder.sync()
-    environment = os.environ | {"TZ": zone} | ({"PYTHONPATH": str(oldest_duckdb)} if is_oldest else {})
-    command = [sys.executable, "-c", AGE, str(folder.warehouse.published)]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    _, hours, is_right, in_zone = done.stdout.split()
+    told = read_in_zone(AGE, call_an_hour_ago(tmp_path), zone, *([oldest_duckdb] if is_oldest else []))
+    _, hours, is_right, in_zone = told
     assert (hours, is_right) == ("1", "True")
     assert in_zone.startswith(offset)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("oldest_duckdb")
+@ZONES
+@pytest.mark.parametrize("is_oldest", [True, False])
+def test_now_beside_our_times_is_right_in_pandas(
+    tmp_path: Path, oldest_duckdb: Path, pandas: Path, zone: str, offset: str, *, is_oldest: bool
+) -> None:
+    """Columns know their zone, so any `now` that knows its own fits; pandas refuses one that does not."""
+    packages = [oldest_duckdb, pandas] if is_oldest else [pandas]
+    *ages, is_refused, in_zone = read_in_zone(PANDAS_AGE, call_an_hour_ago(tmp_path), zone, *packages)
+    assert ages == ["1", "True"] * 3
+    assert is_refused == "refused"
+    assert in_zone.startswith(offset)
+
+
+def call_an_hour_ago(path: Path) -> DataFolder:
+    folder = DataFolder(path)
+    folder.land([body("a", STARTED, "call", datetime.now(UTC).timestamp() - 3600 - BODY_EPOCH_S)])
+    folder.sync()
+    return folder
+
+
+def read_in_zone(script: str, folder: DataFolder, zone: str, *packages: Path) -> list[str]:
+    """Return the words that a script prints of the published file, on a machine in another time zone."""
+    environment = os.environ | {"TZ": zone, "PYTHONPATH": os.pathsep.join(map(str, packages))}
+    command = [sys.executable, "-c", script, str(folder.warehouse.published)]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
 
 
 def test_days_and_hours_are_cut_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
