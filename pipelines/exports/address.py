@@ -98,6 +98,30 @@ class Address:
         kept = {key: value for key, value in self.options.items() if key not in options}
         return self._parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
 
+    @property
+    def place(self) -> str:
+        """The host and what follows it, without user and options."""
+        return f"{self._parts.netloc.rpartition('@')[2]}{self._parts.path}"
+
+    def sqlalchemy(self, mask: str) -> str:
+        """Return the URL as SQLAlchemy takes it: `mask` as the password of its user, and no other secret.
+
+        Left out are options that hold a secret, and those that are ours. A user whose password is in a file
+        (`?passfile=`) has no mask.
+        """
+        parts = self._parts
+        user, _, host = parts.netloc.rpartition("@")
+        name = user.partition(":")[0]
+        options = {
+            key: value
+            for key, value in self.options.items()
+            if key != "schema" and not _SECRET.search(key) and not _IN_TEXT.search(value)
+        }
+        masked = name if "passfile" in options or not name else f"{name}:{mask}"
+        netloc = f"{masked}@{host}" if name else host
+        query = urlencode(options, quote_via=quote)
+        return SplitResult("postgresql", netloc, parts.path, query, "").geturl()
+
     def hide_in(self, text: str) -> str:
         """Return a text, such as an error of a driver, without the secrets of this URL."""
         for secret in sorted(self.secrets, key=len, reverse=True):
