@@ -57,6 +57,8 @@ def export(
     settings = read_settings(exports=tuple(map(SecretStr, targets)) or None)
     folder = DataFolder.from_settings(settings)
     if superset is not None:
+        if tables:
+            fail("--tables is for exports: a dashboard reads three tables.", EXIT_USAGE)
         write_dashboard(superset, folder, targets)
         return
     if not settings.exports:

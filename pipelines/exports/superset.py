@@ -32,8 +32,15 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 _MASK = "XXXXXXXXXX"
 """What Superset writes in place of a password. It asks for the password when it imports one."""
 
-_ROW_HEIGHT = {3: 20}
+# Superset takes what a session returns for UTC, so in any other zone the days of a chart would be those before.
+_UTC_POSTGRESQL = "-c timezone=UTC"
+_UTC_DUCKDB = "timezone=UTC"  # in small letters, or duckdb-engine sets it before DuckDB knows it
+
+_HEIGHTS = {"big_number_total": 16}
 _USUAL_HEIGHT = 46
+
+_LAST_DAYS = "30 days ago : tomorrow"
+"""The days that are shown at first, today included, as Superset reads them: by the clock of its server."""
 
 
 class UnusableDatabaseError(TargetError):
@@ -47,13 +54,11 @@ class Database:
     """A database as Superset connects to it.
 
     Attributes:
-        identity: What stays the same when another user or option is named.
-        title: Its name for people.
+        title: Its name for people. What is made for it is found again by this name, whatever user is in the URL.
         url: Its SQLAlchemy URL, without a password.
         schema: The schema of the tables.
     """
 
-    identity: str
     title: str
     url: str
     schema: str
@@ -71,21 +76,28 @@ def postgresql(address: Address) -> Database:
             "leave --to away for the DuckDB file."
         )
     schema = address.options.get("schema") or SCHEMA
-    identity = f"{address.place}?schema={schema}"
-    return Database(identity, f"Verbex ({address.place}, {schema})", address.sqlalchemy(_MASK), schema)
+    try:
+        options = f"{address.options.get('options', '')} {_UTC_POSTGRESQL}".strip()
+        url = Address(address.without("schema")).without_secrets(_MASK, options=options)
+    except ValueError:
+        raise UnusableDatabaseError(
+            f"{address} can't be read: leave the password out, or write its special characters as %40 for @."
+        ) from None
+    title = f"Verbex ({address.place}, {schema})"
+    return Database(title, url.replace("postgres://", "postgresql://", 1), schema)
 
 
 def duckdb(path: Path) -> Database:
     """Return the published DuckDB file, which is opened read-only.
 
     Raises:
-        UnusableDatabaseError: No SQLAlchemy URL can name it.
+        UnusableDatabaseError: No URL of SQLAlchemy can name it.
     """
     path = path.absolute()
     if "?" in str(path):
         raise UnusableDatabaseError(f"{path} can't be named in a URL: it has a question mark. Rename the folder.")
-    url = f"duckdb:///{path}?access_mode=READ_ONLY"  # here and not in Superset's form, which imports forget
-    return Database(f"duckdb:{path}", f"Verbex ({path})", url, "main")
+    # in the URL and not in Superset's form for parameters, which a person may empty
+    return Database(f"Verbex ({path})", f"duckdb:///{path}?access_mode=READ_ONLY&{_UTC_DUCKDB}", "main")
 
 
 def write_bundle(path: Path, database: Database, models: Sequence[Model]) -> int:
@@ -129,7 +141,7 @@ def _charts() -> list[Chart]:
 
 
 def _id(database: Database, kind: str, name: str = "") -> str:
-    return str(uuid5(_NAMESPACE, f"{database.identity} {kind} {name}"))
+    return str(uuid5(_NAMESPACE, f"{database.title} {kind} {name}"))
 
 
 def _database(database: Database) -> dict[str, Any]:
@@ -256,7 +268,7 @@ def _position(database: Database) -> dict[str, Any]:
                     "uuid": _id(database, "chart", chart.title),
                     "sliceName": chart.title,
                     "width": chart.width,
-                    "height": _ROW_HEIGHT.get(chart.width, _USUAL_HEIGHT),
+                    "height": _HEIGHTS.get(chart.kind, _USUAL_HEIGHT),
                 },
             }
     return position
@@ -264,21 +276,22 @@ def _position(database: Database) -> dict[str, Any]:
 
 def _filters(database: Database) -> list[dict[str, Any]]:
     agents = {"datasetUuid": _id(database, "dataset", "agent_daily"), "column": {"name": "agent_name"}}
+    shown = {"extraFormData": {"time_range": _LAST_DAYS}, "filterState": {"value": _LAST_DAYS}}
     return [
-        _filter("days", "Days", "filter_time", {}),
-        _filter("agents", "Agents", "filter_select", agents) | {"controlValues": {"multiSelect": True}},
+        _filter("days", "filter_time", {}) | {"defaultDataMask": shown},
+        _filter("agents", "filter_select", agents) | {"controlValues": {"multiSelect": True}},
     ]
 
 
-def _filter(name: str, title: str, kind: str, target: Mapping[str, Any]) -> dict[str, Any]:
+def _filter(name: str, kind: str, target: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": f"NATIVE_FILTER-{name}",
         "type": "NATIVE_FILTER",
         "filterType": kind,
-        "name": title,
+        "name": name.capitalize(),
         "description": "",
         "targets": [target],
-        "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}},
+        "defaultDataMask": {"extraFormData": {}, "filterState": {}},
         "controlValues": {"enableEmptyFilter": False},
         "cascadeParentIds": [],
         "scope": {"rootPath": ["ROOT_ID"], "excluded": []},

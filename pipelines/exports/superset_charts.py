@@ -146,7 +146,7 @@ TABLES = (
     ),
 )
 
-_IN_SECONDS = {"y_axis_title": "seconds", "y_axis_title_margin": 40, "y_axis_title_position": "Left"}
+_UP_TO_ALL = {"y_axis_bounds": [0, 1], "truncateYAxis": True}
 _SIDEWAYS = {"orientation": "horizontal", "show_value": True}
 _STACKED = {"stack": "Stack"}
 
@@ -178,16 +178,22 @@ ROWS = (
             (DAY,),
             form=_STACKED,
         ),
-        Chart("PCA coverage by day", "echarts_timeseries_line", "agent_daily", ("pca_coverage",), (DAY,)),
+        Chart(
+            "PCA coverage by day",
+            "echarts_timeseries_line",
+            "agent_daily",
+            ("pca_coverage",),
+            (DAY,),
+            form=_UP_TO_ALL,
+        ),
     ),
     (
         Chart(
-            "Duration of calls by day",
+            "Duration of calls by day (s)",
             "echarts_timeseries_line",
             "calls_enriched",
             ("p50_duration_s", "p95_duration_s"),
             (DAY,),
-            form=_IN_SECONDS,
         ),
         Chart(
             "Transfers: completed calls by agent",

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.exports.superset_charts import COUNT, DAY, Chart, Metric, Table
 
-_ROW_LIMIT = 10_000
+_ROW_LIMIT = 50_000
 _ALWAYS = "No filter"
 
 _DRAWN: Mapping[str, Mapping[str, object]] = {
@@ -23,11 +23,13 @@ _DRAWN: Mapping[str, Mapping[str, object]] = {
         "show_legend": True,
         "sort_x_axis": "alpha_asc",
         "sort_y_axis": "alpha_desc",
+        "bottom_margin": 50,
+        "left_margin": 60,
         "value_bounds": [None, None],
         "xscale_interval": -1,
         "yscale_interval": -1,
     },
-    "pie": {"donut": True, "label_type": "key_value_percent", "show_labels": True, "show_legend": False},
+    "pie": {"donut": True, "label_type": "value_percent", "show_labels": True, "show_legend": True},
 }
 
 
@@ -83,7 +85,7 @@ def _any_day() -> dict[str, Any]:
 
 
 def _time_axis() -> dict[str, Any]:
-    return {"time_grain_sqla": "P1D", "x_axis_time_format": "%Y-%m-%d", "tooltipTimeFormat": "%Y-%m-%d"}
+    return {"time_grain_sqla": "P1D", "x_axis_time_format": "%d %b", "tooltipTimeFormat": "%Y-%m-%d"}
 
 
 def _category_axis(chart: Chart) -> dict[str, Any]:

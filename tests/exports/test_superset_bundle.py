@@ -1,0 +1,188 @@
+"""The dashboard for Superset, as files: whole, without secrets, and the same again. No Superset is needed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from sqlalchemy.engine import URL, make_url
+from support.data_folder import DataFolder
+
+from pipelines.cli import main
+from pipelines.exports.superset_charts import ROWS, TABLES
+
+MASK = "XXXXXXXXXX"
+SECRET = "hunter2 and more"
+TARGET = "postgresql://bi@db.example.com:5433/analytics"
+
+Files = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _folder(published: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERBEX_DATA_DIR", str(published.path))
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(main, ["export", *words])
+
+
+def bundle(*words: str) -> Files:
+    """The files of a bundle by name, which needs no folder before it."""
+    done = typed("--superset", "bundle.zip", *words)
+    assert done.exit_code == 0, done.output
+    with ZipFile("bundle.zip") as opened:
+        return {name.partition("/")[2]: yaml.safe_load(opened.read(name)) for name in opened.namelist()}
+
+
+def of_kind(files: Files, kind: str) -> list[dict[str, Any]]:
+    return [content for name, content in files.items() if name.startswith(f"{kind}/")]
+
+
+def uuids(files: Files) -> dict[str, str]:
+    return {name: content["uuid"] for name, content in files.items() if "uuid" in content}
+
+
+def urls(files: Files) -> tuple[URL, str]:
+    """The URL of the database as SQLAlchemy reads it, and as it stands there."""
+    (database,) = of_kind(files, "databases")
+    return make_url(database["sqlalchemy_uri"]), database["sqlalchemy_uri"]
+
+
+def references(value: object) -> Iterator[str]:
+    """All identities that are named anywhere inside."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in ("dataset_uuid", "database_uuid", "datasetUuid", "uuid"):
+                yield str(inner)
+            else:
+                yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def test_everything_that_a_file_refers_to_is_in_the_bundle() -> None:
+    """A chart knows its table, a table its database, the dashboard its charts; and all charts are on it."""
+    files = bundle("--to", TARGET)
+    known = set(uuids(files).values())
+    assert len(known) == len(files) - 1  # all but the metadata
+    assert set(references(files)) == known
+    (dashboard,) = of_kind(files, "dashboards")
+    shown = set(references(dashboard["position"]))
+    assert shown == {chart["uuid"] for chart in of_kind(files, "charts")}
+
+
+def test_the_widths_of_a_row_fill_the_dashboard() -> None:
+    """Superset has twelve columns, and moves what does not fit."""
+    assert {sum(chart.width for chart in row) for row in ROWS} == {12}
+
+
+@pytest.mark.parametrize("chart", [chart for row in ROWS for chart in row], ids=lambda chart: chart.title)
+def test_a_chart_names_only_what_its_table_has(published: DataFolder, chart: Any) -> None:  # noqa: ANN401
+    """Its columns and the SQL of its numbers run on the published table."""
+    (table,) = (each for each in TABLES if each.name == chart.table)
+    numbers = {metric.name: metric.expression for metric in table.metrics}
+    columns = [table.columns.get(name, name) for name in chart.by]
+    selected = ", ".join([*columns, *(numbers[name] for name in chart.metrics)])
+    assert published.rows(f"select {selected}, max(day) from {chart.table} group by all") is not None
+
+
+@pytest.mark.parametrize("schema", ["verbex", "other"])
+def test_tables_have_the_columns_that_are_exported(published: DataFolder, schema: str) -> None:
+    """Hashes, which are left out of exports, are left out here; times are known as such."""
+    files = bundle("--to", f"{TARGET}?schema={schema}")
+    for dataset in of_kind(files, "datasets"):
+        assert dataset["schema"] == schema
+        there = published.rows(f"select column_name, column_type from (describe {dataset['table_name']})")
+        given = {each["column_name"]: each for each in dataset["columns"] if "expression" not in each}
+        assert [*given] == [name for name, _ in there if not name.endswith("_hash")]
+        times = {name for name, kind in there if kind.startswith(("DATE", "TIMESTAMP"))}
+        assert {name for name, each in given.items() if each["is_dttm"]} == times
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bi:hunter2%20and%20more@db.example.com:5433/analytics",
+        "postgres://bi:hunter2 and more@db.example.com:5433/analytics?schema=verbex",
+        f"{TARGET}?password=hunter2%20and%20more&sslmode=require",
+        f"{TARGET}?sslpassword=hunter2+and+more&schema=verbex",
+    ],
+)
+def test_no_password_is_in_a_bundle(url: str) -> None:
+    """Superset asks for it: it does so where it finds its own mask."""
+    files = bundle("--to", url)
+    read, written = urls(files)
+    assert "hunter2" not in str(files)
+    assert "hunter2" not in typed("--superset", "bundle.zip", "--to", url).output
+    assert (read.drivername, read.username, read.password) == ("postgresql", "bi", MASK)
+    assert (read.host, read.port, read.database) == ("db.example.com", 5433, "analytics")
+    assert ("sslmode=require" in written) == ("sslmode" in url)
+    assert "schema" not in read.query
+
+
+def test_a_user_whose_password_is_in_a_file_is_not_asked() -> None:
+    """The file is the one of that name beside Superset."""
+    read, _ = urls(bundle("--to", f"{TARGET}?passfile=/etc/pgpass"))
+    assert (read.username, read.password, read.query["passfile"]) == ("bi", None, "/etc/pgpass")
+
+
+def test_sessions_are_in_utc() -> None:
+    """Superset takes what they say for UTC. Options that were there stay."""
+    read, _ = urls(bundle("--to", f"{TARGET}?options=-c%20statement_timeout%3D5s"))
+    assert read.query["options"] == "-c statement_timeout=5s -c timezone=UTC"
+    read, _ = urls(bundle())
+    assert read.query["timezone"] == "UTC"
+
+
+def test_without_a_target_it_reads_the_published_file_and_writes_nothing(published: DataFolder) -> None:
+    """By the name that stays at every publish, not by the file behind it."""
+    read, _ = urls(bundle())
+    assert (read.drivername, read.database) == ("duckdb", str(published.path / "warehouse.duckdb"))
+    assert read.query["access_mode"] == "READ_ONLY"
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    """So a bundle can be kept under version control."""
+    bundle("--to", TARGET)
+    first = Path("bundle.zip").read_bytes()
+    bundle("--to", TARGET)
+    assert Path("bundle.zip").read_bytes() == first
+
+
+def test_importing_again_changes_what_is_there() -> None:
+    """Also for another user and other options; another database has a dashboard of its own beside it."""
+    first = uuids(bundle("--to", TARGET))
+    assert uuids(bundle("--to", f"{TARGET.replace('bi@', 'other:pw@')}?schema=verbex&sslmode=require")) == first
+    others = [bundle(), bundle("--to", f"{TARGET}2"), bundle("--to", f"{TARGET}?schema=other")]
+    assert all(set(uuids(other).values()).isdisjoint(first.values()) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (["--to", "parquet:/lake"], 2, "parquet:/lake is no database that Superset reads."),
+        (["--to", TARGET, "--to", f"{TARGET}2"], 2, "A dashboard reads one database: type --to once."),
+        (["--status"], 2, "Type one of --full-refresh, --status, --verify and --superset"),
+        (["--tables", "calls"], 2, "--tables is for exports"),
+        (["--to", "postgresql://bi:p@ss/word@db/analytics"], 2, "write its special characters"),
+        (["--to", "postgresql://bi:pass/word@db/analytics"], 2, "write its special characters"),
+    ],
+)
+def test_what_no_dashboard_can_be_written_for_is_said(words: list[str], exit_code: int, said: str) -> None:
+    """And no file is made."""
+    done = typed("--superset", "bundle.zip", *words)
+    assert (done.exit_code, said in done.output) == (exit_code, True), done.output
+    assert not Path("bundle.zip").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named() -> None:
+    """With the reason."""
+    done = typed("--superset", "missing/bundle.zip")
+    assert done.exit_code == 1
+    assert "missing/bundle.zip can't be written: No such file or directory." in done.output
