@@ -11,21 +11,21 @@ import click
 from connector.errors import EXIT_USAGE
 from pipelines.cli.words import fail
 from pipelines.exports.address import Address
-from pipelines.exports.superset import duckdb, postgresql, write_bundle
+from pipelines.exports.superset import duckdb_file, postgresql_database, write_bundle
 from pipelines.warehouse.data_folder import DataFolder
 
 
 def write_dashboard(path: Path, folder: DataFolder, urls: Sequence[str]) -> None:
-    """Write a bundle for the database that was typed, or without one for the published file, and say what next.
+    """Write a bundle for the database that was typed, else for the published file, and say what comes next.
 
     Raises:
         OperatorError: There is no such database, or the file can't be written.
     """
     if len(urls) > 1:
         fail("A dashboard reads one database: type --to once.", EXIT_USAGE)
-    database = postgresql(Address(urls[0])) if urls else duckdb(folder.warehouse.published)
+    database = postgresql_database(Address(urls[0])) if urls else duckdb_file(folder.warehouse.published)
     charts = write_bundle(path, database, folder.models)
     click.echo(
-        f"{path} holds a dashboard of {charts} charts on {database.title}. Import it in Superset: Dashboards, "
-        "then the arrow at the top right."
+        f"{path} holds a dashboard of {charts} charts on {database.title}. Import it in Superset: "
+        "Dashboards, then the arrow at the top right."
     )

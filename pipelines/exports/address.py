@@ -103,7 +103,7 @@ class Address:
         return self._parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
 
     def without_secrets(self, mask: str, **options: str) -> str:
-        """Return the URL for another program: no secret in it, and `options` instead of its own of these names.
+        """Return the URL for another program: without secrets, with `options` in place of its own.
 
         A user gets `mask` as password, but not one whose password is in a file (`?passfile=`).
 

@@ -3,8 +3,8 @@
 Which files there are, and how they refer to each other, belongs here. What the charts show does not: see
 `pipelines.exports.superset_charts`. Superset itself is not needed to write one.
 
-Every object has an identity that follows from the database and its name, so importing a bundle again changes what
-is there, and doubles nothing. The same input gives the same bytes.
+Every object has an identity that follows from the database and its name, so importing a bundle again changes
+what is there, and doubles nothing. The same input gives the same bytes.
 """
 
 import json
@@ -24,6 +24,8 @@ from pipelines.exports.target import TargetError
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column
 
+_File = dict[str, Any]
+
 _VERSION = "1.0.0"
 _NAMESPACE = UUID("5f3c1c0e-5a0b-5a0e-9a55-7c3f2b9f6a10")
 _ROOT = "verbex_sync"
@@ -32,7 +34,7 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 _MASK = "XXXXXXXXXX"
 """What Superset writes in place of a password. It asks for the password when it imports one."""
 
-# Superset takes what a session returns for UTC, so in any other zone the days of a chart would be those before.
+# Superset takes what a session returns for UTC: with another zone days would be shown as the days before.
 _UTC_POSTGRESQL = "-c timezone=UTC"
 _UTC_DUCKDB = "timezone=UTC"  # in small letters, or duckdb-engine sets it before DuckDB knows it
 
@@ -54,7 +56,7 @@ class Database:
     """A database as Superset connects to it.
 
     Attributes:
-        title: Its name for people. What is made for it is found again by this name, whatever user is in the URL.
+        title: Its name for people, without a user. What is made for it is found again by this name.
         url: Its SQLAlchemy URL, without a password.
         schema: The schema of the tables.
     """
@@ -64,7 +66,7 @@ class Database:
     schema: str
 
 
-def postgresql(address: Address) -> Database:
+def postgresql_database(address: Address) -> Database:
     """Return the database to which an address exports.
 
     Raises:
@@ -87,7 +89,7 @@ def postgresql(address: Address) -> Database:
     return Database(title, url.replace("postgres://", "postgresql://", 1), schema)
 
 
-def duckdb(path: Path) -> Database:
+def duckdb_file(path: Path) -> Database:
     """Return the published DuckDB file, which is opened read-only.
 
     Raises:
@@ -95,7 +97,9 @@ def duckdb(path: Path) -> Database:
     """
     path = path.absolute()
     if "?" in str(path):
-        raise UnusableDatabaseError(f"{path} can't be named in a URL: it has a question mark. Rename the folder.")
+        raise UnusableDatabaseError(
+            f"{path} can't be named in a URL: it has a question mark. Rename the folder."
+        )
     # in the URL and not in Superset's form for parameters, which a person may empty
     return Database(f"Verbex ({path})", f"duckdb:///{path}?access_mode=READ_ONLY&{_UTC_DUCKDB}", "main")
 
@@ -125,7 +129,7 @@ def _entry(name: str) -> ZipInfo:
     return entry
 
 
-def _files(database: Database, columns: Mapping[str, Sequence[Column]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _files(database: Database, columns: Mapping[str, Sequence[Column]]) -> Iterator[tuple[str, _File]]:
     """Yield each file with what it holds. Metadata without a type is taken by every importer of Superset."""
     yield "metadata.yaml", {"version": _VERSION}
     yield "databases/verbex.yaml", _database(database)
@@ -144,7 +148,7 @@ def _id(database: Database, kind: str, name: str = "") -> str:
     return str(uuid5(_NAMESPACE, f"{database.title} {kind} {name}"))
 
 
-def _database(database: Database) -> dict[str, Any]:
+def _database(database: Database) -> _File:
     return {
         "database_name": database.title,
         "sqlalchemy_uri": database.url,
@@ -160,7 +164,7 @@ def _database(database: Database) -> dict[str, Any]:
     }
 
 
-def _dataset(database: Database, table: Table, columns: Sequence[Column]) -> dict[str, Any]:
+def _dataset(database: Database, table: Table, columns: Sequence[Column]) -> _File:
     kept = [column for column in columns if not column.name.endswith("_hash")]
     return {
         "table_name": table.name,
@@ -185,7 +189,7 @@ def _dataset(database: Database, table: Table, columns: Sequence[Column]) -> dic
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(column: Column) -> _File:
     return {
         "column_name": column.name,
         "type": column.type.upper(),
@@ -196,7 +200,7 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _computed(name: str, expression: str) -> dict[str, Any]:
+def _computed(name: str, expression: str) -> _File:
     return {
         "column_name": name,
         "type": "VARCHAR",
@@ -207,10 +211,11 @@ def _computed(name: str, expression: str) -> dict[str, Any]:
     }
 
 
-def _chart(database: Database, chart: Chart) -> dict[str, Any]:
+def _chart(database: Database, chart: Chart) -> _File:
     (table,) = (table for table in TABLES if table.name == chart.table)
     form = form_of(chart, table)
-    context = {"form_data": form, "queries": [query_of(chart)], "result_format": "json", "result_type": "full"}
+    result = {"result_format": "json", "result_type": "full"}
+    context = {"form_data": form, "queries": [query_of(chart)], **result}
     return {
         "slice_name": chart.title,
         "viz_type": chart.kind,
@@ -222,7 +227,7 @@ def _chart(database: Database, chart: Chart) -> dict[str, Any]:
     }
 
 
-def _dashboard(database: Database) -> dict[str, Any]:
+def _dashboard(database: Database) -> _File:
     return {
         "dashboard_title": "Verbex calls",
         "description": f"Calls and their analyses, from {database.title}. Made by verbex-sync.",
@@ -238,7 +243,7 @@ def _dashboard(database: Database) -> dict[str, Any]:
     }
 
 
-def _position(database: Database) -> dict[str, Any]:
+def _position(database: Database) -> _File:
     rows = {f"ROW-{number}": row for number, row in enumerate(ROWS, start=1)}
     position: dict[str, Any] = {
         "DASHBOARD_VERSION_KEY": "v2",

@@ -1,7 +1,7 @@
 """What the dashboard for Apache Superset shows: its charts, their metrics, and the tables that these read.
 
-Definitions belong here, as SQL that PostgreSQL and DuckDB both run. The files that Superset imports do not: see
-`pipelines.exports.superset` and `pipelines.exports.superset_forms`.
+Definitions belong here, as SQL that PostgreSQL and DuckDB both run. The files that Superset imports do not:
+see `pipelines.exports.superset` and `pipelines.exports.superset_forms`.
 
 Shares are sums divided by sums, never means of shares, so that they are right for any days and agents chosen.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 DAY = "day"
-"""The column by which charts are filtered. It is a date of VERBEX_TIME_ZONE, so no session's zone moves it."""
+"""The column by which charts are filtered: a date of VERBEX_TIME_ZONE, which no session moves."""
 
 COUNT, SHARE, SECONDS = ",d", ",.1%", ",.1f"
 """How numbers are written, in the language of d3."""

@@ -2,7 +2,7 @@
 
 How Superset names things belongs here. What is shown does not: see `pipelines.exports.superset_charts`.
 
-The form is what a browser draws from. The query is what reports, alerts and programs ask for, without a browser.
+The form is what a browser draws from. The query is what alerts and programs ask for, without a browser.
 """
 
 from collections.abc import Mapping
