@@ -162,16 +162,20 @@ def test_a_chart_shows_what_the_tables_say(api: Api, folder: DataFolder, title: 
 
 
 @pytest.mark.parametrize("schema", ["verbex", "main"])
-@pytest.mark.parametrize("grain", ["P1D", "P1W"])
-def test_days_are_right_in_every_time_zone(
-    api: Api, folder: DataFolder, zone: str, schema: str, grain: str
+@pytest.mark.parametrize(("table", "column"), [("agent_daily", "day"), ("calls_enriched", "started_at")])
+@pytest.mark.parametrize("grain", ["day", "week"])
+def test_days_are_right_in_every_time_zone(  # noqa: PLR0913
+    api: Api, folder: DataFolder, zone: str, schema: str, table: str, column: str, grain: str
 ) -> None:
-    """Those of an axis, and of 'Last week', which is counted back from today on Superset's machine."""
+    """Those of an axis, and of 'Last week', which is counted back from today on Superset's machine.
+
+    Moments are cut into days of UTC, and `day` is as it is.
+    """
     before = datetime.now(ZoneInfo(zone)).date()
-    found = days(api, schema, grain, "Last week")
+    found = shown_last_week(api, schema, table, column, grain)
     after = datetime.now(ZoneInfo(zone)).date()
     assert found
-    assert found in [week_until(folder, today, grain) for today in {before, after}]
+    assert found in [last_week(folder, today, table, column, grain) for today in {before, after}]
 
 
 @pytest.mark.parametrize("road", ["postgresql", "duckdb"])
@@ -205,27 +209,27 @@ def is_equal(shown: object, truth: object) -> bool:
     return shown == truth
 
 
-def days(api: Api, schema: str, grain: str, time_range: str) -> dict[datetime, int]:
+def shown_last_week(api: Api, schema: str, table: str, column: str, grain: str) -> dict[datetime, int]:
     """Ask as a browser does for the calls of each day or week."""
-    (table,) = (
-        each for each in api.all("dataset") if (each["schema"], each["table_name"]) == (schema, "agent_daily")
+    (dataset,) = (
+        each for each in api.all("dataset") if (each["schema"], each["table_name"]) == (schema, table)
     )
-    axis = {"columnType": "BASE_AXIS", "sqlExpression": "day", "label": "day", "expressionType": "SQL"}
+    axis = {"columnType": "BASE_AXIS", "sqlExpression": column, "label": column, "expressionType": "SQL"}
     query = {
-        "columns": [axis | {"timeGrain": grain}],
+        "columns": [axis | {"timeGrain": {"day": "P1D", "week": "P1W"}[grain]}],
         "metrics": ["total_calls"],
-        "filters": [{"col": "day", "op": "TEMPORAL_RANGE", "val": time_range}],
+        "filters": [{"col": column, "op": "TEMPORAL_RANGE", "val": "Last week"}],
     }
-    asked = {"datasource": {"id": table["id"], "type": "table"}, "force": True, "queries": [query]}
+    asked = {"datasource": {"id": dataset["id"], "type": "table"}, "force": True, "queries": [query]}
     (result,) = api.ask("POST", "/api/v1/chart/data", asked)["result"]
-    return {datetime.fromtimestamp(row["day"] / 1000, UTC): row["total_calls"] for row in result["data"]}
+    return {datetime.fromtimestamp(row[column] / 1000, UTC): row["total_calls"] for row in result["data"]}
 
 
-def week_until(folder: DataFolder, today: date, grain: str) -> dict[datetime, int]:
+def last_week(folder: DataFolder, today: date, table: str, column: str, grain: str) -> dict[datetime, int]:
     """The same by DuckDB: the seven days before today."""
-    unit = "day" if grain == "P1D" else "week"
-    span = f"day >= date '{today}' - 7 and day < date '{today}'"
+    number, day = ("sum(calls)", "day") if column == "day" else ("count(*)", f"({column} at time zone 'UTC')")
     rows = folder.rows(
-        f"select date_trunc('{unit}', day)::date, sum(calls)::bigint from agent_daily where {span} group by 1"  # noqa: S608
+        f"select date_trunc('{grain}', {day})::date, {number}::bigint from {table}"  # noqa: S608
+        f" where {day} >= date '{today}' - 7 and {day} < date '{today}' group by 1"
     )
-    return {datetime(day.year, day.month, day.day, tzinfo=UTC): calls for day, calls in rows}
+    return {datetime(at.year, at.month, at.day, tzinfo=UTC): calls for at, calls in rows}

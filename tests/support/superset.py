@@ -138,12 +138,12 @@ class Api:
         """Upload a bundle as the browser does, and return status and answer."""
         boundary = uuid4().hex
         name = "bundle" if "assets" in path else "formData"
-        parts = [
-            f'Content-Disposition: form-data; name="{key}"\r\n\r\n{each}' for key, each in fields.items()
-        ]
-        file = f'Content-Disposition: form-data; name="{name}"; filename="b.zip"\r\n\r\n'.encode()
-        pieces = [*(part.encode() for part in parts), file + bundle.read_bytes()]
-        body = b"".join(f"--{boundary}\r\n".encode() + piece + b"\r\n" for piece in pieces)
+        about = f'name="{name}"; filename="bundle.zip"'
+        parts = [*((f'name="{key}"', each.encode()) for key, each in fields.items())]
+        body = b"".join(
+            f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + content + b"\r\n"
+            for head, content in [*parts, (about, bundle.read_bytes())]
+        )
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return self._send("POST", path, body + f"--{boundary}--\r\n".encode(), kind)
 
