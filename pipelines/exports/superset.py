@@ -18,8 +18,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
 from pipelines.exports.postgresql import SCHEMA
-from pipelines.exports.superset_charts import DAY, ROWS, TABLES, Chart, Table
-from pipelines.exports.superset_forms import form_of, query_of
+from pipelines.exports.superset_charts import COLORS, DAY, ROWS, TABLES, Chart, Table
+from pipelines.exports.superset_forms import description_of, form_of, query_of
 from pipelines.exports.target import TargetError
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column
@@ -38,7 +38,7 @@ _MASK = "XXXXXXXXXX"
 _UTC_POSTGRESQL = "-c timezone=UTC"
 _UTC_DUCKDB = "timezone=UTC"  # in small letters, or duckdb-engine sets it before DuckDB knows it
 
-_HEIGHTS = {"big_number_total": 16}
+_HEIGHTS = {"big_number_total": 20}
 _USUAL_HEIGHT = 46
 
 _LAST_DAYS = "30 days ago : tomorrow"
@@ -218,6 +218,7 @@ def _chart(database: Database, chart: Chart) -> _File:
     context = {"form_data": form, "queries": [query_of(chart)], **result}
     return {
         "slice_name": chart.title,
+        "description": description_of(chart, table),
         "viz_type": chart.kind,
         "params": form,
         "query_context": json.dumps(context, ensure_ascii=False),
@@ -235,6 +236,7 @@ def _dashboard(database: Database) -> _File:
         "position": _position(database),
         "metadata": {
             "color_scheme": "supersetColors",
+            "label_colors": COLORS,
             "cross_filters_enabled": True,
             "native_filter_configuration": _filters(database),
         },

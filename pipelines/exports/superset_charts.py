@@ -59,6 +59,16 @@ class Chart:
     width: int = 6
 
 
+COLORS = {
+    **dict.fromkeys(("completed", "fetched_analyses", "contained_calls"), "#1FA8C9"),
+    **dict.fromkeys(("in_progress", "pending_analyses"), "#FCC700"),
+    "failed_analyses": "#E04355",
+    "unavailable_analyses": "#666666",
+    **dict.fromkeys(("p50_duration_s", "p50_pca_delay_s"), "#1FA8C9"),
+    **dict.fromkeys(("transferred_calls", "p95_duration_s", "p95_pca_delay_s"), "#454E7C"),
+}
+"""The colors of values and metrics, which else depend on which is larger in the days that are chosen."""
+
 _COMPLETED = "SUM(CASE WHEN status = 'completed' THEN 1 ELSE 0 END)"
 _CONTAINED = "SUM(CASE WHEN status = 'completed' AND transferred_at IS NULL THEN 1 ELSE 0 END)"
 _TRANSFERRED = "SUM(CASE WHEN status = 'completed' AND transferred_at IS NOT NULL THEN 1 ELSE 0 END)"
@@ -74,11 +84,11 @@ TABLES = (
         "agent_daily",
         (
             Metric("total_calls", "Calls", "SUM(calls)", "calls"),
-            Metric("pca_here", "fetched", "SUM(pca_fetched)", "analyses that are here"),
-            Metric("pca_waited_for", "pending", "SUM(pca_pending)", "analyses that are still to come"),
-            Metric("pca_broken", "failed", "SUM(pca_failed)", "analyses that failed at Verbex"),
+            Metric("fetched_analyses", "fetched", "SUM(pca_fetched)", "analyses that are here"),
+            Metric("pending_analyses", "pending", "SUM(pca_pending)", "analyses that are still to come"),
+            Metric("failed_analyses", "failed", "SUM(pca_failed)", "analyses that failed at Verbex"),
             Metric(
-                "pca_given_up",
+                "unavailable_analyses",
                 "unavailable",
                 "SUM(pca_unavailable)",
                 "analyses that are not asked for any more",
@@ -174,7 +184,7 @@ ROWS = (
             "Analyses (PCA) by day of the call",
             "echarts_timeseries_bar",
             "agent_daily",
-            ("pca_here", "pca_waited_for", "pca_broken", "pca_given_up"),
+            ("fetched_analyses", "pending_analyses", "failed_analyses", "unavailable_analyses"),
             (DAY,),
             form=_STACKED,
         ),

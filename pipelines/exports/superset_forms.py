@@ -58,6 +58,11 @@ def form_of(chart: Chart, table: Table) -> dict[str, Any]:
     return form
 
 
+def description_of(chart: Chart, table: Table) -> str:
+    """Return what a chart's numbers mean, which Superset shows beside its title."""
+    return "; ".join(f"{metric.title}: {metric.description}" for metric in _metrics(chart, table))
+
+
 def query_of(chart: Chart) -> dict[str, Any]:
     """Return the query of a chart: one row for each group, largest first."""
     return {

@@ -164,7 +164,7 @@ def test_a_chart_shows_what_the_tables_say(api: Api, folder: DataFolder, title: 
 @pytest.mark.parametrize("schema", ["verbex", "main"])
 @pytest.mark.parametrize(("table", "column"), [("agent_daily", "day"), ("calls_enriched", "started_at")])
 @pytest.mark.parametrize("grain", ["day", "week"])
-def test_days_are_right_in_every_time_zone(  # noqa: PLR0913
+def test_days_are_right_in_every_time_zone(
     api: Api, folder: DataFolder, zone: str, schema: str, table: str, column: str, grain: str
 ) -> None:
     """Those of an axis, and of 'Last week', which is counted back from today on Superset's machine.
