@@ -11,7 +11,8 @@ import click
 from connector.errors import EXIT_USAGE
 from pipelines.cli.words import fail
 from pipelines.exports.address import Address
-from pipelines.exports.superset import duckdb_file, postgresql_database, write_bundle
+from pipelines.exports.superset import write_bundle
+from pipelines.exports.superset_database import duckdb_file, postgresql_database
 from pipelines.warehouse.data_folder import DataFolder
 
 

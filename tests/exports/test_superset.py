@@ -24,8 +24,9 @@ from connector.simulator.world import World
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.exports.address import Address
 from pipelines.exports.export import export
-from pipelines.exports.superset import duckdb_file, postgresql_database, write_bundle
+from pipelines.exports.superset import write_bundle
 from pipelines.exports.superset_charts import ROWS
+from pipelines.exports.superset_database import duckdb_file, postgresql_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superset")]
 

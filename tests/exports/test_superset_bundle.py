@@ -13,8 +13,10 @@ from sqlalchemy.engine import URL, make_url
 
 from pipelines.cli import main
 from pipelines.exports.address import Address
-from pipelines.exports.superset import Database, duckdb_file, postgresql_database, write_bundle
+from pipelines.exports.superset import write_bundle
 from pipelines.exports.superset_charts import COLORS, ROWS, TABLES, Chart
+from pipelines.exports.superset_database import Database, duckdb_file, postgresql_database
+from pipelines.exports.target import TargetError
 from pipelines.models.load import load_sql
 from pipelines.models.model import Model
 from pipelines.models.sql_file import sql_folder
@@ -188,6 +190,14 @@ def test_importing_again_changes_what_is_there(bundle: Bundle) -> None:
     assert all(set(uuids(bundle(other)).values()).isdisjoint(first.values()) for other in others)
 
 
+def test_a_table_that_is_gone_is_named(models: tuple[Model, ...], tmp_path: Path) -> None:
+    """A checkout may remove one."""
+    left = [model for model in models if model.table != "agent_hourly"]
+    with pytest.raises(TargetError, match=r"A dashboard reads agent_hourly, which your SQL does not make"):
+        write_bundle(tmp_path / "bundle.zip", postgresql_database(Address(TARGET)), left)
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder, which commands find in their settings."""
@@ -231,9 +241,13 @@ def test_what_no_dashboard_can_be_written_for_is_said(words: list[str], exit_cod
     assert not Path("bundle.zip").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"), [("missing/b.zip", "No such file or directory"), ("file/b.zip", "Not a directory")]
+)
 @pytest.mark.usefixtures("data")
-def test_a_file_that_cannot_be_written_is_named() -> None:
+def test_a_file_that_cannot_be_written_is_named(path: str, reason: str) -> None:
     """With the reason."""
-    done = typed("missing/bundle.zip")
+    Path("file").touch()
+    done = typed(path)
     assert done.exit_code == 1
-    assert "missing/bundle.zip can't be written: No such file or directory." in done.output
+    assert f"{path} can't be written: {reason}." in done.output
