@@ -7,6 +7,7 @@ several time zones, and the database of the export is in one more.
 import asyncio
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -99,12 +100,15 @@ def exported(folder: DataFolder, server: Server) -> Database:
 
 
 @pytest.fixture(scope="module")
-def superset(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Superset:
-    """An installed Superset."""
+def superset(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Superset]:
+    """An installed Superset, whose 700 MB do not stay."""
+    home = tmp_path_factory.mktemp("superset_home")
     try:
-        return install_superset(tmp_path_factory.mktemp("superset_home"), server.make_database().url)
+        yield install_superset(home, server.make_database().url)
     except NotInstalledError as error:
         pytest.skip(str(error))
+    finally:
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="module", params=ZONES)
