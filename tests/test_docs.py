@@ -21,6 +21,7 @@ DOCUMENTS = (
     "README.md",
     "connector/README.md",
     "pipelines/README.md",
+    "pipelines/exports/README.md",
     "sql/README.md",
     "tests/README.md",
     ".github/CONTRIBUTING.md",

@@ -1,6 +1,7 @@
 """`verbex-sync export`: the tables into other systems, how far these are, and whether they are equal."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from connector.system.counts import counted
 from connector.system.lock import PATIENCE_S
 from pipelines.cli.common import format_option, read_settings
 from pipelines.cli.output import Format, show
+from pipelines.cli.superset import write_dashboard
 from pipelines.cli.words import fail, warn
 from pipelines.exports.address import Address
 from pipelines.exports.export import export as export_tables
@@ -29,17 +31,38 @@ _NAMED_KEYS = 5
 @click.option("--full-refresh", is_flag=True, help="Compare whole tables, and put right what differs.")
 @click.option("--status", is_flag=True, help="Show how far the targets are, and export nothing.")
 @click.option("--verify", is_flag=True, help="Compare every row, and export nothing.")
+@click.option(
+    "--superset",
+    metavar="FILE.zip",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a dashboard for Apache Superset on the target of --to, else on the DuckDB file.",
+)
 @format_option
 def export(
-    *, targets: Sequence[str], tables: str, full_refresh: bool, status: bool, verify: bool, form: Format
+    *,
+    targets: Sequence[str],
+    tables: str,
+    full_refresh: bool,
+    status: bool,
+    verify: bool,
+    superset: Path | None,
+    form: Format,
 ) -> None:
     """Bring targets to what is published: only what changed is sent."""
-    if sum((full_refresh, status, verify)) > 1:
-        fail("Type one of --full-refresh, --status and --verify: they are different work.", EXIT_USAGE)
+    if sum((full_refresh, status, verify, superset is not None)) > 1:
+        fail(
+            "Type one of --full-refresh, --status, --verify and --superset: they are different work.",
+            EXIT_USAGE,
+        )
     settings = read_settings(exports=tuple(map(SecretStr, targets)) or None)
+    folder = DataFolder.from_settings(settings)
+    if superset is not None:
+        if tables:
+            fail("--tables is for exports: a dashboard reads three tables.", EXIT_USAGE)
+        write_dashboard(superset, folder, targets)
+        return
     if not settings.exports:
         fail("There is no target. Name one with --to, or set VERBEX_EXPORTS.", EXIT_USAGE)
-    folder = DataFolder.from_settings(settings)
     urls = [each.get_secret_value() for each in settings.exports]
     names = [name.strip() for name in tables.split(",") if name.strip()]
     if status:

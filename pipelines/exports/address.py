@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, u
 _HIDDEN = "***"
 _SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|key|credential|signature|sig$", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
-_IN_TEXT = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]*)@")
+_IN_TEXT = re.compile(r"(?<=://)([^\s/@:]*):(.*)@", re.DOTALL)  # to the last @: a typed password may hold any
 
 
 def scheme_of(url: str) -> str:
@@ -39,21 +39,17 @@ class Address:
 
     def __str__(self) -> str:
         """Return the URL as people may see it."""
-        parts = self._parts
-        user, _, host = parts.netloc.rpartition("@")
-        name, colon, _ = user.partition(":")
-        netloc = f"{name}{f':{_HIDDEN}' if colon else ''}@{host}" if user else host
-        options = [(key, _HIDDEN if _SECRET.search(key) else value) for key, value in self.options.items()]
+        parts = self._shown
+        options = [(key, _HIDDEN if _SECRET.search(key) else value) for key, value in _options(parts)]
         query = urlencode(options, safe="*/:,~@", quote_via=quote)
-        shown = SplitResult(parts.scheme, netloc, _IN_TEXT.sub(rf"\1:{_HIDDEN}@", parts.path), query, "")
-        return shown.geturl()
+        return parts._replace(query=query, fragment="").geturl()
 
     __repr__ = __str__
 
     @property
     def options(self) -> dict[str, str]:
         """What follows `?` in the URL, by name."""
-        return dict(parse_qsl(self._parts.query, keep_blank_values=True))
+        return dict(_options(self._parts))
 
     @property
     def kind(self) -> str:
@@ -63,11 +59,14 @@ class Address:
     @property
     def name(self) -> str:
         """A name of the place for Dagster: no user, no option but the schema, and only a-z, 0-9 and _."""
-        parts = self._parts
-        place = (
-            f"{parts.scheme} {parts.netloc.rpartition('@')[2]} {parts.path} {self.options.get('schema', '')}"
-        )
-        return re.sub(r"[^a-z0-9]+", "_", _IN_TEXT.sub("", place).lower()).strip("_")
+        text = f"{self._shown.scheme} {self.place} {self.options.get('schema', '')}"
+        return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+    @property
+    def place(self) -> str:
+        """Where it is: the host and what follows it, without user and options."""
+        parts = self._shown
+        return parts.netloc.rpartition("@")[2] + _IN_TEXT.sub("", parts.path)
 
     @property
     def path(self) -> str:
@@ -93,13 +92,40 @@ class Address:
     def _parts(self) -> SplitResult:
         return urlsplit(self.url)
 
+    @property
+    def _shown(self) -> SplitResult:
+        """The parts of the URL as people may see them, but for its options."""
+        return urlsplit(_IN_TEXT.sub(rf"\1:{_HIDDEN}@", self.url))
+
     def without(self, *options: str) -> str:
         """Return the URL without some of its options: those that are ours, and not the driver's."""
         kept = {key: value for key, value in self.options.items() if key not in options}
         return self._parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
+
+    def without_secrets(self, mask: str, **options: str) -> str:
+        """Return the URL for another program: without secrets, with `options` in place of its own.
+
+        A user gets `mask` as password, but not one whose password is in a file (`?passfile=`).
+
+        Raises:
+            ValueError: It is not clear what in it is secret.
+        """
+        parts = self._parts
+        if any(found[2] != parts.password for found in _IN_TEXT.finditer(self.url)):
+            raise ValueError(str(self))
+        kept = {key: value for key, value in self.options.items() if not _SECRET.search(key)}
+        user, _, host = parts.netloc.rpartition("@")
+        name = user.partition(":")[0]
+        masked = f"{name}{'' if 'passfile' in kept else f':{mask}'}@{host}" if name else host
+        query = urlencode(kept | options, quote_via=quote)
+        return parts._replace(netloc=masked, query=query, fragment="").geturl()
 
     def hide_in(self, text: str) -> str:
         """Return a text, such as an error of a driver, without the secrets of this URL."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, _HIDDEN)
         return text
+
+
+def _options(parts: SplitResult) -> list[tuple[str, str]]:
+    return parse_qsl(parts.query, keep_blank_values=True)

@@ -35,6 +35,23 @@ def test_no_secret_is_shown_wherever_it_stands(first: str, second: str) -> None:
         assert "QX" not in str(address)
 
 
+RAW = st.text(string.digits + "%+ä=&?/@:#'").map(lambda text: f"QX{text}QX")
+
+
+@given(RAW)
+def test_a_password_is_not_shown_that_was_typed_as_it_is(password: str) -> None:
+    """With characters that end the user's part of a URL: it can't be used so, but it can't be seen either."""
+    for url in (
+        f"postgresql://user:{password}@host/db?schema=x",
+        f"delta:s3://user:{password}@bucket/prefix",
+    ):
+        address = Address(url)
+        hidden = address.hide_in(f"no: {url}")
+        for shown in (str(address), repr(address), address.name, address.place, hidden):
+            assert "QX" not in shown
+            assert "qx" not in shown
+
+
 def test_what_is_no_secret_is_shown() -> None:
     """So that an operator sees which target it is."""
     url = "postgresql://bi@db.example.com:5433/analytics?schema=verbex&passfile=/home/bi/.pgpass"
