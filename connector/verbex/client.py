@@ -70,7 +70,7 @@ class VerbexClient:
             NotAuthorizedError: `VERBEX_API_KEY` is not set.
             UnsafeUrlError: `VERBEX_API_URL` would show the key to the network.
         """
-        ours = (*settings.webhook_secrets, *filter(None, [settings.webhook_token]))
+        ours = (*settings.webhook_secrets, *filter(None, [settings.webhook_token, settings.live_token]))
         return cls(
             settings.api_url,
             api_key_of(settings),
