@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Self
 from urllib.parse import quote
 
+import aiohttp
+
 from connector.settings import Settings
 from connector.verbex.answer import (
     Answer,
@@ -24,6 +26,7 @@ from connector.verbex.answer import (
 )
 from connector.verbex.credentials import drop_credentials
 from connector.verbex.listed import ListedCall, Listing, read_page
+from connector.verbex.seen import Seen, read_seen
 from connector.verbex.transport import TRIES, Clock, Query, Transport, utc_now
 
 MAX_PAGE_SIZE = 1000
@@ -52,6 +55,7 @@ class VerbexClient:
         clock: Clock = utc_now,
         secrets: Sequence[str] = (),
     ) -> None:
+        self._clock = clock
         self._transport = Transport(
             url,
             api_key,
@@ -122,6 +126,19 @@ class VerbexClient:
             if not page.next_token:
                 return
             wanted["page_token"] = page.next_token
+
+    async def look(self) -> Seen:
+        """Ask for one call, once, and return what the answer shows besides it."""
+        seen: list[Seen] = []
+        began_at = self._clock()
+
+        def note(response: aiohttp.ClientResponse) -> None:
+            now = self._clock()
+            seen.append(read_seen(response, now, (now - began_at).total_seconds()))
+
+        self._transport.on_response = note
+        await self._transport.ask("GET", "/v1/calls/", query={"page_size": "1"}, tries=1)
+        return seen[-1]
 
     async def send(self, method: str, path: str, value: object = None) -> Answer:
         """Send any other request and return its JSON answer with credentials. A POST is never repeated."""

@@ -79,6 +79,8 @@ class Transport:
         self._pace = Pace(rate_per_s)
         self._room = asyncio.Semaphore(concurrency)
         self._session: aiohttp.ClientSession
+        self.on_response: Callable[[aiohttp.ClientResponse], None] = lambda _: None
+        """Called with every answer before its body is read."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -147,6 +149,7 @@ class Transport:
         asked = f"{method} {path}"
         try:
             async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+                self.on_response(response)
                 body = await _read_body(asked, response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, zlib.error) as error:
             raise ApiUnavailableError(

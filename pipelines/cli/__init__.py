@@ -34,6 +34,7 @@ _COMMANDS = {
         "ui": ("ui:ui", "Open Dagster's UI on the tables and their history."),
     },
     "Check and repair": {
+        "doctor": ("doctor:doctor", "Look for what may be wrong, and say how to fix it."),
         "verify": ("verify:verify", "Compare the tables with Verbex, or with a rebuild."),
         "backfill": ("backfill:backfill", "Load from Verbex's list what webhooks missed."),
         "ask-again": ("ask_again:ask_again", "Ask Verbex once more for what is unavailable."),

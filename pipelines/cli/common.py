@@ -10,6 +10,7 @@ import click
 
 from connector.errors import OperatorError
 from connector.settings import Settings, find_unknown_settings, load_settings
+from connector.system.files import make_folder
 from pipelines.cli.words import warn
 
 ENV_FILE = Path(".env")
@@ -48,7 +49,7 @@ def make_data_folder(settings: Settings) -> None:
         OSError: It can't be made.
         DataFolderError: It can't be written.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     if not os.access(settings.data_dir, os.W_OK | os.X_OK):
         raise DataFolderError(
             f"{settings.data_dir} can't be written. Start this as a user who may write there, or set "

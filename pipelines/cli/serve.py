@@ -6,6 +6,7 @@ import click
 
 from connector.errors import EXIT_USAGE
 from connector.serve import serve as run
+from connector.system.files import make_folder
 from pipelines.cli.common import read_settings
 from pipelines.cli.demo_mark import is_demo
 from pipelines.cli.words import fail
@@ -23,7 +24,7 @@ def serve(host: str | None, port: int | None) -> None:
             "Remove that folder, or set VERBEX_DATA_DIR to another one.",
             EXIT_USAGE,
         )
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     try:
         sys.exit(run(settings))
     except KeyboardInterrupt:  # before the receiver handles signals itself

@@ -14,6 +14,7 @@ from connector.errors import OperatorError
 from connector.fetch.calls import FETCHED_ZONES, Fetched, fetch_due
 from connector.landing.zones import Zone
 from connector.settings import Settings
+from connector.system.files import make_folder
 from connector.system.lock import PATIENCE_S, hold_lock, is_held
 from connector.system.loop import run
 from connector.verbex.answer import ApiUnavailableError
@@ -49,7 +50,7 @@ def fetch_all(
         asyncio.CancelledError: `stop` was set. What was answered before is landed.
     """
     fetched = Fetched()
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     with hold_lock(_lock_of(folder), wait_s=0 if again is None else PATIENCE_S):
         if (until := held_until(folder, datetime.now(UTC))) is not None:
             return Fetched(stopped_by=ApiUnavailableError(explain_hold(until)))

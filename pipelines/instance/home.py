@@ -17,6 +17,7 @@ import dagster as dg
 
 from connector.errors import OperatorError
 from connector.system.env_file import read_variable
+from connector.system.files import make_folder
 from connector.system.lock import PATIENCE_S, hold_lock
 from pipelines.instance.abandoned import fail_abandoned_runs
 
@@ -103,7 +104,8 @@ def make_home(home: Path) -> None:
             f"Dagster can't keep its records at {home}: it misreads the characters % ? * [ ] in a path."
             f" Set {_VARIABLE} to a folder without them."
         )
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home.parent)
+    home.mkdir(exist_ok=True)
     config = home / "dagster.yaml"
     # Quoted, for paths that mean something in YAML, which does not know JSON's two escapes for one emoji.
     events = json.dumps(str(home / EVENT_LOG.parent), ensure_ascii=False)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from connector.errors import OperatorError
 from connector.fetch.listing import Window, daily_windows, sweep_calls
 from connector.settings import Settings
+from connector.system.files import make_folder
 from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock
 from connector.system.loop import run
 from connector.system.progress import Progress, no_progress
@@ -70,7 +71,7 @@ def sweep_span(
         UnknownAgentError: The span names an agent that no call is known of.
         NotLandedError: Landing can't store the calls.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     try:
         with hold_lock(folder.path / "sweep.lock", wait_s=PATIENCE_S):
             return _sweep(settings, folder, span, is_backfill=is_backfill, progress=progress)

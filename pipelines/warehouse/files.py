@@ -24,7 +24,7 @@ from pathlib import Path
 import duckdb
 
 from connector.errors import OperatorError
-from connector.system.files import fsync_path
+from connector.system.files import fsync_path, make_folder
 from connector.system.lock import PATIENCE_S, LockHeldError, hold_lock, is_held
 from pipelines.warehouse.database import connect, explained, is_damage, refuse_misread
 
@@ -76,7 +76,7 @@ class Warehouse:
         with ExitStack() as stack:
             try:
                 with explained(self._folder, "written"):
-                    self._folder.mkdir(parents=True, exist_ok=True)
+                    make_folder(self._folder)
                     stack.enter_context(hold_lock(self._lock, wait_s=wait_s))
                     file = self._next_file(is_fresh=is_fresh)
             except LockHeldError as error:

@@ -15,7 +15,7 @@ ROOMS = {
     ),
     "pipelines": (
         *(("names",), ("models",), ("instance",), ("warehouse",)),
-        ("enrichment", "exports", "actions", "live", "cluster", "privacy"),
+        ("enrichment", "exports", "actions", "live", "doctor", "cluster", "privacy"),
         *(("reconciliation",), ("resources", "jobs"), ("assets", "sensors"), ("definitions",)),
         *(("runs", "ui"), ("cli",)),
     ),

@@ -2,13 +2,18 @@
 
 import os
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from support.command import inherited
 from support.data_folder import DataFolder
+from support.deadline import HANG_S
 from support.disk import mounted
 from support.receiver import NOON_US, make_delivery
 
@@ -48,6 +53,24 @@ def test_what_is_created_is_private_to_its_owner(tmp_path: Path) -> None:
     assert mode_of(file) == 0o600
     for folder in (tmp_path / "data", tmp_path / "data" / "landing", file.parent):
         assert mode_of(folder) == 0o700
+
+
+@pytest.mark.parametrize(
+    "words", [["sync"], ["demo", "--calls", "1"], ["serve", "--port", "0"], ["ui", "--port", "0"]]
+)
+def test_every_command_makes_a_data_folder_that_is_private(tmp_path: Path, words: list[str]) -> None:
+    """Whoever is first to write in it. What is in it may be what callers said."""
+    data = tmp_path / "new" / "data"
+    command = [sys.executable, "-m", "pipelines.cli", *words]
+    settings = {"VERBEX_DATA_DIR": str(data), "VERBEX_ALLOW_UNSIGNED": "true"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=inherited() | settings, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + HANG_S
+        while not data.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.terminate()
+    assert (mode_of(data.parent), mode_of(data)) == (0o700, 0o700)
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700, 0o750])
