@@ -13,9 +13,9 @@ from uuid import UUID
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
 from pipelines.exports.change import Change, Source
-from pipelines.exports.postgresql_rows import compare, merge
+from pipelines.exports.postgresql_rows import can_have_key, compare, merge
 from pipelines.exports.postgresql_session import Session
-from pipelines.exports.postgresql_tables import adapt, create
+from pipelines.exports.postgresql_tables import adapt, create, drop_primary_key, has_primary_key
 from pipelines.exports.postgresql_types import identifier, literal, named
 from pipelines.exports.postgresql_views import is_read, make_views
 from pipelines.exports.target import Difference, TargetError, Written
@@ -113,11 +113,16 @@ class PostgresqlTarget:
         table = change.table
         if not self._standing and not self._reached:
             self._make_state()
+        has_key = can_have_key(change)
         if table.name not in self._standing:
-            create(self._sql, table)
+            create(self._sql, table, has_key=has_key)
         elif change.is_whole:  # as it is after each change of its SQL
-            adapt(self._sql, table)
-        written = merge(self._sql, change)
+            adapt(self._sql, table, has_key=has_key)
+        elif not has_primary_key(self._sql, table):
+            has_key = False
+        elif not has_key:
+            drop_primary_key(self._sql, table)
+        written = merge(self._sql, change, has_key=has_key)
         self._are_views_due |= is_read(table.name, is_whole=change.is_whole)
         self._reached[table.name] = publish_id
         return written
@@ -139,7 +144,8 @@ class PostgresqlTarget:
         """Compare the copy with all rows of a table, and write nothing."""
         if change.table.name not in self._standing:
             raise TargetError(f"There is no {self._sql.schema}.{change.table.name} yet. Export it first.")
-        return compare(self._sql, change, sample)
+        has_key = can_have_key(change) and has_primary_key(self._sql, change.table)
+        return compare(self._sql, change, sample, has_key=has_key)
 
     def _make_state(self) -> None:
         schema, state = self._sql.schema, self._sql.qualified(STATE)

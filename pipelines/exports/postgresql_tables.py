@@ -25,8 +25,8 @@ _KEY = """
 """
 
 
-def create(session: Session, table: Table) -> None:
-    """Make the table of a copy.
+def create(session: Session, table: Table, *, has_key: bool) -> None:
+    """Make the table of a copy, with its grain as primary key if it has one.
 
     Raises:
         TargetError: Something of that name is there already.
@@ -34,13 +34,13 @@ def create(session: Session, table: Table) -> None:
     if named(table.name) in session.relations():
         raise session.not_ours(table.name)
     columns = [f"{identifier(column.name)} {type_of(column)}" for column in table.columns]
-    if table.grain:
+    if has_key:
         columns.append(f"primary key ({_grain(table)})")
     session.run(f"create table {session.qualified(table.name)} ({', '.join(columns)})")
-    adapt(session, table)
+    adapt(session, table, has_key=has_key)
 
 
-def adapt(session: Session, table: Table) -> None:
+def adapt(session: Session, table: Table, *, has_key: bool) -> None:
     """Add the columns that are missing, and say in comments what the table and its columns mean.
 
     All rows must be written after this: a column that became another type is emptied.
@@ -52,7 +52,22 @@ def adapt(session: Session, table: Table) -> None:
         _adapt_column(session, table, column, *there.get(named(column.name), ("", "")))
     if session.relations()[named(table.name)] != table.description:
         session.run(f"comment on table {target} is {literal(table.description)}")
-    _adapt_key(session, table, target)
+    _adapt_key(session, table, has_key=has_key)
+
+
+def has_primary_key(session: Session, table: Table) -> bool:
+    """Return whether the table of a copy has a primary key."""
+    return bool(session.rows(_KEY.format(table=literal(session.qualified(table.name)))))
+
+
+def drop_primary_key(session: Session, table: Table) -> None:
+    """Let the table of a copy hold rows that no primary key takes."""
+    target = session.qualified(table.name)
+    for name, _ in session.rows(_KEY.format(table=literal(target))):
+        session.run(f"alter table {target} drop constraint {identifier(name)}")
+    for column in table.columns:
+        if column.name in table.grain:  # a key leaves this behind
+            session.run(f"alter table {target} alter column {identifier(column.name)} drop not null")
 
 
 def _adapt_column(session: Session, table: Table, column: Column, kind: str, comment: str) -> None:
@@ -66,16 +81,16 @@ def _adapt_column(session: Session, table: Table, column: Column, kind: str, com
         session.run(f"comment on column {target}.{name} is {literal(column.description)}")
 
 
-def _adapt_key(session: Session, table: Table, target: str) -> None:
+def _adapt_key(session: Session, table: Table, *, has_key: bool) -> None:
     """Give a table whose grain has changed another primary key."""
-    keys = session.rows(_KEY.format(table=literal(target)))
-    wanted = ",".join(map(named, table.grain))
-    if [columns for _, columns in keys] == ([wanted] if wanted else []):
+    target = session.qualified(table.name)
+    found = [columns for _, columns in session.rows(_KEY.format(table=literal(target)))]
+    wanted = [",".join(map(named, table.grain))] if has_key else []
+    if found == wanted:
         return
-    for name, _ in keys:
-        session.run(f"alter table {target} drop constraint {identifier(name)}")
-    session.run(f"delete from {target}")
-    if wanted:
+    drop_primary_key(session, table)
+    if has_key:
+        session.run(f"delete from {target}")  # they may be alike in the new key
         session.run(f"alter table {target} add primary key ({_grain(table)})")
 
 
