@@ -65,7 +65,7 @@ class CsvTarget:
         self._done: dict[str, UUID] = {}
         self._asides: dict[str, Path] = {}
 
-    def standing(self) -> Mapping[str, UUID]:
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:  # noqa: ARG002 - of all tables
         """Return the id of the publish at which the copy of each table stands."""
         with using(self._address):
             return self._state.find_standing(self._format)

@@ -8,7 +8,7 @@ these survive checkpoints and cleaned logs, and of two exporters at once only on
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import reduce
@@ -65,6 +65,10 @@ def open_delta(address: Address, *, wait_s: float) -> Iterator["DeltaTarget"]:
             yield DeltaTarget(folder)
         except DeltaError as error:
             raise unusable(address, error) from None
+        except Exception as error:
+            if type(error) is not Exception:  # as the library raises what it has no name for
+                raise
+            raise unusable(address, error) from None
 
 
 class DeltaTarget:
@@ -79,7 +83,7 @@ class DeltaTarget:
             if name not in folder.tables and _publish_of(table):
                 folder.adopt(name)
 
-    def standing(self) -> Mapping[str, UUID]:
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:  # noqa: ARG002 - of all tables
         """Return the id of the publish at which the copy of each table stands."""
         standing = {}
         for name, entry in self._folder.tables.items():
@@ -135,7 +139,11 @@ class DeltaTarget:
             self._commit_rows(table, rows, properties, schema_mode="overwrite")
             return Written(*change.count()), True
         if change.is_whole:
-            unlike = find_unlike(change, _read(copy, table), render)
+            try:
+                unlike = find_unlike(change, _read(copy, table), render)
+            except FileNotFoundError:  # somebody deleted it
+                self._commit_rows(table, cast(change.all_rows(render), schema), properties)
+                return Written(*change.count()), True
             found = unlike.difference
             if found.is_equal:
                 return Written(), False
@@ -280,8 +288,9 @@ def _has_columns(copy: "DeltaTable", table: Table) -> bool:
 def _schema_of(table: Table, copy: "DeltaTable | None") -> pa.Schema:
     """Return the columns of a table, and those that its copy had once, which are null from now on."""
     schema = schema_of(table.columns)
+    names = {name.lower() for name in schema.names}  # readers don't tell large letters from small ones
     for field in copy.to_pyarrow_dataset().schema if copy else ():
-        if field.name not in schema.names:
+        if field.name.lower() not in names:
             schema = schema.append(field)
     return schema
 
