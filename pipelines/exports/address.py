@@ -10,9 +10,15 @@ from itertools import count
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlencode, urlsplit
 
 _HIDDEN = "***"
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|key|credential|signature|sig$", re.IGNORECASE)
+_WITH_HOST = ("postgresql", "postgres")
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)?$|pwd|secret|token|key|credential|signature|sig$|^sas$|auth", re.IGNORECASE
+)
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
-_IN_TEXT = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]*)@")
+# What stands after `//`: a user with a password, in which characters such as @ and / are quoted, and hosts.
+_AUTHORITY = re.compile(r"([^@/?#]*@)?((\[[^\]/?#@]*\]|[^:@/?#\[\],]*)(:\d*)?(,|(?=[/?#]|$)))+")
+_OPTION = re.compile(r"\w*")
+_IN_TEXT = re.compile(r"(?<=://)([^/@:]*):([^/@]*)@")
 
 
 def scheme_of(url: str) -> str:
@@ -39,16 +45,29 @@ class Address:
 
     def __str__(self) -> str:
         """Return the URL as people may see it."""
+        if not self.is_plain:
+            return f"{self.kind}:{_HIDDEN}"
         parts = self._parts
         user, _, host = parts.netloc.rpartition("@")
         name, colon, _ = user.partition(":")
         netloc = f"{name}{f':{_HIDDEN}' if colon else ''}@{host}" if user else host
-        options = [(key, _HIDDEN if _SECRET.search(key) else value) for key, value in self.options.items()]
+        options = [(key, _HIDDEN if _is_secret(key, value) else value) for key, value in self.options.items()]
         query = urlencode(options, safe="*/:,~@", quote_via=quote)
-        shown = SplitResult(parts.scheme, netloc, _IN_TEXT.sub(rf"\1:{_HIDDEN}@", parts.path), query, "")
-        return shown.geturl()
+        path = _IN_TEXT.sub(rf"\1:{_HIDDEN}@", parts.path)
+        return self._joined(SplitResult(parts.scheme, netloc, path, query, ""))
 
     __repr__ = __str__
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can't be taken for another one: a password that is not quoted may end too early."""
+        rest = self.url.partition(":")[2]
+        place = rest.partition("//")[2] if self.kind in _WITH_HOST or "://" in rest.partition("?")[0] else ""
+        is_there = rest.startswith("//") or self.kind not in _WITH_HOST
+        authority = _AUTHORITY.match(place)
+        behind = place[authority.end() :].partition("?")[0] if authority else ""
+        are_options = all(_OPTION.fullmatch(name) for name in self.options)
+        return is_there and bool(authority) and are_options and "@" not in behind
 
     @property
     def options(self) -> dict[str, str]:
@@ -63,6 +82,8 @@ class Address:
     @property
     def name(self) -> str:
         """A name of the place for Dagster: no user, no option but the schema, and only a-z, 0-9 and _."""
+        if not self.is_plain:
+            return self.kind
         parts = self._parts
         place = (
             f"{parts.scheme} {parts.netloc.rpartition('@')[2]} {parts.path} {self.options.get('schema', '')}"
@@ -82,10 +103,12 @@ class Address:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts in it that no one may see."""
+        if not self.is_plain:
+            return (self.url,)
         texts = [self._parts.password or "", *(found[2] for found in _IN_TEXT.finditer(self.url))]
         for option in self._parts.query.split("&"):
             name, _, value = option.partition("=")
-            if _SECRET.search(name):
+            if _is_secret(name, unquote_plus(value)):
                 texts += [value, unquote_plus(value)]
         return tuple({form for text in texts for form in (text, unquote(text)) if form})
 
@@ -96,10 +119,21 @@ class Address:
     def without(self, *options: str) -> str:
         """Return the URL without some of its options: those that are ours, and not the driver's."""
         kept = {key: value for key, value in self.options.items() if key not in options}
-        return self._parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
+        return self._joined(self._parts._replace(query=urlencode(kept, quote_via=quote)))
+
+    def _joined(self, parts: SplitResult) -> str:
+        joined = parts.geturl()
+        if parts.netloc or not self.url.partition(":")[2].startswith("//"):
+            return joined
+        # an empty host, as of a socket, would be left out
+        return f"{parts.scheme}://{joined.removeprefix(f'{parts.scheme}:').removeprefix('//')}"
 
     def hide_in(self, text: str) -> str:
         """Return a text, such as an error of a driver, without the secrets of this URL."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, _HIDDEN)
         return text
+
+
+def _is_secret(option: str, value: str) -> bool:
+    return bool(_SECRET.search(option)) or "@" in value.partition("://")[2]
