@@ -1,14 +1,15 @@
 """What holds for every kind of target: the same tables, changed in the same ways, are equal afterwards."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.data_folder import DataFolder, body
+from support.data_folder import NOON, DataFolder, body
 from support.lake import find_unequal, write_mart
 from support.oracle import ENDED, STARTED
 from support.postgresql import Database
 
-from pipelines.exports.export import export
+from pipelines.exports.export import export, find_standing
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -64,3 +65,27 @@ def test_no_name_key_or_value_stops_an_export_and_each_arrives(
             export(folder, url, tables=tables)
     for url in urls.values():
         assert find_unequal(folder, url, tables) == [], url
+
+
+def test_whatever_was_left_out_or_went_back_is_caught_up(
+    folder: DataFolder, urls: dict[str, str], tmp_path: Path
+) -> None:
+    """Tables left out for a while, columns in another order, a clock that goes back, another warehouse."""
+    every = ("mine", "calls", "agents")
+    select = "-- grain: call_id\nselect {} from calls"
+    write_mart(folder, "mine", select.format("call_id, day, 1 as one"))
+    for turn, tables in enumerate([every, ("calls",), every]):
+        folder.land([body(f"t{turn}", STARTED, f"c{turn}", 90_000 * turn)])
+        folder.sync(published_at=NOON - timedelta(days=turn))
+        write_mart(folder, "mine", select.format("1 as one, day, call_id"))
+        for url in urls.values():
+            export(folder, url, tables=tables)
+    again = DataFolder(tmp_path / "again", landing_url=str(folder.path / "landing"))
+    for url in urls.values():
+        assert find_standing(folder, url).lag_s == 0, url
+        assert find_unequal(folder, url, every) == [], url
+    again.sync()
+    for url in urls.values():
+        assert find_standing(again, url).publish is None
+        export(again, url, tables=every[1:])
+        assert find_unequal(again, url, every[1:]) == [], url
