@@ -21,7 +21,8 @@ from support.oracle import ENDED, STARTED
 from connector.simulator.world import World
 from pipelines.exports import delta
 from pipelines.exports.change import Change
-from pipelines.exports.delta import HALVES, DeltaTarget
+from pipelines.exports.delta import DeltaTarget
+from pipelines.exports.delta_marks import HALVES
 from pipelines.exports.export import export, find_standing
 from pipelines.exports.target import TargetError, Written
 
