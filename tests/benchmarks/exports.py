@@ -10,7 +10,6 @@ something.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -169,8 +168,13 @@ def measure_one(side: str, path: str, url: str) -> dict[str, float]:
     else:
         rows = (export_by_psycopg if side == "psycopg" else export)(folder, url).rows_written
     s = time.monotonic() - started_s
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"s": s, "staging_s": sum(staging_s), "rows": rows, "mib": mib}
+    return {"s": s, "staging_s": sum(staging_s), "rows": rows, "mib": peak_mib()}
+
+
+def peak_mib() -> float:
+    """Return the peak of this process's memory. What `getrusage` says may be that of the process before."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) / 1024
 
 
 def write_parquet(folder: DataFolder, place: Path) -> int:
