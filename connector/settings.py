@@ -22,6 +22,8 @@ ENV_PREFIX = "VERBEX_"
 
 _ENV_FILE = Path(".env")
 _URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
+_TARGET = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # a number would be a port
+_BEFORE_TARGET = re.compile(rf"[\s,]*,\s*(?={_TARGET.pattern})")
 # What else a key may hold is refused, or cut off, by the S3 client only when the first file lands.
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 # Kubernetes sets these for every service whose name begins with `verbex`.
@@ -39,7 +41,12 @@ class Settings(BaseSettings):
     """The settings of verbex-sync. Names include the units. Secrets are never printed."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_file=_ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix=ENV_PREFIX,
+        env_file=_ENV_FILE,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     data_dir: Path = Path("data")
@@ -92,8 +99,7 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies"),
-        *("exports", "live_proxies"),
+        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", "live_proxies"),
         mode="before",
     )
     @classmethod
@@ -104,6 +110,14 @@ class Settings(BaseSettings):
         if value and not parts:  # no network named would let every sender in
             raise ValueError("only commas and spaces; name at least one, or leave the setting out")
         return parts
+
+    @field_validator("exports", mode="before")
+    @classmethod
+    def _split_before_targets(cls, value: object) -> object:
+        # a URL itself may have commas, between hosts or in a password
+        return (
+            tuple(filter(None, _BEFORE_TARGET.split(value.strip(" ,")))) if isinstance(value, str) else value
+        )
 
     @field_validator("webhook_token", "api_key", "live_token", mode="before")
     @classmethod
@@ -133,8 +147,11 @@ class Settings(BaseSettings):
     @field_validator("exports")
     @classmethod
     def _check_exports(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(_URL_LIKE.match(each.get_secret_value()) for each in value):
-            raise ValueError("not the URL of a target; set one like postgresql://user@host/database")
+        if not all(_TARGET.match(each.get_secret_value()) for each in value):
+            raise ValueError(
+                "not the URL of a target; set one like postgresql://user@host/database, delta:/folder, "
+                "parquet:s3://bucket/prefix, csv:/folder or xlsx:/folder/file.xlsx"
+            )
         return tuple(dict.fromkeys(value))
 
     @field_validator("time_zone")

@@ -17,7 +17,7 @@ from connector.errors import EXIT_USAGE, OperatorError
 from pipelines.models.load import read_query_file
 from pipelines.models.model import Model
 from pipelines.models.sql_file import Column, SqlFile
-from pipelines.warehouse.catalog import columns_of, qualified, quoted
+from pipelines.warehouse.catalog import alike, columns_of, qualified, quoted
 from pipelines.warehouse.changes import (
     DAY,
     Publish,
@@ -37,6 +37,13 @@ MEMORY_BYTES = 500_000_000
 """What DuckDB may hold for an export, at most."""
 
 STATUS = "pipeline_status"
+
+# A temporary table is found before a table of its name, also as `main.name`. No table can have these names.
+_CHANGED, _FOUND, _GONE, _BATCH = '"export: changed"', '"export: found"', '"export: gone"', '"export: batch"'
+OURS, THEIRS, UNLIKE = '"export: ours"', '"export: theirs"', '"export: unlike"'
+
+# Days that every reader knows. Others count as none.
+_DAY = f"case when year({DAY}) between 1 and 9999 then {DAY} end"
 
 Render = Callable[[Column], str]
 """Turns a column into the SQL, of DuckDB, of the value that a target takes for it."""
@@ -70,8 +77,9 @@ class Table:
 
     @property
     def has_day(self) -> bool:
-        """Whether its rows are of days, in a column `day`."""
-        return any(column.name == DAY and column.type == "DATE" for column in self.columns)
+        """Whether its rows are of days, in a column `day` beside others."""
+        is_there = any(column.name == DAY and column.type == "DATE" for column in self.columns)
+        return is_there and len(self.columns) > 1  # files have the other columns
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Change:
         """Return the grain of rows that are not there any more. Empty if the change is whole."""
         columns = (column for column in self.table.columns if column.name in self.table.grain)
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in columns)
-        rows = f"gone_{self.table.name}" if not self.is_whole else f"{self._rows} where false"
+        rows = f"{self._rows} where false" if self.is_whole else _gone(self.table.name)
         return self._sql.sql(f"select {listed} from {rows}").to_arrow_reader(ROWS_AT_ONCE)
 
     def days(self) -> tuple[date, ...] | None:
@@ -117,39 +125,45 @@ class Change:
 
     def rows_of(self, render: Render, day: date | None) -> pa.RecordBatchReader:
         """Return all rows of one day, or those that have no day, whether they changed or not."""
-        return self._read(render, f"{DAY} is null" if day is None else f"{DAY} = date '{day}'")
+        return self._read(render, f"({_DAY}) is null" if day is None else f"{DAY} = date '{day}'")
 
     def all_days(self) -> frozenset[date | None]:
         """Return the days of all rows. None stands for those that have no day."""
-        days = self._sql.execute(f"select distinct {DAY} from {self._rows}").fetchall()
+        days = self._sql.execute(f"select distinct {_DAY} from {self._rows}").fetchall()
         return frozenset(day for (day,) in days)
+
+    def has_any(self, condition: str) -> bool:
+        """Return whether one of the rows that are new or changed (or of all) fulfils a condition in SQL."""
+        found = f"select 1 from {self._rows} where {self._condition} and ({condition}) limit 1"
+        return bool(self._sql.execute(found).fetchall())
 
     def count(self) -> tuple[int, int]:
         """Return how many rows are new or changed (or all, if the change is whole), and how many are gone."""
         rows = f"select count(*) from {self._rows} where {self._condition}"
-        gone = f"select count(*) from gone_{self.table.name}" if self.has_gone else "select 0"
+        gone = f"select count(*) from {_gone(self.table.name)}" if self.has_gone else "select 0"
         ((counted, vanished),) = self._sql.execute(f"select ({rows}), ({gone})").fetchall()
         return counted, vanished
 
     @contextmanager
     def beside(self, copy: pa.RecordBatchReader, render: Render) -> Iterator[Query]:
-        """Put the rows of a copy into a temporary table, for SELECTs on `theirs` and on `ours`, all rows.
+        """Put the rows of a copy into a temporary table, for SELECTs on `THEIRS` and on `OURS`, all rows.
 
         What the copy raises while it is read is raised here as it is.
         """
-        self._sql.register("batch", copy.schema.empty_table())
-        self._sql.execute("create or replace temp table theirs as from batch")
+        registered = _BATCH.strip('"')
+        self._sql.register(registered, copy.schema.empty_table())
+        self._sql.execute(f"create or replace temp table {THEIRS} as from {_BATCH}")
         try:
             for batch in copy:
-                self._sql.register("batch", batch)
-                self._sql.execute("insert into theirs from batch")
+                self._sql.register(registered, batch)
+                self._sql.execute(f"insert into {THEIRS} from {_BATCH}")
             listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
-            self._sql.execute(f"create or replace temp view ours as select {listed} from {self._rows}")
+            self._sql.execute(f"create or replace temp view {OURS} as select {listed} from {self._rows}")
             yield lambda sql: self._sql.execute(sql).fetchall()
         finally:
-            self._sql.unregister("batch")
-            self._sql.execute("drop view if exists ours")
-            self._sql.execute("drop table if exists theirs")
+            self._sql.unregister(registered)
+            self._sql.execute(f"drop view if exists {OURS}")
+            self._sql.execute(f"drop table if exists {THEIRS}")
 
     def _read(self, render: Render, condition: str) -> pa.RecordBatchReader:
         listed = ", ".join(f"{render(column)} as {quoted(column.name)}" for column in self.table.columns)
@@ -203,27 +217,28 @@ class Source:
         return self._sql.execute(sql).fetchall()
 
     def _find_rows(self, table: Table, model: Model, keys: str, since: UUID) -> Change | None:
-        changed, found, gone = (f"{kind}_{table.name}" for kind in ("changed", "found", "gone"))
+        changed, found, gone = (_of_table(name, table.name) for name in (_CHANGED, _FOUND, _GONE))
         self._sql.execute(f"create or replace temp table {changed} as {keys}")
         if not self._sql.execute(f"select 1 from {changed} limit 1").fetchall():
             return None
         identity = ", ".join(map(quoted, identity_of(model)))
-        by_key = ", ".join(map(quoted, model.keys))
         # first by the keys, which are quick to look for; then by the whole grain
+        by_key = alike("t", "c", model.keys)
         rows = qualified(model.stored)
-        near = f"select t.rowid from {rows} as t semi join {changed} using ({by_key})"
+        near = f"select t.rowid from {rows} as t semi join {changed} as c on {by_key}"
         self._sql.execute(
             f"create or replace temp table {found} as select rowid as _id, {identity}"
             f" from {rows} where rowid in ({near})"
         )
+        same = alike("f", "c", identity_of(model))
         self._sql.execute(
             f"delete from {found} where _id not in"
-            f" (select _id from {found} semi join {changed} using ({identity}))"
+            f" (select _id from {found} as f semi join {changed} as c on {same})"
         )
         grain = ", ".join(map(quoted, model.grain))
         self._sql.execute(
-            f"create or replace temp table {gone} as"
-            f" select distinct {grain} from {changed} anti join {found} using ({grain})"
+            f"create or replace temp table {gone} as select distinct {grain}"
+            f" from {changed} as c anti join {found} as f on {alike('c', 'f', model.grain)}"
         )
         has_gone = bool(self._sql.execute(f"select 1 from {gone} limit 1").fetchall())
         condition = f"rowid in (select _id from {found})"
@@ -231,11 +246,11 @@ class Source:
 
     def _days(self, table: Table, since: UUID) -> tuple[date, ...]:
         days = self._sql.execute(
-            "select distinct unnest(days) as day from ops.changes where model = $table"
-            " and number > (select number from ops.publishes where id = $since) order by day",
+            f"select distinct {_DAY} from (select unnest(days) as {DAY} from ops.changes where model = $table"
+            " and number > (select number from ops.publishes where id = $since)) order by 1",
             {"table": table.name, "since": since},
         ).fetchall()
-        return tuple(day for (day,) in days)
+        return tuple(day for (day,) in days if day)
 
     def _file(self, name: str) -> SqlFile:
         return self._status if name == STATUS else self._models[name]
@@ -252,6 +267,14 @@ class Source:
             column.name for column in columns
         }  # else it is held back, and its SQL newer
         return Table(file.name, file.description, columns, grain if has_grain else ())
+
+
+def _of_table(name: str, table: str) -> str:
+    return f'{name[:-1]} in {table}"'
+
+
+def _gone(table: str) -> str:
+    return _of_table(_GONE, table)
 
 
 @contextmanager

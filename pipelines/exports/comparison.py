@@ -8,16 +8,16 @@ from datetime import date
 
 import pyarrow as pa
 
-from pipelines.exports.change import Change, Render
+from pipelines.exports.change import OURS, THEIRS, UNLIKE, Change, Render
 from pipelines.exports.target import Difference
-from pipelines.warehouse.catalog import quoted
+from pipelines.warehouse.catalog import alike, quoted
 
 # Rows that are there twice count twice, so a copy with a row too many is not equal.
-_UNLIKE = """
-    create or replace temp table unlike as
-    select *, true as _is_ours from ((from ours) except all (select {listed} from theirs))
+_FIND = f"""
+    create or replace temp table {UNLIKE} as
+    select *, true as _is_ours from ((from {OURS}) except all (select {{listed}} from {THEIRS}))
     union all by name
-    select *, false as _is_ours from ((select {listed} from theirs) except all (from ours))
+    select *, false as _is_ours from ((select {{listed}} from {THEIRS}) except all (from {OURS}))
 """
 
 
@@ -42,23 +42,24 @@ def find_unlike(change: Change, copy: pa.RecordBatchReader, render: Render, samp
     grain = ", ".join(map(quoted, table.grain)) or "1"
     listed = ", ".join(quoted(column.name) for column in table.columns)
     with change.beside(copy, render) as query:
-        query(_UNLIKE.format(listed=listed))
+        query(_FIND.format(listed=listed))
         try:
-            ((row_count,),) = query("select count(*) from ours")
+            ((row_count,),) = query(f"select count(*) from {OURS}")
             ((lacks, has),) = query(
-                "select count(*) filter (_is_ours), count(*) filter (not _is_ours) from unlike"
+                f"select count(*) filter (_is_ours), count(*) filter (not _is_ours) from {UNLIKE}"
             )
             differing = 0
             if table.grain:
-                same = f"select {grain} from unlike where not _is_ours"
+                same = alike("ours", "theirs", table.grain)
                 ((differing,),) = query(
-                    f"select count(*) from unlike where _is_ours and ({grain}) in ({same})"
+                    f"select count(*) from {UNLIKE} as ours semi join"
+                    f" (from {UNLIKE} where not _is_ours) as theirs on {same} where ours._is_ours"
                 )
             keys = query(
-                f"select distinct {grain} from unlike order by all limit {sample if table.grain else 0}"
+                f"select distinct {grain} from {UNLIKE} order by all limit {sample if table.grain else 0}"
             )
-            days = query("select distinct day from unlike") if table.has_day else []
+            days = query(f"select distinct day from {UNLIKE}") if table.has_day else []
         finally:
-            query("drop table unlike")
+            query(f"drop table {UNLIKE}")
     found = Difference(table.name, row_count, differing, lacks - differing, has - differing, tuple(keys))
     return Unlike(found, frozenset(day for (day,) in days))

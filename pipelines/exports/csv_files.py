@@ -65,10 +65,12 @@ class CsvTarget:
         self._done: dict[str, UUID] = {}
         self._asides: dict[str, Path] = {}
 
-    def standing(self) -> Mapping[str, UUID]:
-        """Return the id of the publish at which the copy of each table stands."""
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:
+        """Return the id of the publish at which the files stand that have the columns of their tables."""
         with using(self._address):
-            return self._state.find_standing(self._format)
+            standing = self._state.find_standing(self._format)
+            fitting = {table.name for table in tables if table.name in standing and self._has_header(table)}
+        return {table: each for table, each in standing.items() if table in fitting}
 
     def write(self, change: Change, publish_id: UUID) -> Written:
         """Write the file of a table beside the one that is there."""
@@ -130,14 +132,21 @@ class CsvTarget:
             self._write_lines(file, change)
 
     def _write_lines(self, file: BinaryIO, change: Change) -> None:
-        is_defused = self._format.is_defused
-        names = [csv_text.header_field(column, is_defused=is_defused) for column in change.table.columns]
-        file.write(_BOM if self._format.has_bom else b"")
-        file.write(_lines([names]))
-        batches = change.all_rows(partial(csv_text.field, is_defused=is_defused))
+        file.write(self._header(change.table))
+        batches = change.all_rows(partial(csv_text.field, is_defused=self._format.is_defused))
         file.writelines(
             _lines(zip(*map(pa.Array.to_pylist, batch.columns), strict=True)) for batch in batches
         )
+
+    def _header(self, table: Table) -> bytes:
+        is_defused = self._format.is_defused
+        names = [csv_text.header_field(column, is_defused=is_defused) for column in table.columns]
+        return (_BOM if self._format.has_bom else b"") + _lines([names])
+
+    def _has_header(self, table: Table) -> bool:
+        header, path = self._header(table), self._path(table.name)
+        with gzip.open(path) if self._format.is_compressed else path.open("rb") as file:
+            return file.read(len(header)) == header
 
     def _read_back(self, path: Path, table: Table) -> Iterator[Row]:
         is_defused = self._format.is_defused

@@ -1,44 +1,38 @@
 """Exports to Delta Lake: one Delta table for each table, partitioned by day where it has one.
 
-How rows become commits belongs here. The types of columns do not: see `pipelines.exports.lake_types`. The
-folder does not either: see `pipelines.exports.lake_folder`.
+How rows become commits belongs here. What a table has does not: see `pipelines.exports.delta_rows`. How it
+says where it stands does not: see `pipelines.exports.delta_marks`. The folder does not either: see
+`pipelines.exports.lake_folder`.
 
-A change is one commit, and with it the id of the publish, as two application transactions of 64 bits each:
-these survive checkpoints and cleaned logs, and of two exporters at once only one can commit.
+A change is one commit, and with it the id of the publish.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import reduce
 from itertools import chain
-from operator import and_
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
-from pipelines.exports.change import ROWS_AT_ONCE, Change, Render, Source, Table
+from pipelines.exports.change import Change, Source, Table
 from pipelines.exports.comparison import find_unlike
+from pipelines.exports.delta_marks import commit_properties, is_changed_by_others, publish_of
+from pipelines.exports.delta_rows import are_new, condition_of, has_columns, keys_of, read_copy, schema_for
 from pipelines.exports.lake_folder import LakeFolder, not_ours, open_lake, unusable
-from pipelines.exports.lake_types import cast, render, schema_of
+from pipelines.exports.lake_types import cast, render
 from pipelines.exports.target import Difference, TargetError, Written
-from pipelines.warehouse.catalog import quoted
 from pipelines.warehouse.changes import DAY
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
-HALVES = ("verbex-sync publish, first half", "verbex-sync publish, second half")
-_NOTE = "verbex_sync_publish"
-_KEEPING_ROWS = ("OPTIMIZE", "VACUUM")
 _COMMITS_BETWEEN_CLEANINGS = 100
 _KEPT_H = 7 * 24
-_MOST_KEYS = 20_000  # they are named in the commit
 
 
 class MissingLibraryError(TargetError):
@@ -65,6 +59,10 @@ def open_delta(address: Address, *, wait_s: float) -> Iterator["DeltaTarget"]:
             yield DeltaTarget(folder)
         except DeltaError as error:
             raise unusable(address, error) from None
+        except Exception as error:
+            if type(error) is not Exception:  # as the library raises what it has no name for
+                raise
+            raise unusable(address, error) from None
 
 
 class DeltaTarget:
@@ -76,35 +74,35 @@ class DeltaTarget:
         found = ((name, self._open(name)) for name in folder.tables or folder.names)
         self._tables = {name: table for name, table in found if table}
         for name, table in self._tables.items():
-            if name not in folder.tables and _publish_of(table):
+            if name not in folder.tables and publish_of(table):
                 folder.adopt(name)
 
-    def standing(self) -> Mapping[str, UUID]:
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:  # noqa: ARG002 - of all tables
         """Return the id of the publish at which the copy of each table stands."""
         standing = {}
         for name, entry in self._folder.tables.items():
             table = self._tables.get(name)
-            committed = _publish_of(table) if table else None
+            committed = publish_of(table) if table else None
             if table is None or committed is None:
                 continue
             version, _, mark = (entry.at or "").partition(" ")
             if entry.publish and mark == str(committed):  # it needed no commit since
                 committed = UUID(entry.publish)
-            if version == str(table.version()) or not _is_changed_by_others(table):
+            if version == str(table.version()) or not is_changed_by_others(table):
                 standing[name] = committed
         return standing
 
     def stay(self, table: str, publish_id: UUID) -> None:
         """Note that the copy of a table, in which nothing changed, stands at a publish. It gets no commit."""
         entry, copy = self._folder.tables[table], self._tables[table]
-        entry.publish, entry.at = str(publish_id), f"{copy.version()} {_publish_of(copy)}"
+        entry.publish, entry.at = str(publish_id), f"{copy.version()} {publish_of(copy)}"
 
     def write(self, change: Change, publish_id: UUID) -> Written:
         """Commit the days or rows that changed."""
         table = change.table
         copy = self._find_copy(table.name)
         before = copy.version() if copy else 0
-        written, is_committed = self._commit(change, copy, _commit_properties(publish_id))
+        written, is_committed = self._commit(change, copy, commit_properties(publish_id))
         if is_committed and (copy := self._open(table.name)):
             if copy.version() // _COMMITS_BETWEEN_CLEANINGS > before // _COMMITS_BETWEEN_CLEANINGS:
                 copy.optimize.compact()
@@ -122,20 +120,24 @@ class DeltaTarget:
         name = change.table.name
         if name not in self._tables or name not in self._folder.tables:
             raise TargetError(f"{self._folder.address} has no table {name} yet. Export it first.")
-        return find_unlike(change, _read(self._tables[name], change.table), render, sample).difference
+        return find_unlike(change, read_copy(self._tables[name], change.table), render, sample).difference
 
     def _commit(
         self, change: Change, copy: "DeltaTable | None", properties: "CommitProperties"
     ) -> tuple[Written, bool]:
         """Commit what differs. Return what that was, and whether there was anything."""
         table = change.table
-        schema = _schema_of(table, copy)
-        if copy is None or not _has_columns(copy, table):
+        schema = schema_for(table, copy)
+        if copy is None or not has_columns(copy, table):
             rows = cast(change.all_rows(render), schema)
             self._commit_rows(table, rows, properties, schema_mode="overwrite")
             return Written(*change.count()), True
         if change.is_whole:
-            unlike = find_unlike(change, _read(copy, table), render)
+            try:
+                unlike = find_unlike(change, read_copy(copy, table), render)
+            except FileNotFoundError:  # somebody deleted it
+                self._commit_rows(table, cast(change.all_rows(render), schema), properties)
+                return Written(*change.count()), True
             found = unlike.difference
             if found.is_equal:
                 return Written(), False
@@ -174,11 +176,11 @@ class DeltaTarget:
         A merge would do the same, but holds the copy in memory.
         """
         table = change.table
-        keys, gone = _keys_of(change, change.rows), _keys_of(change, change.gone)
+        keys, gone = keys_of(change, change.rows), keys_of(change, change.gone)
         has_null = any(column.null_count for column in (*keys.columns, *gone.columns))
-        if not has_null and not gone.num_rows and _are_new(keys, copy):
+        if not has_null and not gone.num_rows and are_new(keys, copy):
             self._commit_rows(table, cast(change.rows(render), schema), properties, mode="append")
-        elif not has_null and (condition := _condition_of(keys, gone)):
+        elif not has_null and (condition := condition_of(keys, gone)):
             self._commit_rows(table, cast(change.rows(render), schema), properties, predicate=condition)
         else:
             self._commit_rows(table, cast(change.all_rows(render), schema), properties)
@@ -215,7 +217,7 @@ class DeltaTarget:
         if name not in self._folder.tables and (table := self._open(name)):
             self._tables[name] = table  # our state is lost, or somebody's table
         table = self._tables.get(name)
-        if table and _publish_of(table) is None:
+        if table and publish_of(table) is None:
             raise not_ours(self._folder.address, name)
         if not table:
             self._folder.entry(name)
@@ -234,87 +236,6 @@ class DeltaTarget:
 
     def _uri(self, name: str) -> str:
         return f"{'' if self._folder.is_local else 's3://'}{self._folder.root}/{name}"
-
-
-def _keys_of(change: Change, rows: Callable[[Render], pa.RecordBatchReader]) -> pa.Table:
-    """Return the grain of rows of a change."""
-    grain = change.table.grain
-    schema = schema_of(column for column in change.table.columns if column.name in grain)
-    reader = rows(lambda column: render(column) if column.name in grain else "null")
-    return pa.Table.from_batches(cast(reader, schema), schema)
-
-
-def _are_new(keys: pa.Table, copy: "DeltaTable") -> bool:
-    """Return whether a copy has no row of these keys, so that theirs can be appended."""
-    alike = reduce(and_, (pc.field(name).isin(pc.unique(keys[name])) for name in keys.column_names))
-    scanner = copy.to_pyarrow_dataset().scanner(
-        columns=keys.column_names, filter=alike, batch_size=ROWS_AT_ONCE
-    )
-    return bool(scanner.head(1).num_rows == 0)
-
-
-def _condition_of(keys: pa.Table, gone: pa.Table) -> str | None:
-    """Return the SQL, of the library, that is true for rows of these keys. None if there is no short one."""
-    both = pa.concat_tables([keys, gone])
-    if both.num_columns != 1 or both.num_rows > _MOST_KEYS or both.schema.types != [pa.string()]:
-        return None
-    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in both[0].to_pylist())
-    return f"{quoted(both.column_names[0])} in ({listed})"
-
-
-def _read(copy: "DeltaTable", table: Table) -> pa.RecordBatchReader:
-    rows = copy.to_pyarrow_dataset().scanner(batch_size=ROWS_AT_ONCE).to_reader()
-    return cast(rows, schema_of(table.columns))
-
-
-def _has_columns(copy: "DeltaTable", table: Table) -> bool:
-    """Return whether a copy has the columns of a table, with their types, in partitions as we make them."""
-    there = copy.to_pyarrow_dataset().schema
-    is_alike = all(
-        field.name in there.names and there.field(field.name).type == field.type
-        for field in schema_of(table.columns)
-    )
-    return is_alike and copy.metadata().partition_columns == ([DAY] if table.has_day else [])
-
-
-def _schema_of(table: Table, copy: "DeltaTable | None") -> pa.Schema:
-    """Return the columns of a table, and those that its copy had once, which are null from now on."""
-    schema = schema_of(table.columns)
-    for field in copy.to_pyarrow_dataset().schema if copy else ():
-        if field.name not in schema.names:
-            schema = schema.append(field)
-    return schema
-
-
-def _publish_of(copy: "DeltaTable") -> UUID | None:
-    """Return the id of the publish of our last commit, None if we made none."""
-    halves = [copy.transaction_version(name) for name in HALVES]
-    found = [half.to_bytes(8, "big", signed=True) for half in halves if half is not None]
-    return UUID(bytes=b"".join(found)) if len(found) == len(halves) else None
-
-
-def _is_changed_by_others(copy: "DeltaTable") -> bool:
-    """Return whether somebody changed rows after our last commit, so that they are to be compared."""
-    for count in (1, _COMMITS_BETWEEN_CLEANINGS):  # mostly the newest commit is ours
-        for commit in copy.history(count):
-            if _NOTE in commit:
-                return False
-            if not commit.get("operation", "").startswith(_KEEPING_ROWS):
-                return True
-    return False
-
-
-def _commit_properties(publish_id: UUID) -> "CommitProperties":
-    from deltalake import CommitProperties, Transaction
-
-    halves = (publish_id.bytes[:8], publish_id.bytes[8:])
-    return CommitProperties(
-        custom_metadata={_NOTE: str(publish_id)},
-        app_transactions=[
-            Transaction(name, int.from_bytes(half, "big", signed=True))
-            for name, half in zip(HALVES, halves, strict=True)
-        ],
-    )
 
 
 def _storage_options() -> dict[str, str]:

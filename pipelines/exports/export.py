@@ -71,10 +71,11 @@ def bring(
 ) -> Exported:
     """Bring an open target to what is published."""
     started_s = time.monotonic()
-    standing = target.standing()
+    listed = source.list_tables(tables)
+    standing = target.standing(listed)
     written: dict[str, Written] = {}
     whole: list[str] = []
-    for table in source.list_tables(tables):
+    for table in listed:
         since = None if is_full_refresh else standing.get(table.name)
         if since == source.publish.id:
             continue
@@ -114,7 +115,8 @@ class Standing:
         """The time from the oldest copy's publish to the newest [s]."""
         if self.publish is None:
             return None
-        return (self.newest.published_at - self.publish.published_at).total_seconds()
+        lag_s = (self.newest.published_at - self.publish.published_at).total_seconds()
+        return max(0.0, lag_s)  # a clock may go back
 
 
 def find_standing(folder: DataFolder, url: str, *, wait_s: float = 0.0) -> Standing:
@@ -125,10 +127,9 @@ def find_standing(folder: DataFolder, url: str, *, wait_s: float = 0.0) -> Stand
         TargetError: The target can't be reached.
     """
     with open_target(url, wait_s=wait_s) as target, open_source(folder) as source:
-        names = {
-            table.name for table in source.list_tables()
-        }  # one whose SQL is gone is not exported any more
-        ids = [each for table, each in target.standing().items() if table in names]
+        tables = source.list_tables()
+        names = {table.name for table in tables}  # one whose SQL is gone is not exported any more
+        ids = [each for table, each in target.standing(tables).items() if table in names]
         known = [source.find_publish(each) for each in set(ids)]
         oldest = min((each for each in known if each), key=lambda each: each.number, default=None)
         return Standing(len(ids), None if None in known else oldest, source.publish)

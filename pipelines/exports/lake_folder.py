@@ -19,6 +19,7 @@ from pyarrow import fs
 from connector.system.files import fsync_path, make_file, make_folder
 from connector.system.lock import LockHeldError, hold_lock
 from pipelines.exports.address import Address
+from pipelines.exports.local_files import choose
 from pipelines.exports.target import TargetError
 
 STATE = "_verbex_sync.json"
@@ -162,6 +163,7 @@ def open_lake(address: Address, *, wait_s: float) -> Iterator[LakeFolder]:
     Raises:
         TargetError: It can't be read or written, or another process exports to it after `wait_s` seconds.
     """
+    choose(address)
     try:
         folder = LakeFolder(address)
         with hold_lock(_lock_path(folder), wait_s=wait_s):

@@ -1,6 +1,6 @@
 """The types of columns in a lake, which are those that every reader of Parquet and Delta Lake knows.
 
-Only these belong here. What has no such type is kept as text.
+Only these belong here. What has no such type is kept as text; a value for which a type has no room is null.
 """
 
 import re
@@ -33,6 +33,7 @@ _WIDENED = {
     "HUGEINT": "DECIMAL(38,0)",
     **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "TIMESTAMP WITH TIME ZONE"),
 }
+_FIRST_YEAR, _LAST_YEAR = 1, 9999  # writers and readers fail at others, and at infinity
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _LIST = re.compile(r"([^\[\]()]+|DECIMAL\(\d+,\d+\))\[\]")
 _MAP = re.compile(r"MAP\(([^\[\](),]+), ([^\[\](),]+|DECIMAL\(\d+,\d+\))\)")
@@ -42,10 +43,14 @@ _NESTED = re.compile(r"^(MAP|STRUCT|UNION)\(|\]$")
 def render(column: Column) -> str:
     """Return the SQL, of DuckDB, of the value that a lake has for a column."""
     name, stored = quoted(column.name), _stored(column.type)
+    if column.type == "DATE" or column.type.startswith("TIMESTAMP"):
+        utc = f"(try_cast({name} as timestamp) at time zone 'UTC')"
+        value = name if stored == column.type else utc
+        return f"case when year({value}) between {_FIRST_YEAR} and {_LAST_YEAR} then {value} end"
     if stored == column.type:
         return name
-    if column.type.startswith("TIMESTAMP"):
-        return f"({name}::timestamp at time zone 'UTC')"
+    if column.type == "HUGEINT":
+        return f"try_cast({name} as {stored.lower()})"
     if stored == "VARCHAR" and _NESTED.search(column.type):
         return f"to_json({name})::varchar"
     return f"{name}::{stored.lower()}"

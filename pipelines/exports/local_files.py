@@ -43,7 +43,7 @@ def choose(address: Address, **choices: Sequence[str]) -> dict[str, str]:
         if value not in choices.get(name, ()):
             known = ", ".join(f"{each}={'|'.join(values)}" for each, values in choices.items())
             raise UnusableUrlError(
-                f"{address} has an option that there is not: {name}={value}. Nothing was written. "
+                f"{address} has an option or a value of it that there is not: {name}. Nothing was written. "
                 f"There are: {known or 'none'}."
             )
     return {name: address.options.get(name, values[0]) for name, values in choices.items()}

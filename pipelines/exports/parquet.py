@@ -8,7 +8,7 @@ first is touched, the state names those that will be. So after a kill at any mom
 which may be newer than the rest, and writes them again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -50,7 +50,7 @@ class ParquetTarget:
     def __init__(self, folder: LakeFolder) -> None:
         self._folder = folder
 
-    def standing(self) -> Mapping[str, UUID]:
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:  # noqa: ARG002 - of all tables
         """Return the id of the publish at which the copy of each table stands."""
         return self._folder.standing()
 
@@ -64,7 +64,8 @@ class ParquetTarget:
         """Write the parts again in which something changed."""
         entry = self._folder.entry(change.table.name)
         columns = {column.name: column.type for column in change.table.columns}
-        kept = {name: kind for name, kind in entry.columns.items() if name not in columns}
+        names = {name.lower() for name in columns}  # readers don't tell large letters from small ones
+        kept = {name: kind for name, kind in entry.columns.items() if name.lower() not in names}
         all_columns = columns | kept  # a column whose SQL is gone stays, and is null
         parts, written = self._find_parts(change, entry, are_columns_new=entry.columns != all_columns)
         entry.columns = all_columns

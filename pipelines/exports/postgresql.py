@@ -6,16 +6,22 @@ Opening it, and keeping where each copy stands, belongs here. What a copy consis
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 from connector.errors import EXIT_USAGE
 from pipelines.exports.address import Address
-from pipelines.exports.change import Change, Source
-from pipelines.exports.postgresql_rows import compare, merge
+from pipelines.exports.change import Change, Source, Table
+from pipelines.exports.postgresql_rows import can_have_key, compare, merge
 from pipelines.exports.postgresql_session import Session
-from pipelines.exports.postgresql_tables import adapt, create
+from pipelines.exports.postgresql_tables import (
+    drop_primary_key,
+    find_fitting,
+    has_primary_key,
+    is_ours,
+    prepare,
+)
 from pipelines.exports.postgresql_types import identifier, literal, named
 from pipelines.exports.postgresql_views import is_read, make_views
 from pipelines.exports.target import Difference, TargetError, Written
@@ -51,7 +57,7 @@ def open_postgresql(address: Address, *, wait_s: float) -> Iterator["PostgresqlT
         ) from None
     try:
         with connect(_url_of(address)) as connection, connection.cursor() as cursor:
-            target = PostgresqlTarget(Session(cursor, address.options.get("schema") or SCHEMA))
+            target = PostgresqlTarget(Session(cursor, named(address.options.get("schema") or SCHEMA)))
             if not target.take(wait_s):
                 raise TargetError(
                     f"Another process exports to {address} now. Nothing was written. Run this again later."
@@ -97,12 +103,13 @@ class PostgresqlTarget:
             if relations[STATE] != _MARK:
                 raise self._sql.not_ours(STATE)
             rows = self._sql.rows(f"select table_name, publish_id::text from {self._sql.qualified(STATE)}")
-            self._standing = {table: UUID(publish) for table, publish in rows if named(table) in relations}
+            self._standing = {table: UUID(each) for table, each in rows if is_ours(relations, table)}
         return True
 
-    def standing(self) -> Mapping[str, UUID]:
-        """Return the id of the publish at which the copy of each table stands."""
-        return self._standing
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:
+        """Return the id of the publish at which the copies stand that have all columns of their tables."""
+        fitting = {table.name for table in find_fitting(self._sql, tables)}
+        return {table: each for table, each in self._standing.items() if table in fitting}
 
     def stay(self, table: str, publish_id: UUID) -> None:
         """Note that the copy of a table, in which nothing changed, stands at a publish."""
@@ -113,11 +120,14 @@ class PostgresqlTarget:
         table = change.table
         if not self._standing and not self._reached:
             self._make_state()
-        if table.name not in self._standing:
-            create(self._sql, table)
-        elif change.is_whole:  # as it is after each change of its SQL
-            adapt(self._sql, table)
-        written = merge(self._sql, change)
+        has_key = can_have_key(change)
+        if change.is_whole:  # as it is at first, and after each change of its SQL
+            prepare(self._sql, table, has_key=has_key)
+        elif not has_primary_key(self._sql, table):
+            has_key = False
+        elif not has_key:
+            drop_primary_key(self._sql, table)
+        written = merge(self._sql, change, has_key=has_key)
         self._are_views_due |= is_read(table.name, is_whole=change.is_whole)
         self._reached[table.name] = publish_id
         return written
@@ -139,7 +149,13 @@ class PostgresqlTarget:
         """Compare the copy with all rows of a table, and write nothing."""
         if change.table.name not in self._standing:
             raise TargetError(f"There is no {self._sql.schema}.{change.table.name} yet. Export it first.")
-        return compare(self._sql, change, sample)
+        if not find_fitting(self._sql, [change.table]):
+            raise TargetError(
+                f"{self._sql.schema}.{change.table.name} lacks columns of the table, or has them in other "
+                "types. Run `verbex-sync export`, which puts that right."
+            )
+        has_key = can_have_key(change) and has_primary_key(self._sql, change.table)
+        return compare(self._sql, change, sample, has_key=has_key)
 
     def _make_state(self) -> None:
         schema, state = self._sql.schema, self._sql.qualified(STATE)

@@ -11,6 +11,7 @@ from pipelines.exports.postgresql_types import (
     DOUBTFUL,
     READ_DOUBTFUL,
     identifier,
+    is_no_key,
     render_for,
     type_of,
     unstaged,
@@ -19,22 +20,35 @@ from pipelines.exports.target import Difference, Written
 from pipelines.models.sql_file import Column
 
 
-def merge(session: Session, change: Change) -> Written:
-    """Insert and update the rows of a change, and delete those that are gone. Equal rows are not written."""
+def can_have_key(change: Change) -> bool:
+    """Return whether the grain of the rows of a change can be a primary key: one takes no null."""
+    conditions = [is_no_key(column) for column in change.table.columns if column.name in change.table.grain]
+    return bool(conditions) and not change.has_any(" or ".join(conditions))
+
+
+def merge(session: Session, change: Change, *, has_key: bool) -> Written:
+    """Insert and update the rows of a change, and delete those that are gone. Equal rows are not written.
+
+    Args:
+        session: The schema with the copy.
+        change: What changed.
+        has_key: Whether the copy has the grain as its primary key.
+    """
     with session.staged("staged", change.rows(render_for(change.table.grain))):
         if change.is_whole:
             session.run("analyze staged")
-        return _merge(session, change, _staged(session, change.table))
+        rows = _staged(session, change.table)
+        return _merge(session, change, rows) if has_key else _merge_without_key(session, change, rows)
 
 
-def compare(session: Session, change: Change, sample: int) -> Difference:
+def compare(session: Session, change: Change, sample: int, *, has_key: bool) -> Difference:
     """Compare the copy with all rows of a table."""
     table = change.table
     with session.staged("staged", change.all_rows(render_for(table.grain))):
         session.run(f"create temp table ours on commit drop as {_staged(session, table)}")
     session.run("analyze ours")
     row_count = int(session.value("select count(*) from ours"))
-    find = _find_unlike_by_grain if table.grain else _find_unlike
+    find = _find_unlike_by_key if has_key else _find_unlike
     found = find(session, table, row_count, sample)
     session.run("drop table ours")
     return found
@@ -43,13 +57,24 @@ def compare(session: Session, change: Change, sample: int) -> Difference:
 def _merge(session: Session, change: Change, rows: str) -> Written:
     table = change.table
     target, listed = session.qualified(table.name), ", ".join(_names(table))
-    if not table.grain:
-        return _replace_all(session, target, listed, rows)
     deleted = _delete(session, change)
     insert = f"insert into {target} as t ({listed}) {rows}"
     if not (change.is_whole and _is_empty(session, target)):
         insert += _or_update(table)
     return Written(session.count(insert), deleted)
+
+
+def _merge_without_key(session: Session, change: Change, rows: str) -> Written:
+    table = change.table
+    target, listed = session.qualified(table.name), ", ".join(_names(table))
+    if change.is_whole:
+        return _replace_all(session, target, listed, rows)
+    deleted = _delete_gone(session, change, _alike("t", "s", table))
+    session.run(f"create temp table ours on commit drop as {rows}")
+    session.run(f"delete from {target} t using ours s where {_alike('t', 's', table)}")
+    written = session.count(f"insert into {target} ({listed}) select {listed} from ours")
+    session.run("drop table ours")
+    return Written(written, deleted)
 
 
 def _or_update(table: Table) -> str:
@@ -66,15 +91,19 @@ def _or_update(table: Table) -> str:
 
 def _delete(session: Session, change: Change) -> int:
     table = change.table
-    target = session.qualified(table.name)
-    grain = ", ".join(unstaged(column) for column in table.columns if column.name in table.grain)
+    target, grain = session.qualified(table.name), ", ".join(map(unstaged, _grain(table)))
     same = " and ".join(f"t.{name} = s.{name}" for name in map(identifier, table.grain))
     if change.is_whole:
         staged = f"(select {grain} from staged)"
         return session.count(f"delete from {target} t where not exists (select from {staged} s where {same})")
+    return _delete_gone(session, change, same)
+
+
+def _delete_gone(session: Session, change: Change, same: str) -> int:
     if not change.has_gone:
         return 0
-    with session.staged("gone", change.gone(render_for(table.grain))):
+    target, grain = session.qualified(change.table.name), ", ".join(map(unstaged, _grain(change.table)))
+    with session.staged("gone", change.gone(render_for(change.table.grain))):
         return session.count(f"delete from {target} t using (select {grain} from gone) s where {same}")
 
 
@@ -91,17 +120,29 @@ def _replace_all(session: Session, target: str, listed: str, rows: str) -> Writt
     return written
 
 
-def _find_unlike(session: Session, table: Table, row_count: int, _: int) -> Difference:
+def _find_unlike(session: Session, table: Table, row_count: int, sample: int) -> Difference:
+    """Compare rows of which several may be alike."""
     listed = ", ".join(_names(table))
     there, ours = f"select {listed} from {session.qualified(table.name)}", f"select {listed} from ours"
-    missing, surplus = (
-        int(session.value(f"select count(*) from ({one} except all {other}) x"))
-        for one, other in ((ours, there), (there, ours))
+    session.run(
+        "create temp table unlike on commit drop as"
+        f" select true as _is_ours, * from ({ours} except all {there}) x"
+        f" union all select false, * from ({there} except all {ours}) x"
     )
-    return Difference(table.name, row_count, missing=missing, surplus=surplus)
+    ((missing, surplus),) = session.rows(
+        "select count(*) filter (where _is_ours), count(*) filter (where not _is_ours) from unlike"
+    )
+    differing, some = 0, []
+    if table.grain:
+        theirs = f"select from unlike theirs where not _is_ours and {_alike('ours', 'theirs', table)}"
+        differing = session.value(f"select count(*) from unlike ours where _is_ours and exists ({theirs})")
+        grain = ", ".join(f"{identifier(name)}::text" for name in table.grain)
+        some = session.rows(f"select distinct {grain} from unlike order by {grain} limit {sample}")
+    session.run("drop table unlike")
+    return Difference(table.name, row_count, differing, missing - differing, surplus - differing, tuple(some))
 
 
-def _find_unlike_by_grain(session: Session, table: Table, row_count: int, sample: int) -> Difference:
+def _find_unlike_by_key(session: Session, table: Table, row_count: int, sample: int) -> Difference:
     grain = [identifier(name) for name in table.grain]
     same = " and ".join(f"ours.{name} = theirs.{name}" for name in grain)
     ours, theirs = (
@@ -136,6 +177,19 @@ def _staged(session: Session, table: Table) -> str:
         session.run(READ_DOUBTFUL)
     values = (unstaged(column, has_doubtful=has_doubtful) for column in table.columns)
     return f"select {', '.join(values)} from staged"
+
+
+def _alike(one: str, other: str, table: Table) -> str:
+    """Return the condition by which rows are alike in the grain, null like null, in a form that is hashed."""
+    return " and ".join(
+        f"coalesce({one}.{name}::text, '') = coalesce({other}.{name}::text, '')"
+        f" and ({one}.{name} is null) = ({other}.{name} is null)"
+        for name in map(identifier, table.grain)
+    )
+
+
+def _grain(table: Table) -> list[Column]:
+    return [column for column in table.columns if column.name in table.grain]
 
 
 def _json(table: Table) -> list[Column]:

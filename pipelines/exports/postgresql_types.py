@@ -74,18 +74,30 @@ def render_for(grain: Sequence[str]) -> Callable[[Column], str]:
 
     PostgreSQL refuses some values, and one of them would stop all others. NUL characters, in JSON also as an
     escape, become U+FFFD; times that it can't hold become null; text of the grain that is too long for an
-    index is cut, and gets a digest.
+    index, or would become another key, is cut, and gets a digest.
     """
 
     def render(column: Column) -> str:
         value = _render(column)
         if column.name not in grain or type_of(column) != "text":
             return value
-        is_long = f"strlen({value}) > {_LONGEST_KEY_BYTES}"
-        cut = f"left({value}, {_KEPT_OF_KEY}) || '~' || sha256({value})"
-        return f"case when {is_long} then {cut} else {value} end"
+        text = f"{quoted(column.name)}::varchar"
+        is_cut = f"strlen({text}) > {_LONGEST_KEY_BYTES} or contains({text}, chr(0))"
+        cut = f"left({value}, {_KEPT_OF_KEY}) || '~' || sha256({text})"
+        return f"case when {is_cut} then {cut} else {value} end"
 
     return render
+
+
+def is_no_key(column: Column) -> str:
+    """Return the SQL, of DuckDB, that tells whether a value can't be one of a primary key."""
+    if type_of(column) == "text":
+        return f"{quoted(column.name)} is null"
+    value = _render(column)
+    is_long = type_of(column) in ("jsonb", "bytea")
+    return f"({value}) is null" + (
+        f" or strlen(({value})::varchar) > {_LONGEST_KEY_BYTES}" if is_long else ""
+    )
 
 
 def _render(column: Column) -> str:

@@ -33,7 +33,7 @@ _MARK = (
 _COLUMNS = """
     select attname, format_type(atttypid, atttypmod)
     from pg_catalog.pg_attribute
-    where attrelid = {view}::regclass and attnum > 0
+    where attrelid = {view}::regclass and attnum > 0 and not attisdropped
     order by attnum
 """
 
@@ -52,11 +52,12 @@ def make_views(source: Source, session: Session, relations: Mapping[str, str]) -
     Raises:
         TargetError: The schema has something else of that name.
     """
+    read = session.rows(_COLUMNS.format(view=literal(session.qualified("calls_enriched"))))
     for view_name, agent, items in _wanted(source):
         view = named(PREFIX + view_name)
         columns = _columns(items)
         condition = f"coalesce(pca_agent_id, agent_id) = {literal(agent)}"
-        digest = sha256(repr((columns, condition)).encode()).hexdigest()[:16]
+        digest = sha256(repr((columns, condition, sorted(read))).encode()).hexdigest()[:16]
         mark = _MARK.format(agent=agent, digest=digest)
         comment = relations.get(view)
         if comment == mark:

@@ -6,13 +6,13 @@ A target keeps for each table the id of the publish at which its copy stands, be
 together with them. So whatever was killed, restored or made again, the next export knows where to go on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from connector.errors import OperatorError
-from pipelines.exports.change import Change, Source
+from pipelines.exports.change import Change, Source, Table
 
 
 class TargetError(OperatorError):
@@ -56,8 +56,11 @@ class Difference:
 class Target(Protocol):
     """An open target. Only one process has it open at a time."""
 
-    def standing(self) -> Mapping[str, UUID]:
-        """Return the id of the publish at which the copy of each table stands."""
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:
+        """Return the id of the publish at which the copies of some tables stand, as far as that is known.
+
+        It is not known of a copy that was changed in a way in which no part of it can be brought further.
+        """
 
     def write(self, change: Change, publish_id: UUID) -> Written:
         """Bring the copy of one table to a publish. Readers see it at the latest after `finish`.

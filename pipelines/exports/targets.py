@@ -56,5 +56,10 @@ def open_target(url: str, *, wait_s: float = 0.0) -> Iterator[Target]:
             f"{address} is no target. Write a URL such as postgresql://user@host/database, delta:/folder, "
             "parquet:s3://bucket/prefix, csv:/folder or xlsx:/folder/file.xlsx."
         )
+    if not address.is_plain:
+        raise UnknownTargetError(
+            f"The URL {address} can't be read, and is hidden because a password may be in it. Write `//` "
+            "before the host, and in user and password %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #."
+        )
     with _OPENERS[address.kind](address, wait_s=wait_s) as target:
         yield target

@@ -7,7 +7,7 @@ the copies stand is in its custom properties, so it changes together with them.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from uuid import UUID
 from connector.errors import EXIT_USAGE
 from connector.system.files import make_file, make_folder
 from pipelines.exports.address import Address
-from pipelines.exports.change import Change, Source
+from pipelines.exports.change import Change, Source, Table
 from pipelines.exports.local_files import UnusableUrlError, choose, only_writer, path_of, swap, using
 from pipelines.exports.row_comparison import compare_rows, count_changes
 from pipelines.exports.target import Difference, TargetError, Written
@@ -76,7 +76,7 @@ class XlsxTarget:
         self._standing = read_standing(path)
         self._done: dict[str, UUID] = {}
 
-    def standing(self) -> Mapping[str, UUID]:
+    def standing(self, tables: Sequence[Table]) -> Mapping[str, UUID]:  # noqa: ARG002 - of all tables
         """Return the id of the publish at which the copy of each table stands."""
         return self._standing
 

@@ -50,7 +50,8 @@ def is_date(column: Column) -> bool:
 def render(column: Column) -> str:
     """Return the SQL, of DuckDB, of the value from which `to_cells` makes a cell."""
     name, kind = quoted(column.name), column.type
-    is_day = f"{name} >= '{_FIRST}'::{kind} and {name} < '{_END}'::{kind}"
+    wide = kind if kind in ("DATE", "TIMESTAMP WITH TIME ZONE") else "TIMESTAMP"  # nanoseconds end in 2262
+    is_day = f"{name}::{wide} >= '{_FIRST}'::{wide} and {name}::{wide} < '{_END}'::{wide}"
     if is_time(column):
         days = f"(epoch_us({name}) / 86400000000.0 + {_DAYS_BEFORE_1970})::double::varchar"
         return f"case when {is_day} then {days} else {text_of(column)} end"

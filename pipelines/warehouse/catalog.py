@@ -3,7 +3,7 @@
 Only the catalog belongs here. Which tables exist, and what they contain, does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,6 +15,12 @@ from pipelines.models.sql_file import Column
 def quoted(name: str) -> str:
     """Return a name as an SQL identifier. Any characters are allowed in it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def alike(one: str, other: str, names: Iterable[str]) -> str:
+    """Return the condition by which rows of two relations are alike in columns. Null is like null."""
+    columns = map(quoted, names)
+    return " and ".join(f"{one}.{name} is not distinct from {other}.{name}" for name in columns) or "true"
 
 
 def qualified(table: str) -> str:

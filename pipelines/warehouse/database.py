@@ -5,7 +5,7 @@ Which file is opened, and when, does not belong here: see `pipelines.warehouse.f
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -42,6 +42,19 @@ def connect(path: Path, memory_bytes: int | None = None) -> duckdb.DuckDBPyConne
     connection.execute("set TimeZone = 'UTC'")
     limit_memory(connection, memory_bytes)
     return connection
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block does, or undo all of it."""
+    connection.execute("begin")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(duckdb.TransactionException):  # a commit that failed has undone it already
+            connection.execute("rollback")
+        raise
 
 
 def is_damage(error: duckdb.Error) -> bool:

@@ -17,7 +17,6 @@ keys are queued to be computed again. How rows are computed does not belong here
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,11 +141,9 @@ class Ledger:
             model for model in models if model.table in built and _is_outdated(model, *built[model.table])
         ]
 
-    def roll_back(self) -> None:
-        """Undo the caller's transaction. If its commit failed, it is undone already."""
+    def forget(self) -> None:
+        """Forget what was read in a transaction that is undone."""
         self._fingerprints = None
-        with suppress(duckdb.TransactionException):
-            self._sql.execute("rollback")
 
     def add_loads(self, model: Model, files: Sequence[tuple[str, int | None]]) -> None:
         """Record landed files as loaded, each given as path and row count, or as passed over without one."""

@@ -16,12 +16,14 @@ from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.audit import CheckError, assertions, define_functions, run_check
 from pipelines.warehouse.catalog import attach, columns_of, quoted
 from pipelines.warehouse.change_log import ChangeLog
+from pipelines.warehouse.database import transaction
 from pipelines.warehouse.ledger import Ledger
+from pipelines.warehouse.log_tables import COLUMNS as COLUMNS_OF_LOG
 from pipelines.warehouse.sources import source_of
 
 # The columns of our own in `existing` and `computed`.
 _ROW, _COMPUTED_ROW, _EXISTING_ROW = "_row_id", "_computed_row_id", "_existing_row_id"
-_OUR_COLUMNS = frozenset({"rowid", _ROW, _COMPUTED_ROW, _EXISTING_ROW})
+_OUR_COLUMNS = frozenset({"rowid", _ROW, _COMPUTED_ROW, _EXISTING_ROW}) | COLUMNS_OF_LOG
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ class Refresher:
             if name.lower() in _OUR_COLUMNS:
                 raise ModelError(
                     f"{model.table} was not updated: {model.where('columns')} names a column `{name}`, which "
-                    "is how rows are numbered here. Give it another name."
+                    "is how rows are numbered and compared here. Give it another name."
                 )
 
     def _insert(self, model: Model) -> int:
@@ -312,11 +314,10 @@ class Refresher:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._sql.execute("begin")
         try:
-            yield
-            self._sql.execute("commit")
+            with transaction(self._sql):
+                yield
         except BaseException:
-            self.ledger.roll_back()
-            self.log.roll_back()
+            self.ledger.forget()
+            self.log.forget()
             raise

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 
 from pipelines.warehouse.catalog import quoted
+from pipelines.warehouse.database import transaction
 
 SCHEMA = "pca_wide"
 
@@ -32,13 +33,8 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     if not wanted and not surplus:
         return
-    connection.execute("begin")
-    try:
+    with transaction(connection):
         _replace(connection, surplus, wanted)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def _can_be_made(connection: duckdb.DuckDBPyConnection) -> bool:

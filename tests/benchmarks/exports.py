@@ -1,14 +1,15 @@
-"""Exports to PostgreSQL measured: the first one against COPY from files, and changes into two histories.
+"""Exports to PostgreSQL and Delta Lake measured: first ones, and changes into two histories.
 
 Run as `python tests/benchmarks/exports.py --calls 100000 1000000`; `--help` tells the rest. Histories are
 made in `--data` and used again. The changes are those of a sync of 10,000 deliveries. They are exported by
-ADBC and, into a second database, by psycopg's binary COPY with the same statements after it. Sides take turns
-in one sitting, each in a fresh process, so that ratios mean something.
+ADBC and, into a second database, by psycopg's binary COPY with the same statements after it, and to Delta
+tables. First exports are held against COPY from the server's own files, and against DuckDB's own writing of
+the same tables to Parquet. Sides take turns in one sitting, each in a fresh process, so that ratios mean
+something.
 """
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,11 +30,12 @@ from rich.table import Table
 from support.data_folder import DataFolder
 from support.postgresql import Database, Server, serving_postgresql
 
-from pipelines.exports.change import open_source
+from pipelines.exports.change import MEMORY_BYTES, open_source
 from pipelines.exports.export import Exported, bring, export
 from pipelines.exports.postgresql import SCHEMA, PostgresqlTarget
 from pipelines.exports.postgresql_session import Session
 from pipelines.exports.postgresql_types import identifier
+from pipelines.warehouse.memory import limit_memory
 
 NEW = 10_000
 """Deliveries of a sync; one in twenty is a redelivery."""
@@ -64,26 +67,29 @@ def main() -> None:
     for calls in options.calls:
         folder = grown(options.data / f"exports-{calls}", calls)
         ((there,),) = folder.rows("select count(*) from calls")
-        with serving_postgresql(is_durable=True) as server:
-            figures[there] = measure(folder, server, calls, options.repeats)
+        with serving_postgresql(is_durable=True) as server, TemporaryDirectory(dir=options.data) as place:
+            figures[there] = measure(folder, server, Path(place), calls, options.repeats)
     show(figures)
 
 
-def measure(folder: DataFolder, server: Server, calls: int, repeats: int) -> dict[str, Any]:
-    """Measure the first export, COPY of the same rows, and exports of changes."""
-    ours, theirs = server.make_database(), server.make_database()
-    first = in_a_process("adbc", folder, ours)
-    in_a_process("adbc", folder, theirs)
+def measure(folder: DataFolder, server: Server, place: Path, calls: int, repeats: int) -> dict[str, Any]:
+    """Measure first exports, other ways to write the same rows, and exports of changes."""
+    ours, theirs, lake = server.make_database(), server.make_database(), f"delta:{place}/lake"
+    sides = {"adbc": ours.url, "psycopg": theirs.url, "delta": lake}
+    first = in_a_process("adbc", folder, ours.url)
+    in_a_process("adbc", folder, theirs.url)
     copy_s = copied_s(ours, server.folder.parent)
-    changes: dict[str, list[dict[str, float]]] = {"adbc": [], "psycopg": []}
+    parquet = in_a_process("duckdb", folder, str(place / "parquet"))
+    first_delta = in_a_process("delta", folder, lake)
+    changes: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for number in range(repeats + 2):
         land(folder, calls)
         folder.sync()
-        for side, database in sorted({"adbc": ours, "psycopg": theirs}.items(), reverse=number % 2 == 1):
-            found = in_a_process(side, folder, database)
+        for side, url in sorted(sides.items(), reverse=number % 2 == 1):
+            found = in_a_process(side, folder, url)
             if number >= 2:  # before that, a second and a third warehouse file are made
                 changes[side].append(found)
-    return {"first": first, "copy_s": copy_s} | {
+    return {"first": first, "copy_s": copy_s, "parquet": parquet, "first delta": first_delta} | {
         side: {name: statistics.median(each[name] for each in found) for name in found[0]}
         for side, found in changes.items()
     }
@@ -110,6 +116,20 @@ def show(figures: dict[int, dict[str, Any]]) -> None:
     shares = [f"{each['copy_s'] / each['first']['s']:.2f} times" for each in figures.values()]
     table.add_row("  its speed against COPY from files", *shares, "at least 0.5")
     table.add_row("  peak memory", *(f"{each['first']['mib']:.0f} MiB" for each in figures.values()), "")
+    table.add_section()
+    table.add_row("Delta Lake", *("" for _ in figures), "")
+    table.add_row(
+        f"changes of {NEW:,} deliveries", *(f"{each['delta']['s']:.2f} s" for each in figures.values()), ""
+    )
+    ratio = f"{large['delta']['s'] / small['delta']['s']:.2f} times"
+    table.add_row("  into the larger against the smaller", "", ratio, "at most 2")
+    table.add_row("  peak memory", *(f"{each['delta']['mib']:.0f} MiB" for each in figures.values()), "")
+    table.add_row("first export", *(f"{each['first delta']['s']:.1f} s" for each in figures.values()), "")
+    shares = [f"{each['parquet']['s'] / each['first delta']['s']:.2f} times" for each in figures.values()]
+    table.add_row("  its speed against DuckDB's own writing to Parquet", *shares, "at least 0.5")
+    table.add_row(
+        "  peak memory", *(f"{each['first delta']['mib']:.0f} MiB" for each in figures.values()), ""
+    )
     Console(width=118).print(table)
 
 
@@ -130,9 +150,9 @@ def land(folder: DataFolder, calls: int) -> None:
     land_increment(landing, first=calls * 3 + increments * NEW, count=NEW, repeats=NEW // 20, reach=calls * 3)
 
 
-def in_a_process(side: str, folder: DataFolder, database: Database) -> dict[str, float]:
+def in_a_process(side: str, folder: DataFolder, url: str) -> dict[str, float]:
     """Export in a fresh process. Return seconds, rows, and the peak of its memory [MiB]."""
-    command = [sys.executable, __file__, "--one", side, str(folder.path), database.url]
+    command = [sys.executable, __file__, "--one", side, str(folder.path), url]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -141,12 +161,30 @@ def in_a_process(side: str, folder: DataFolder, database: Database) -> dict[str,
 def measure_one(side: str, path: str, url: str) -> dict[str, float]:
     """Export once, in this process."""
     folder = DataFolder(Path(path))
-    staging_s = timed_staging(Session if side == "adbc" else ByPsycopg)
+    staging_s = timed_staging(ByPsycopg if side == "psycopg" else Session)
     started_s = time.monotonic()
-    done = export(folder, url) if side == "adbc" else export_by_psycopg(folder, url)
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if side == "duckdb":
+        rows = write_parquet(folder, Path(url))
+    else:
+        rows = (export_by_psycopg if side == "psycopg" else export)(folder, url).rows_written
     s = time.monotonic() - started_s
-    return {"s": s, "staging_s": sum(staging_s), "rows": done.rows_written, "mib": mib}
+    return {"s": s, "staging_s": sum(staging_s), "rows": rows, "mib": peak_mib()}
+
+
+def peak_mib() -> float:
+    """Return the peak of this process's memory. What `getrusage` says may be that of the process before."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) / 1024
+
+
+def write_parquet(folder: DataFolder, place: Path) -> int:
+    """Let DuckDB write the tables that are exported, and return how many rows they have."""
+    place.mkdir()
+    with open_source(folder) as source, folder.read() as connection:
+        limit_memory(connection, MEMORY_BYTES)
+        tables = [table.name for table in source.list_tables()]
+        copies = (connection.execute(f"copy {name} to '{place}/{name}.parquet'") for name in tables)
+        return sum(count for copy in copies for (count,) in copy.fetchall())
 
 
 def timed_staging(session: type[Session]) -> list[float]:

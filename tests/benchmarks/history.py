@@ -5,7 +5,6 @@ have the seed's shape and length; call ids are ObjectIds, whose first eight digi
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -65,7 +64,6 @@ told as (
 )
 
 select
-    $receiver as receiver_id,
     delivery - $first as sequence,
     make_timestamptz((1e6 * case
         when is_repeated then repeated_s
@@ -101,7 +99,7 @@ from told
 def land_history(landing: Path, *, first: int, count: int) -> None:
     """Land deliveries number `first` to `first + count` in files as a busy receiver seals them.
 
-    Each file lies under the date of its first delivery.
+    Each file lies under the date of its deliveries.
     """
     for start in range(first, first + count, ROWS_PER_FILE):
         stop = min(start + ROWS_PER_FILE, first + count)
@@ -123,23 +121,26 @@ def landed_paths(landing: Path) -> Iterator[str]:
 
 
 def _land(landing: Path, numbered: str, *, first: int, name: str) -> None:
-    """COPY takes no parameters, so that values are written into its SQL."""
-    receiver = f"{name}-{first:012}"
-    rows = _bound(_ROWS.replace("$numbered", numbered).replace("$receiver", f"'{receiver}'"), first=first)
-    folder = landing / f"date={_date_of(first)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    aside, target = folder / f".{receiver}.tmp", folder / f"{receiver}.parquet"
+    """Write a file for each day on which rows were received: others would be taken for copies.
+
+    COPY takes no parameters, so that values are written into its SQL.
+    """
+    rows = _bound(_ROWS.replace("$numbered", numbered), first=first)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-        connection.execute(f"copy ({rows}) to '{aside}' (format parquet, compression zstd)")
-    aside.replace(target)
+        connection.execute(f"create temp table rows as {rows}")
+        days = connection.execute("select distinct received_at::date from rows order by 1").fetchall()
+        for place, (day,) in enumerate(days):
+            receiver = f"{name}-{first:011}{place}"
+            folder = landing / f"date={day}"
+            folder.mkdir(parents=True, exist_ok=True)
+            aside, target = folder / f".{receiver}.tmp", folder / f"{receiver}.parquet"
+            of_day = f"select '{receiver}' as receiver_id, * from rows where received_at::date = '{day}'"  # noqa: S608
+            connection.execute(f"copy ({of_day}) to '{aside}' (format parquet, compression zstd)")
+            aside.replace(target)
 
 
 def _bound(sql: str, **values: int) -> str:
     for name, value in {"calls_per_s": CALLS_PER_S, "start": START_S, **values}.items():
         sql = sql.replace(f"${name}", str(value))
     return sql
-
-
-def _date_of(delivery: int) -> str:
-    return datetime.fromtimestamp(START_S + delivery // 3 // CALLS_PER_S, UTC).date().isoformat()

@@ -3,6 +3,7 @@
 import string
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,11 @@ def test_no_secret_is_shown_wherever_it_stands(first: str, second: str) -> None:
         f"postgresql://user:{one}@host:5432/db?schema=x&password={two}&sslpassword={one}",
         f"delta:s3://user:{one}@bucket/prefix?secret_access_key={two}&region=eu",
         f"csv:/folder?token={one}",
+        f"parquet:s3://bucket/prefix?endpoint_override=http://user:{one}@host&pwd={two}",
+        # typed as they are
+        f"postgresql://user:{first}@host:5432/db",
+        f"postgres:user:{first}@host/db",
+        f"delta:s3://key:{first}@bucket/prefix",
     ):
         address = Address(url)
         for shown in (
@@ -57,12 +63,24 @@ def test_what_is_no_secret_is_shown() -> None:
     url = "postgresql://bi@db.example.com:5433/analytics?schema=verbex&passfile=/home/bi/.pgpass"
     assert str(Address(url)) == url
     assert Address(url).name == "postgresql_db_example_com_5433_analytics_verbex"
+    for url in (
+        "postgresql:///db?host=/var/run/postgresql",
+        "postgresql://%2Ftmp/db",
+        "postgresql://[::1]:5432/db",
+        "postgresql://one:5432,two/db?options=-c%20search_path%3Dx",
+    ):
+        assert str(Address(url)) == url
+        assert Address(url).without("schema").replace("%2Fvar%2Frun%2F", "/var/run/") == url
     assert Address("delta:s3://bucket/a/b").path == "s3://bucket/a/b"
     assert Address("csv:/srv/out?gzip=1").path == "/srv/out"
 
 
 def test_settings_show_no_target() -> None:
     """Not even their user: a target is one text that may be secret."""
-    settings = Settings(_env_file=None, exports="postgresql://u:QXQX@h/d, csv:/x")
-    assert len(settings.exports) == 2
-    assert "QXQX" not in repr(settings)
+    urls = "postgresql://u:QX,QX@h,i:5432/d, csv:/x,y,delta:s3://bucket/prefix,xlsx:out/all.xlsx,"
+    settings = Settings(_env_file=None, exports=urls)
+    assert len(settings.exports) == 4
+    assert "QX" not in repr(settings)
+    with pytest.raises(ValueError, match="not the URL of a target") as caught:
+        Settings(_env_file=None, exports="QX,QX")
+    assert "QX" not in str(caught.value)

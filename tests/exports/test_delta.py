@@ -21,7 +21,8 @@ from support.oracle import ENDED, STARTED
 from connector.simulator.world import World
 from pipelines.exports import delta
 from pipelines.exports.change import Change
-from pipelines.exports.delta import HALVES, DeltaTarget
+from pipelines.exports.delta import DeltaTarget
+from pipelines.exports.delta_marks import HALVES
 from pipelines.exports.export import export, find_standing
 from pipelines.exports.target import TargetError, Written
 
@@ -229,6 +230,15 @@ def test_columns_are_added_and_never_dropped(folder: DataFolder, lake: Path) -> 
         assert find_unequal(folder, f"delta:{lake}") == []
         assert set(read(lake, "mine")[0]) >= {"one"}
     assert [(row["one"], row["added"]) for row in read(lake, "mine")] == [("x", 2), ("x", 2)]
+    for columns in ("3 as ONE", "day::varchar as day"):  # for readers the same column, and another partition
+        write_mart(folder, "mine", select.replace("day, ", "").format(columns))
+        folder.sync()
+        export(folder, f"delta:{lake}")
+        assert find_unequal(folder, f"delta:{lake}") == []
+    assert set(read(lake, "mine")[0]) == {"call_id", "day", "ONE", "added"}
+    Path(DeltaTable(lake / "mine").file_uris()[0]).unlink()
+    export(folder, f"delta:{lake}", is_full_refresh=True)
+    assert find_unequal(folder, f"delta:{lake}") == []
 
 
 def test_a_copy_that_was_changed_or_restored_is_put_right(folder: DataFolder, lake: Path) -> None:

@@ -22,6 +22,7 @@ from support.deadline import HANG_S
 from support.death import ended_at
 from support.disk import mounted
 from support.export_process import EXPORTERS
+from support.lake import find_unequal
 from support.oracle import ENDED, STARTED
 from support.postgresql import PASSWORD, Database, Server, serving_postgresql
 
@@ -251,10 +252,54 @@ def test_somebodys_view_on_a_table_survives_what_becomes_of_the_table(
     export(folder, database.url)
     assert database.rows("select call_id, one from public.theirs order by 1") == [("c1", 2), ("c2", 2)]
     assert all(each.is_equal for each in verify(folder, database.url, tables=["mine"]))
+    for one in ("'two'", "4", "'{}'::json"):  # another type, in which no view can read what it read
+        write_mart(folder, "mine", f"-- grain: call_id\nselect call_id, day, {one} as one from calls")
+        folder.sync()
+        export(folder, database.url)
+        assert find_unequal(folder, database.url, ["mine"]) == []
+        assert database.rows("select call_id, one from public.theirs order by 1") == [("c1", 2), ("c2", 2)]
+    write_mart(folder, "mine", "-- grain: call_id\nselect row_number() over () as call_id, day from calls")
+    folder.sync()
+    export(folder, database.url)
+    assert find_unequal(folder, database.url, ["mine"]) == []
     (folder.own_sql_dir / "marts" / "mine.sql").unlink()  # type: ignore[operator]
     folder.sync()
     export(folder, database.url)
     assert len(database.rows("select * from public.theirs")) == 2
+
+
+def test_a_table_that_was_changed_by_hand_is_compared_as_a_whole(
+    folder: DataFolder, database: Database
+) -> None:
+    """Columns that are gone, renamed, retyped or new, a key or state that is gone; verify says what to do."""
+    write_mart(folder, "mine", "-- grain: call_id\nselect call_id, day, status from calls")
+    land_call(folder, 0, STARTED)
+    folder.sync()
+    export(folder, database.url)
+    for number, by_hand in enumerate(
+        [
+            "alter table verbex.mine drop column day",
+            "alter table verbex.mine rename column status to state",
+            "alter table verbex.mine alter column day type text",
+            "alter table verbex.mine drop constraint mine_pkey",
+            "alter table verbex.mine add column theirs int not null default 5",
+            "drop table verbex.mine cascade",
+            "drop table verbex.verbex_sync_state",
+        ],
+        1,
+    ):
+        database.run(by_hand)
+        land_call(folder, number, STARTED)
+        folder.sync()
+        if "column day" in by_hand:
+            with pytest.raises(TargetError, match="Run `verbex-sync export`"):
+                find_unequal(folder, database.url, ["mine"])
+        export(folder, database.url, tables=["mine"])
+        assert find_unequal(folder, database.url, ["mine"]) == [], by_hand
+    database.run("drop table verbex.mine", "create table verbex.mine as select 'theirs' as call_id")
+    with pytest.raises(TargetError, match="has a mine that verbex-sync did not make"):
+        export(folder, database.url)
+    assert database.rows("select * from verbex.mine") == [("theirs",)]
 
 
 def test_wide_views_only_grow(folder: DataFolder, database: Database) -> None:

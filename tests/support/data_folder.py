@@ -82,12 +82,14 @@ class DataFolder(data_folder.DataFolder):
         table = pa.Table.from_pylist(listed, ANSWER_SCHEMA)
         self.landing.write(table, zone=zone, name=name)
 
-    def sync(self, *, is_full_refresh: bool = False, is_loss_known: bool = False) -> dict[str, TableUpdate]:
+    def sync(
+        self, *, is_full_refresh: bool = False, is_loss_known: bool = False, published_at: datetime = NOON
+    ) -> dict[str, TableUpdate]:
         """Bring every table up to date and publish."""
         opening = open_session(self, is_full_refresh=is_full_refresh, is_loss_known=is_loss_known)
         with opening as session:
             updates = {model.table: session.update(model) for model in self.models}
-            session.publish(NOON)
+            session.publish(published_at)
         return updates
 
     def inspect(self, table: str, as_of: datetime = NOON) -> dict[str, Finding]:

@@ -4,7 +4,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.exports.export import Exported, export, verify
@@ -39,9 +39,9 @@ def written(exported: Exported) -> dict[str, tuple[int, int]]:
     return {table: (each.rows_written, each.rows_deleted) for table, each in exported.tables.items()}
 
 
-def find_unequal(folder: DataFolder, url: str) -> list[Difference]:
-    """Return the tables that verify finds unequal."""
-    return [found for found in verify(folder, url) if not found.is_equal]
+def find_unequal(folder: DataFolder, url: str, tables: Sequence[str] = ()) -> list[Difference]:
+    """Return the tables, or those of some names, that verify finds unequal."""
+    return [found for found in verify(folder, url, tables=tables) if not found.is_equal]
 
 
 def survive_kills(folder: DataFolder, url: str, *, kills: int, seed: int) -> Iterator[None]:

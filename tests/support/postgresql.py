@@ -1,4 +1,8 @@
-"""A real PostgreSQL server for tests: on 127.0.0.1, with passwords, in a folder of its own."""
+"""A real PostgreSQL server for tests: on 127.0.0.1, with passwords, in a folder of its own.
+
+`TEST_POSTGRESQL=/usr/lib/postgresql/15/bin` takes the programs of another installation than that of the
+test package.
+"""
 
 import os
 import shutil
@@ -114,10 +118,12 @@ def serving_postgresql(place: Path | None = None, *, is_durable: bool = False) -
     """Serve an empty PostgreSQL in a folder of its own, maybe in `place`, and remove it at the end."""
     parent = Path(mkdtemp(prefix="verbex-postgresql-", dir=place))
     try:
-        programs = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
+        installed = os.environ.get("TEST_POSTGRESQL")
+        programs = Path(installed) if installed else POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
         if os.geteuid() == 0:
             parent.chmod(0o755)
             shutil.chown(parent, _NO_ROOT)
+        if os.geteuid() == 0 and not installed:
             programs = _copy_installation(programs.parent, parent) / programs.name
         password = parent / "password"
         password.write_text(PASSWORD)

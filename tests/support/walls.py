@@ -36,7 +36,7 @@ LIBRARIES = {
         "pipelines.ui.webserver",
     ),
     "dagster_webserver": ("pipelines.ui.webserver",),
-    "deltalake": ("pipelines.exports.delta",),
+    "deltalake": ("pipelines.exports.delta", "pipelines.exports.delta_marks", "pipelines.exports.delta_rows"),
     "duckdb": (
         *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
         "pipelines.cli.query",

@@ -130,6 +130,23 @@ def test_a_row_that_comes_and_goes_while_a_file_rests_is_named(folder: Folder) -
     assert not mirror.compared_whole
 
 
+def test_tables_may_have_any_name_and_keys_that_are_null(folder: Folder) -> None:
+    """Names that the log has used itself, in tables of one kind and the other; null is a key like others."""
+    select = "select agent_id, nullif(status, 'in_progress') as status, count(*) as calls from calls"
+    for name in ("ours", "theirs", "left_behind", "differing", "entries"):
+        (folder.data.sql_dir / "marts" / f"{name}.sql").write_text(f"-- grain: status\n{select} group by all")
+        text = f"-- grain: agent_id, status\n-- keys: agent_id\n{select} semi join changed using (agent_id)"
+        (folder.data.sql_dir / "marts" / f"{name}_too.sql").write_text(f"{text} group by all")
+    mirror = Mirror(folder.data)
+    for number, name in enumerate([STARTED, STARTED, ENDED, STARTED]):
+        folder.data.land([body(f"t{number}", name, f"c{number % 2}", number)])
+        folder.data.sync()
+        mirror.follow()
+        assert not mirror.needless.get("ours_too")
+    assert not mirror.compared_whole - {"pca_views"}
+    assert len(mirror.tables["ours"]) == 2
+
+
 def test_a_full_refresh_changes_what_differs_and_begins_no_new_log(folder: Folder) -> None:
     """As one does after wrong rows: only these cost a reader something."""
     mirror = Mirror(folder.data)

@@ -1,10 +1,13 @@
 """The bookkeeping of a warehouse file, which stays correct after a failure."""
 
+from contextlib import suppress
 from pathlib import Path
+
+from support.death import EndedError
 
 from pipelines.models.load import load_sql
 from pipelines.models.sql_file import sql_folder
-from pipelines.warehouse.database import connect
+from pipelines.warehouse.database import connect, transaction
 from pipelines.warehouse.ledger import Ledger
 
 
@@ -14,9 +17,10 @@ def test_a_table_whose_transaction_is_gone_does_not_exist(tmp_path: Path) -> Non
     with connect(tmp_path / "warehouse.duckdb") as connection:
         ledger = Ledger(connection)
         for end in ("rollback", "select 1"):
-            connection.execute("begin")
-            ledger.create(model)
-            assert ledger.fingerprints() == {"calls": model.fingerprint}
-            connection.execute(end)
-            ledger.roll_back()
+            with suppress(EndedError), transaction(connection):
+                ledger.create(model)
+                assert ledger.fingerprints() == {"calls": model.fingerprint}
+                connection.execute(end)
+                raise EndedError
+            ledger.forget()
             assert ledger.fingerprints() == {}
