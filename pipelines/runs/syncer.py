@@ -5,7 +5,7 @@ The order of jobs belongs here. The jobs themselves do not: see `pipelines.jobs`
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +88,11 @@ class Syncer:
                 )
                 echo(f"Exported to {metadata['target']}: {written} written, {deleted} deleted")
 
+    def _export_if_possible(self) -> None:
+        """Export what was published. One that fails is in Dagster; the next sync tries again."""
+        with suppress(RunFailedError):
+            self._export(no_echo)
+
     def _compact(self, echo: Echo) -> None:
         """Merge the small files of crowded days, so that the next look at landing is quick."""
         try:
@@ -109,7 +114,9 @@ class Syncer:
         # An earlier command that was stopped may have landed answers, which must not be asked for again.
         self._load(echo)
         echo(_fetched(run_fetch(self.definitions, self.instance, again=span)))
-        if failure := self._load(echo):
+        failure = self._load(echo)
+        self._export_if_possible()
+        if failure is not None:
             raise failure
 
     def verify(self, span: Span) -> Comparison:
@@ -121,6 +128,7 @@ class Syncer:
         """
         api_key_of(self.settings)
         run_verify(self.definitions, self.instance, span)
+        self._export_if_possible()
         return read_comparison(self.folder, span)
 
     def backfill(self, span: Span) -> Swept:
@@ -141,6 +149,8 @@ class Syncer:
         except RunFailedError:
             self._load(no_echo)
             raise
+        finally:
+            self._export_if_possible()
 
     def follow(self, echo: Echo, *, is_first_load_needed: bool = False) -> None:
         """Load once in a Dagster run, then continuously without runs, until SIGINT or SIGTERM.

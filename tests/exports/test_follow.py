@@ -1,20 +1,26 @@
 """Exports beside follow mode and in Dagster: they follow each publish, and a dead target delays nothing."""
 
+import asyncio
+import csv
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.data_folder import DataFolder, body, dagster_instance
+from pydantic import SecretStr
+from support.data_folder import DataFolder, body, dagster_instance, settings_for
 from support.deadline import HANG_S
 from support.oracle import STARTED
 from support.postgresql import PASSWORD, Database, Server
 from support.receiver import until
 
 from connector.settings import Settings
+from connector.simulator.api import ApiServer
 from pipelines.definitions import build_definitions
+from pipelines.enrichment.span import Span
 from pipelines.exports.address import Address
 from pipelines.names import EXPORT_JOB, LOAD_JOB
 from pipelines.runs.execute import RunFailedError
@@ -40,6 +46,20 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def settings_of(folder: DataFolder, *urls: str) -> Settings:
     return Settings(_env_file=None, data_dir=folder.path, exports=",".join(urls))
+
+
+async def test_what_a_backfill_publishes_is_exported_too(
+    folder: DataFolder, instance: dg.DagsterInstance, api: ApiServer, tmp_path: Path
+) -> None:
+    """And a target that is down costs nothing of what was read."""
+    exports = (SecretStr(f"csv:{tmp_path / 'out'}"), SecretStr(DEAD))
+    settings = settings_for(folder, api, exports=exports)
+    days = {datetime.fromtimestamp(call.started_us / 1e6, UTC).date() for call in api.world.calls}
+    syncer = Syncer(settings, build_definitions(settings), folder, instance)
+    swept = await asyncio.to_thread(syncer.backfill, Span(min(days), max(days)))
+    assert swept.calls_listed == len(calls_of(folder)) > 0
+    with (tmp_path / "out" / "calls.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["call_id"] for row in csv.DictReader(file)} == calls_of(folder)
 
 
 def calls_in(database: Database) -> set[str]:
