@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 from aiohttp import web
 
+from connector.errors import OperatorError
 from connector.simulator import listing
 from connector.simulator.calls import Call
 from connector.simulator.faults import Faults, break_answer
@@ -33,11 +34,15 @@ class LoggedRequest:
     query: dict[str, str]
 
 
+class PortError(OperatorError):
+    """A port that can't be listened on."""
+
+
 class ApiServer:
     """The server of a world's API, which runs while its context is open.
 
     `faults`, `api_key` and `now_us` may change while it runs. `on_request` is called at each request, and
-    `requests` holds all of them.
+    `requests` holds all of them. Opening the context raises `PortError` if the port can't be listened on.
 
     Args:
         world: The world to answer from.
@@ -77,7 +82,14 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise PortError(
+                f"{self._host}:{self._port} can't be listened on: {error.strerror or error}. "
+                "Name another port with --api-port."
+            ) from None
         port = self._runner.addresses[0][1]
         self.url = f"http://{self._host}:{port}"
         return self

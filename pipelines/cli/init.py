@@ -74,7 +74,8 @@ def init(folder: Path) -> None:
         click.echo(f"Made {folder / name}" if is_made else f"Left {folder / name} as it is")
     if read_variable(folder / ENV_FILE, _SQL_DIR) is None:
         warn(f"Add this line to {folder / ENV_FILE}, or nothing in {sql} is read: {_SQL_DIR}=sql")
-    click.echo("Next, in that folder: `verbex-sync demo` for simulated calls, then `verbex-sync ui`.")
+    place = "this folder" if folder.samefile(Path()) else f"the folder {folder}"
+    click.echo(f"Next, in {place}: `verbex-sync demo` for simulated calls, then `verbex-sync ui`.")
 
 
 def _make(path: Path, text: str) -> bool:

@@ -22,7 +22,7 @@ from pipelines.cli.output import progress_bar
 from pipelines.cli.words import fail
 
 
-@click.command(epilog="Example: verbex-sync simulate --calls 100 --rate 20 --api-port 8090")
+@click.command(epilog="Example: verbex-sync simulate --calls 100 --rate 20 --api-port 8181")
 @click.option("--url", help="The receiver's URL. [default: from VERBEX_HOST and VERBEX_PORT]")
 @click.option("--calls", type=click.IntRange(1), default=200, show_default=True, help="Calls to simulate.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same calls.")

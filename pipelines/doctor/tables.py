@@ -23,7 +23,7 @@ def look_at_journal(folder: DataFolder) -> Iterator[Finding]:
 
 def look_at_landing(folder: DataFolder) -> Iterator[Finding]:
     """Yield whether landing can be listed, and what in it nothing reads."""
-    days = {day for zone in ZONES for day in folder.landing.list_stored([zone])}
+    days = {day.rpartition("/")[2] for zone in ZONES for day in folder.landing.list_stored([zone])}
     yield Finding("ok", "landing", f"{folder.landing.url}, {counted(len(days), 'day')}")
     for path, why in explain_copied_days(folder.landing).items():
         yield Finding("note", "landing", f"{path}: {why}")

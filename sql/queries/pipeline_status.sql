@@ -1,4 +1,4 @@
--- One row: what the published tables hold, and how new that is, as they were published at $published_at, UTC.
+-- One row: what the published tables hold, and how new that was when they were published.
 --
 -- columns:
 --   published_at timestamptz: when these tables were published, UTC

@@ -8,7 +8,8 @@
 --   day date: day on which the call began
 --   pca_status varchar: failed (Verbex announced the failure) or unavailable (not asked for any more)
 --   pca_failure_reason varchar: why, as Verbex or the last attempt to fetch it gave it
-select call_id, agent_name, day, pca_status, pca_failure_reason
-from calls_enriched
-where pca_status in ('failed', 'unavailable')
-order by day desc, call_id
+select calls.call_id, enriched.agent_name, calls.day, calls.pca_status, calls.pca_failure_reason
+from calls
+inner join calls_enriched as enriched using (call_id)
+where calls.pca_status in ('failed', 'unavailable')
+order by coalesce(calls.started_at, calls.first_event_at) desc nulls last, calls.call_id

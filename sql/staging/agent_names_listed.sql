@@ -1,4 +1,4 @@
--- One row per name that an AI agent ever had in the Verbex's list of calls.
+-- One row per name that an AI agent ever had in Verbex's list of calls.
 --
 -- schema: ops
 -- received: last_seen_at

@@ -24,6 +24,7 @@ def test_a_project_works_as_it_was_written(run: Run, tmp_path: Path) -> None:
     """Its example is a table after the first sync, and its settings are settings."""
     made = run("init")
     assert made.returncode == 0, made.stderr
+    assert "Next, in this folder:" in made.stdout
     assert all(f"Made {name}\n" in made.stdout for name in files_of(tmp_path))
     settings = {f"VERBEX_{name.upper()}" for name in Settings.model_fields}
     text = (tmp_path / ".env").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from itertools import islice
@@ -32,6 +33,16 @@ def test_a_receiver_that_refuses_everything_is_named_with_the_reason(
         done = run("simulate", "--calls", "30", "--url", f"{receiver.url}{path}")
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
+
+
+def test_an_api_port_that_is_taken_is_named_with_what_to_do(run: Run) -> None:
+    """Before anything is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("simulate", "--url", "http://127.0.0.1:9/webhooks/verbex", "--api-port", port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"127.0.0.1:{port} can't be listened on" in done.stderr
+    assert "--api-port" in done.stderr
 
 
 def test_each_delivery_is_sent_once(run: Run, tmp_path: Path) -> None:

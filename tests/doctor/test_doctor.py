@@ -14,6 +14,7 @@ from support.command import Run
 from support.data_folder import DataFolder, body, settings_for
 from support.oracle import STARTED
 
+from connector.landing.zones import CALLS, PCA
 from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from pipelines.doctor.examine import examine
@@ -73,6 +74,13 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix_and_stops_no_other_look(
     }
     assert {what: fix in wrong.get(what, "") for what, fix in fixes.items()} == dict.fromkeys(fixes, True)
     assert wrong.keys() == fixes.keys()
+
+
+def test_a_day_of_landing_counts_once_whatever_landed_on_it(folder: DataFolder) -> None:
+    folder.land_answers(PCA, [{"call_id": "c1"}])
+    folder.land_answers(CALLS, [{"call_id": "c1"}])
+    (told,) = [each for each in examined(folder) if each.what == "landing"]
+    assert told.found.endswith(", 1 day")
 
 
 def test_landed_files_that_nothing_loads_and_that_are_gone_are_told(folder: DataFolder) -> None:

@@ -239,12 +239,11 @@ def pca_failures(zone: str) -> Rows:
         "failed": "analysis_timeout",
         "unavailable": "Post-call analysis is not available for this call",
     }
-    rows = [
+    return [
         (call.call_id, agent_of(call), day_of(call, zone), outcome, reasons[outcome])
-        for call in completed(CALLS)
+        for call in sorted(completed(CALLS), key=lambda call: began_at(call, zone), reverse=True)
         if (outcome := pca_outcome(call)) in reasons
     ]
-    return sorted(rows, key=lambda row: row[2], reverse=True)
 
 
 def calls_by_day(zone: str) -> Rows:

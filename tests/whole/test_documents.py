@@ -168,7 +168,7 @@ SIGNS = {"verbex-sync serve": "listening on", "verbex-sync simulate": "VERBEX_AP
 def test_the_walk_of_the_front_page_works_as_it_is_typed(tmp_path: Path) -> None:
     """In its order; only the ports are free ones. Calls of lost webhooks differ until they are backfilled."""
     (tmp_path / "here").mkdir()
-    walk = WALK.replace("8090", str(free_port()))
+    walk = WALK.replace("8181", str(free_port()))
     ends: dict[str, tuple[int, str]] = {}
     with ExitStack() as stack:
         terminals = Terminals(tmp_path / "here", free_port(), stack)
