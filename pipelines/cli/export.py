@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-from pydantic import SecretStr
 
 from connector.errors import EXIT_FAILED, EXIT_USAGE, OperatorError
 from connector.system.counts import counted
@@ -54,16 +53,16 @@ def export(
             "Type one of --full-refresh, --status, --verify and --superset: they are different work.",
             EXIT_USAGE,
         )
-    settings = read_settings(exports=tuple(map(SecretStr, targets)) or None)
+    settings = read_settings()
     folder = DataFolder.from_settings(settings)
     if superset is not None:
         if tables:
             fail("--tables is for exports: a dashboard reads three tables.", EXIT_USAGE)
         write_dashboard(superset, folder, targets)
         return
-    if not settings.exports:
+    urls = list(dict.fromkeys(targets or (each.get_secret_value() for each in settings.exports)))
+    if not urls:
         fail("There is no target. Name one with --to, or set VERBEX_EXPORTS.", EXIT_USAGE)
-    urls = [each.get_secret_value() for each in settings.exports]
     names = [name.strip() for name in tables.split(",") if name.strip()]
     if status:
         show(*_statuses(folder, urls), form, title="exports")
