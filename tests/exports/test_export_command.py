@@ -69,7 +69,7 @@ def test_targets_are_brought_up_shown_and_compared(
         ([], 2, "There is no target. Name one with --to, or set VERBEX_EXPORTS."),
         (["--to", "carrier-pigeon://loft"], 2, "carrier-pigeon://loft is no target."),
         (["--to", "foo"], 2, "foo is no target. Write a URL such as"),
-        (["--to", "postgres"], 2, "not the URL of a target"),
+        (["--to", "postgres"], 2, "is no target. Write a URL"),
         (
             ["--to", "postgresql://u:secret@127.0.0.1:1/d"],
             1,
