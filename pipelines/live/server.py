@@ -132,6 +132,6 @@ async def _open_site(settings: Settings, words: Words) -> AsyncIterator[Site]:
     finally:
         running.cancel()
         await published.close()
-        if watch.is_asking:  # a bucket may take minutes to fail, and its thread can't be ended
-            sys.stdout.flush()
-            os._exit(0)
+    if watch.is_asking:  # a bucket may take minutes to fail, and its thread can't be ended
+        sys.stdout.flush()
+        os._exit(0)
