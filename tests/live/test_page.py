@@ -359,21 +359,20 @@ async def test_a_bucket_that_never_answers_is_named_and_blocks_neither_the_page_
 ) -> None:
     """Its connections are accepted, and nothing is ever said."""
     land_now(folder, (STARTED, "c1", 60))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with running_live(
-            tmp_path,
-            VERBEX_LANDING_URL="s3://bucket/landing",
-            AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
-            AWS_REGION="us-east-1",
-            AWS_ACCESS_KEY_ID="key",
-            AWS_SECRET_ACCESS_KEY="secret",  # noqa: S106
-        ) as url:
-            async with aiohttp.ClientSession() as session:
-                async for message in messages(session, f"{url}/updates/view?"):
-                    shown = message.get("parts", {})
-                    assert "c1" in shown.get("now", "c1")
-                    if "has not answered for" in shown.get("banner", ""):
-                        return
+    with socket.create_server(("127.0.0.1", 0)) as silent, running_live(
+        tmp_path,
+        VERBEX_LANDING_URL="s3://bucket/landing",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
+        AWS_REGION="us-east-1",
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+    ) as url:
+        async with aiohttp.ClientSession() as session:
+            async for message in messages(session, f"{url}/updates/view?"):
+                shown = message.get("parts", {})
+                assert "c1" in shown.get("now", "c1")
+                if "has not answered for" in shown.get("banner", ""):
+                    return
 
 
 async def test_a_page_that_opened_while_many_others_did_is_kept_up_to_date(folder: DataFolder) -> None:
