@@ -83,3 +83,12 @@ def test_lost_landed_files_are_told_at_once(reader: Reader) -> None:
     health = Watch(SEAL_INTERVAL_S).measure(reader, datetime.now(UTC))
     assert health.files_missing == 1
     assert "lacks 1 landed files" in health.warnings[0]
+
+
+def test_a_clock_that_was_set_back_is_told(reader: Reader) -> None:
+    """Ages and the day so far would be wrong without a word."""
+    watch, now = Watch(SEAL_INTERVAL_S), datetime.now(UTC)
+    assert watch.measure(reader, now - timedelta(seconds=20)).warnings == ()
+    (warning,) = watch.measure(reader, now - timedelta(hours=3)).warnings
+    assert "3 hours from now" in warning
+    assert "Set the clocks" in warning

@@ -11,9 +11,11 @@ from html.parser import HTMLParser
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from aiohttp import web
 from support.certificate import make_certificate
 from support.data_folder import DataFolder, body, spoil
 from support.deadline import HANG_S
@@ -21,8 +23,13 @@ from support.live import ago, land_now, messages, running_live
 from support.oracle import ANALYSED, ENDED, STARTED
 
 from connector.landing.zones import CALLS, PCA
+from pipelines.live.health import Watch
+from pipelines.live.pages import Pages
+from pipelines.live.parts import Parts
 from pipelines.live.published import Published
+from pipelines.live.site import Site
 from pipelines.live.updates import Updates
+from pipelines.live.words import Words
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -359,14 +366,17 @@ async def test_a_bucket_that_never_answers_is_named_and_blocks_neither_the_page_
 ) -> None:
     """Its connections are accepted, and nothing is ever said."""
     land_now(folder, (STARTED, "c1", 60))
-    with socket.create_server(("127.0.0.1", 0)) as silent, running_live(
-        tmp_path,
-        VERBEX_LANDING_URL="s3://bucket/landing",
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
-        AWS_REGION="us-east-1",
-        AWS_ACCESS_KEY_ID="key",
-        AWS_SECRET_ACCESS_KEY="secret",
-    ) as url:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running_live(
+            tmp_path,
+            VERBEX_LANDING_URL="s3://bucket/landing",
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            AWS_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="key",
+            AWS_SECRET_ACCESS_KEY="secret",
+        ) as url,
+    ):
         async with aiohttp.ClientSession() as session:
             async for message in messages(session, f"{url}/updates/view?"):
                 shown = message.get("parts", {})
@@ -395,4 +405,34 @@ async def test_a_page_that_opened_while_many_others_did_is_kept_up_to_date(folde
     os.utime(folder.warehouse.published.resolve())
     await asyncio.gather(*pages)
     running.cancel()
+    await published.close()
+
+
+async def test_a_page_that_reads_nothing_is_let_go(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing its connection in order would wait until it reads what was sent."""
+    land_now(folder, (STARTED, "c1", 60))
+    messages_ = [{"role": "user", "content": "x" * 10_000} for _ in range(2_000)]
+    details = json.dumps({"_id": "c1", "messages": messages_}).encode()
+    folder.land_answers(CALLS, [{"call_id": "c1", "http_status": 200, "body": details}])
+    folder.sync()
+    monkeypatch.setattr("pipelines.live.site._LONGEST_WRITE_S", 0.2)
+    published = Published(folder)
+    pages = Pages(Words(ZoneInfo("UTC")))
+    app = web.Application()
+    app.add_routes(Site(published, Parts(published.reader, Watch(1), pages), Updates(published)).routes())
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, to_server = await asyncio.open_connection(*runner.addresses[0][:2], limit=1)
+    to_server.write(b"GET /updates/call?id=c1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert runner.server
+    async with asyncio.timeout(HANG_S):
+        while not runner.server.connections:  # noqa: ASYNC110 - the server tells of no beginning
+            await asyncio.sleep(0.01)
+        while runner.server.connections:  # noqa: ASYNC110 - the server tells of no end
+            await asyncio.sleep(0.05)
+    to_server.transport.abort()
+    await runner.cleanup()
     await published.close()
