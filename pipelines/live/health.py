@@ -131,9 +131,8 @@ def _read_status(reader: Reader, warnings: list[str]) -> dict[str, object]:
 
 
 def _look_at_clock(status: Mapping[str, object], now: datetime) -> Iterator[str]:
-    known = [
-        at for name in ("published_at", "last_received_at") if isinstance(at := status.get(name), datetime)
-    ]
+    times = (status.get(name) for name in ("published_at", "last_received_at"))
+    known = [at for at in times if isinstance(at, datetime)]
     if known and max(known) - now > _PATIENCE:
         yield (
             f"The tables are of {age(max(known) - now)} from now: the clock of this machine was set back, "

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.data_folder import DataFolder, body
+from support.data_folder import NOON, DataFolder, body
 from support.live import ago, land_now
 from support.oracle import STARTED
 
@@ -87,8 +87,8 @@ def test_lost_landed_files_are_told_at_once(reader: Reader) -> None:
 
 def test_a_clock_that_was_set_back_is_told(reader: Reader) -> None:
     """Ages and the day so far would be wrong without a word."""
-    watch, now = Watch(SEAL_INTERVAL_S), datetime.now(UTC)
-    assert watch.measure(reader, now - timedelta(seconds=20)).warnings == ()
-    (warning,) = watch.measure(reader, now - timedelta(hours=3)).warnings
+    watch = Watch(SEAL_INTERVAL_S)
+    assert watch.measure(reader, NOON - timedelta(seconds=20)).warnings == ()  # it is published at noon
+    (warning,) = watch.measure(reader, NOON - timedelta(hours=3)).warnings
     assert "3 hours from now" in warning
     assert "Set the clocks" in warning
