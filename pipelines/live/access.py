@@ -8,7 +8,7 @@ import hmac
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from connector.errors import EXIT_USAGE, OperatorError
 from connector.receiver.peers import Network, PeerPolicy
@@ -80,7 +80,7 @@ class Access:
         signed_in_at, _, proof = cookie.partition(".")
         is_time = signed_in_at.isascii() and signed_in_at.isdigit() and len(signed_in_at) < 16
         is_fresh = is_time and 0 <= now_s + 60 - int(signed_in_at) < SIGNED_IN_S
-        return hmac.compare_digest(proof.encode(), self._proof(signed_in_at).encode()) and is_fresh
+        return is_fresh and _is_same(proof, self._proof(signed_in_at))
 
     def cookie(self, now_s: float) -> str:
         """Return the cookie of somebody who knew the token at `now_s`."""
@@ -89,12 +89,14 @@ class Access:
     def try_token(self, given: str, peer: str, now_s: float) -> bool | None:
         """Return whether a token is right. None if it was not looked at, after too many wrong ones.
 
-        Five in a minute are allowed from one address.
+        Five in a minute are allowed from one address, or from one IPv6 network of 64 bits, of which anybody
+        has every address.
         """
         self._forget(now_s)
+        peer = _neighbourhood(peer)
         if len(self._wrong.get(peer, ())) >= _TRIES:
             return None
-        if hmac.compare_digest(given.encode(), self.token.encode()):
+        if _is_same(given, self.token):
             return True
         self._wrong.setdefault(peer, []).append(now_s)
         while len(self._wrong) > _ADDRESSES_KEPT:
@@ -111,6 +113,22 @@ class Access:
 
     def _proof(self, signed_in_at: str) -> str:
         return hmac.new(self.token.encode(), b"live page " + signed_in_at.encode(), sha256).hexdigest()
+
+
+def _is_same(given: str, right: str) -> bool:
+    # what is not UTF-8 arrives as lone surrogates
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), right.encode())
+
+
+def _neighbourhood(peer: str) -> str:
+    """Return the address whose tries count together with those of `peer`."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer
+    if not isinstance(address, IPv6Address) or address.ipv4_mapped:
+        return peer
+    return str(IPv6Address(int(address) >> 64 << 64))
 
 
 def is_loopback(host: str) -> bool:

@@ -76,7 +76,8 @@ def _attention(reader: Reader, asked: Mapping[str, object]) -> Part:
         "stuck_calls": _total(stuck, "calls"),
         "unanalysed": by_status,
         "quarantine": quarantine,
-        "bodies": sum(row["bodies"] for row in quarantine),
+        "bodies": _total(quarantine, "all_bodies"),
+        "reasons": _total(quarantine, "reasons"),
     }
 
 

@@ -7,10 +7,10 @@ What a check is does not belong here: see `pipelines.warehouse.audit`.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from connector.errors import OperatorError
 from pipelines.live.published import Reader
 from pipelines.models.model import Check, Model
-from pipelines.warehouse.audit import Finding
+from pipelines.models.sql_file import ModelError
+from pipelines.warehouse.audit import Finding, unknown
 
 _RUN_EVERY = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -27,7 +27,7 @@ class Checks:
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def run_one(self, now: datetime) -> None:
-        """Run the check that has waited longest, if that is long enough. One that can't run finds nothing.
+        """Run the check that has waited longest, if that is long enough. One that can't run is a finding too.
 
         Raises:
             OperatorError: The files of SQL can't be used.
@@ -41,9 +41,9 @@ class Checks:
             self._findings.pop(check.name, None)
             try:
                 finding = self.reader.check(model, check, now)
-            except OperatorError:
-                return
-            if finding.row_count:
+            except ModelError as error:
+                finding = unknown(check, str(error))
+            if finding.row_count or finding.problem:
                 self._findings[check.name] = finding
 
     def findings(self) -> list[Finding]:

@@ -4,6 +4,7 @@ The policy does not belong here: see `pipelines.live.access`. What is shown does
 `pipelines.live.site`.
 """
 
+import re
 import time
 from http import HTTPStatus
 
@@ -14,6 +15,8 @@ from pipelines.live.access import COOKIE, SIGNED_IN_S, Access, is_loopback
 from pipelines.live.pages import Pages
 
 SIGN_IN = "/sign-in"
+_OWN_ADDRESS = re.compile(r"/(?![/\\])[!-~]*")
+"""An address of ours. Browsers drop tabs and line breaks, after which `/\t/evil.com` is another site's."""
 _OPEN_TO_ALL = (SIGN_IN, "/static/live.css")
 _HEADERS = {
     "Content-Security-Policy": (
@@ -72,7 +75,10 @@ class Gate:
         """Look at the token, and go on to where somebody wanted to go."""
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return _refuse("Another site's page sent this.")
-        form = await request.post()
+        try:
+            form = await request.post()
+        except ValueError:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text="This is no form.\n")
         then = str(form.get("then", "/"))
         now_s = time.time()
         is_right = self._access.try_token(str(form.get("token", "")), request.remote or "", now_s)
@@ -80,8 +86,8 @@ class Gate:
             return self._form(then, "Too many wrong tries. Wait a minute.", HTTPStatus.TOO_MANY_REQUESTS)
         if not is_right:
             return self._form(then, "That is not the token.", HTTPStatus.FORBIDDEN)
-        is_ours = then.startswith("/") and not then.startswith(("//", "/\\"))
-        response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": then if is_ours else "/"})
+        where = then if _OWN_ADDRESS.fullmatch(then) else "/"
+        response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": where})
         response.set_cookie(
             COOKIE,
             self._access.cookie(now_s),

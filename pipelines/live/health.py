@@ -5,6 +5,7 @@ Everything here is measured beside the tables. What they say themselves does not
 """
 
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,9 @@ from pathlib import Path
 from connector.errors import OperatorError
 from connector.journal.segment import SEGMENT_SUFFIX
 from connector.system.counts import counted
-from pipelines.live.published import Reader, UnreadableError
-from pipelines.warehouse.files import NothingPublishedError
-from pipelines.warehouse.intake import MissingFilesError, list_new_files
+from pipelines.live.published import Reader
+from pipelines.live.waiting import WaitingFiles
+from pipelines.live.words import age
 
 _PATIENCE = timedelta(seconds=30)
 _LITTLE_DISK_SHARE = 0.05
@@ -28,7 +29,7 @@ class Health:
     Attributes:
         measured_at: By this machine's clock, UTC.
         status: The row of `pipeline_status`, empty if nothing can be read.
-        files_waiting: Landed files that the tables lack [count]; None if landing can't be read.
+        files_waiting: Landed files that the tables lack [count]; None if that is not known.
         files_missing: Landed files that the tables were loaded from, and that are gone [count].
         journal_bytes: What the receiver stored and has not landed yet [bytes].
         disk_free_bytes: Room in the data folder [bytes].
@@ -59,28 +60,39 @@ class Watch:
         self._longest_in_journal = _PATIENCE + timedelta(seconds=3 * seal_interval_s)
         self._waiting_since: datetime | None = None
         self._waiting_at: object = None
+        self._waiting_files: WaitingFiles | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a bucket has not answered yet."""
+        return self._waiting_files is not None and self._waiting_files.is_asking
 
     def measure(self, reader: Reader, now: datetime) -> Health:
         """Measure once, in the reader's thread."""
         data_dir = reader.folder.path
         warnings: list[str] = []
         status = _read_status(reader, warnings)
-        waiting, missing = _count_files(reader, warnings)
+        if self._waiting_files is None:
+            self._waiting_files = WaitingFiles(reader.folder)
+        waiting = self._waiting_files.count(now)
+        if waiting.warning:
+            warnings.append(waiting.warning)
         disk = shutil.disk_usage(data_dir) if data_dir.exists() else None
         share = disk.free / disk.total if disk else 1.0
         oldest, journal_bytes = _look_at_journal(data_dir)
         if oldest and now - oldest > self._longest_in_journal:
             warnings.append(
-                f"Deliveries wait in the journal for {_age(now - oldest)}: no receiver is running, or it "
+                f"Deliveries wait in the journal for {age(now - oldest)}: no receiver is running, or it "
                 "can't write to landing. Start `verbex-sync serve`, or read its log."
             )
+        warnings.extend(_look_at_clock(status, now))
         if share < _LITTLE_DISK_SHARE:
             warnings.append(f"The disk of the data folder is nearly full: {share:.1%} is free. Make room.")
         health = Health(
             measured_at=now,
             status=status,
-            files_waiting=waiting,
-            files_missing=missing,
+            files_waiting=waiting.files,
+            files_missing=waiting.missing,
             journal_bytes=journal_bytes,
             disk_free_bytes=disk.free if disk else 0,
             disk_free_share=share,
@@ -101,9 +113,9 @@ class Watch:
         if is_new or reader.folder.warehouse.is_being_written():
             return ()
         reason = (
-            f"The tables are {_age(health.measured_at - published_at)} old: no sync is running, and "
-            f"{counted(health.files_waiting, 'landed file')} can't be seen here. Start "
-            "`verbex-sync sync --follow`."
+            f"The tables are {age(health.measured_at - published_at)} old: no sync is running that loads "
+            f"what came since, and {counted(health.files_waiting, 'landed file')} can't be seen here. "
+            "Start `verbex-sync sync --follow`, or read what it prints."
         )
         return (reason,)
 
@@ -112,26 +124,21 @@ def _read_status(reader: Reader, warnings: list[str]) -> dict[str, object]:
     try:
         reader.reopen()
         (row,) = reader.ask_sql("from pipeline_status", {})
-    except UnreadableError as error:
-        warnings.append(str(error))
-        return {}
     except OperatorError as error:
         warnings.append(str(error))
         return {}
     return row
 
 
-def _count_files(reader: Reader, warnings: list[str]) -> tuple[int | None, int]:
-    try:
-        return len(list_new_files(reader.folder, reader.folder.models)), 0
-    except MissingFilesError as error:
-        warnings.append(str(error))
-        return None, len(error.paths)
-    except (NothingPublishedError, UnreadableError):
-        return None, 0
-    except (OperatorError, OSError) as error:
-        warnings.append(f"Landing can't be read: {error}")
-        return None, 0
+def _look_at_clock(status: Mapping[str, object], now: datetime) -> Iterator[str]:
+    times = (status.get(name) for name in ("published_at", "last_received_at"))
+    known = [at for at in times if isinstance(at, datetime)]
+    if known and max(known) - now > _PATIENCE:
+        yield (
+            f"The tables are of {age(max(known) - now)} from now: the clock of this machine was set back, "
+            "or that of the machine that receives or syncs is ahead. Ages and days shown are wrong. Set the "
+            "clocks."
+        )
 
 
 def _look_at_journal(data_dir: Path) -> tuple[datetime | None, int]:
@@ -144,11 +151,3 @@ def _look_at_journal(data_dir: Path) -> tuple[datetime | None, int]:
             written_at = datetime.fromtimestamp(found.st_mtime, UTC)
             oldest = min(oldest or written_at, written_at)
     return oldest, size_bytes
-
-
-def _age(age: timedelta) -> str:
-    seconds = max(0, round(age.total_seconds()))
-    for name, length_s in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length_s:
-            return f"{seconds // length_s} {name}"
-    return f"{seconds} seconds"

@@ -4,6 +4,7 @@ Everything here runs in the reader's thread. When it is asked for does not belon
 `pipelines.live.updates`.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,12 @@ from pipelines.live.pages import Pages
 from pipelines.live.published import Reader, Row, Version
 from pipelines.live.view import View
 
+logger = logging.getLogger(__name__)
+
 MAIN_PARTS = ("now", "period", "minutes", "hours", "agents", "events", "attention")
 CALL_PARTS = ("call", "call_events", "call_messages", "call_items", "call_attempts")
 
 _MEASURE_EVERY = timedelta(seconds=2)
-_MEASURE_S3_EVERY = timedelta(seconds=30)
 
 
 @dataclass
@@ -69,24 +71,35 @@ class Parts:
         self, build: Callable[[Health, datetime], Mapping[str, Part]], names: tuple[str, ...]
     ) -> dict[str, str]:
         now = datetime.now(UTC)
-        health = self._measure(now)
+        health = Health(now)
         try:
+            health = self._measure(now)
             self.reader.reopen()
             parts = self.pages.render_parts(build(health, now))
-        except OperatorError as error:
+        except Exception as error:  # noqa: BLE001 - it is shown and logged
             parts = self.pages.render_nothing(names)
-            warnings = dict.fromkeys((*health.warnings, str(error)))
+            warnings = dict.fromkeys((*health.warnings, _explained(error)))
             health = replace(health, warnings=tuple(warnings))
         return parts | self.pages.render_parts({"banner": {"health": health}, "health": {"health": health}})
 
     def _measure(self, now: datetime) -> Health:
-        is_local = self.reader.folder.landing.is_local
         version, health = self.reader.version(), self._health
-        every = _MEASURE_EVERY if is_local else _MEASURE_S3_EVERY
-        if health is None or version != self._measured or not _is_within(now - health.measured_at, every):
+        if (
+            health is None
+            or version != self._measured
+            or not _is_within(now - health.measured_at, _MEASURE_EVERY)
+        ):
             self._health = health = self.watch.measure(self.reader, now)
             self._measured = version
         return health
+
+
+def _explained(error: Exception) -> str:
+    """Return what a page says that can't be made. Old numbers under the word "live" would be worse."""
+    if isinstance(error, OperatorError):
+        return str(error)
+    logger.error("A page can't be made", exc_info=error)
+    return f"This page can't be made ({type(error).__name__}). The log of the live page says why."
 
 
 def _is_within(age: timedelta, limit: timedelta) -> bool:

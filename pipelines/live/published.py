@@ -6,8 +6,9 @@ asked does not: see `pipelines.live.board` and `pipelines.live.call`.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -64,7 +65,7 @@ class Reader:
         """
         version = self.version()
         if version is None or version != self._version:
-            self.close()  # two connections of a process share what the first one opened at this path
+            self.close()
             self._connection = self.folder.read()
             self._version = version
         return version
@@ -85,17 +86,14 @@ class Reader:
         """
         if self._connection is None:
             raise UnreadableError("No published tables are open.")
-        alarm = threading.Timer(_LONGEST_QUERY_S, self._connection.interrupt)
-        alarm.start()
         try:
-            given = {key: value for key, value in parameters.items() if f"${key}" in sql}
-            result = self._connection.execute(sql, given)
-            names = [column for column, *_ in result.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+            with _alarm(self._connection):
+                given = {key: value for key, value in parameters.items() if f"${key}" in sql}
+                result = self._connection.execute(sql, given)
+                names = [column for column, *_ in result.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         except duckdb.Error as error:
             raise UnreadableError(_explained(error)) from error
-        finally:
-            alarm.cancel()
 
     def check(self, model: Model, check: Check, now: datetime) -> Finding:
         """Run one check that only warns, and return what it found.
@@ -107,7 +105,13 @@ class Reader:
         if self._connection is None:
             raise UnreadableError("No published tables are open.")
         given = {AS_OF: now, LONGEST_CALL: self.folder.longest_call_s}
-        return run_check(self._connection, model, check, given)
+        with _alarm(self._connection):
+            return run_check(self._connection, model, check, given)
+
+    def interrupt(self) -> None:
+        """End the query that runs now, from another thread."""
+        if self._connection is not None:
+            self._connection.interrupt()
 
     def close(self) -> None:
         """Close the file."""
@@ -130,8 +134,20 @@ class Published:
 
     async def close(self) -> None:
         """Close the file."""
+        self.reader.interrupt()
         await self.run(Reader.close)
         self._thread.shutdown(wait=False)
+
+
+@contextmanager
+def _alarm(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """End a query that keeps all pages waiting."""
+    alarm = threading.Timer(_LONGEST_QUERY_S, connection.interrupt)
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
 
 
 @lru_cache

@@ -5,8 +5,10 @@ The answers do not belong here: see `pipelines.live.site`.
 
 import asyncio
 import logging
+import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from zoneinfo import ZoneInfo
@@ -119,7 +121,8 @@ def _renewing(certificate: Certificate | None) -> ssl.SSLContext | None:
 async def _open_site(settings: Settings, words: Words) -> AsyncIterator[Site]:
     published = Published(DataFolder.from_settings(settings))
     updates = Updates(published)
-    parts = Parts(published.reader, Watch(settings.seal_interval_s), Pages(words))
+    watch = Watch(settings.seal_interval_s)
+    parts = Parts(published.reader, watch, Pages(words))
     await published.run(
         lambda _: parts.of_view(View())
     )  # the first page should not wait for what is read once
@@ -129,3 +132,6 @@ async def _open_site(settings: Settings, words: Words) -> AsyncIterator[Site]:
     finally:
         running.cancel()
         await published.close()
+    if watch.is_asking:  # a bucket may take minutes to fail, and its thread can't be ended
+        sys.stdout.flush()
+        os._exit(0)

@@ -6,6 +6,7 @@ either: see `pipelines.live.server`.
 
 import asyncio
 import re
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from aiohttp import web
 from pipelines.live.pages import Pages
 from pipelines.live.parts import Parts
 from pipelines.live.published import Published
-from pipelines.live.updates import Board, Updates
+from pipelines.live.updates import Board, Make, Updates
 from pipelines.live.view import View, ViewError
 
 BEAT_S = 5.0
@@ -60,7 +61,7 @@ class Site:
             view = View.of(request.query)
         except ViewError as error:
             return self._say("No such day", str(error), HTTPStatus.BAD_REQUEST)
-        board = await self._board_of_view(view)
+        board = await self._updates.board(*self._view(view))
         agents = await self._published.run(lambda _: self._parts.agents())
         return self._page(
             "main", board, f"/updates/view?{urlencode(view.as_query())}", view=view, agents=agents
@@ -71,22 +72,23 @@ class Site:
         call_id = request.query.get("id", "")
         if not 0 < len(call_id) <= _LONGEST_ID:
             return self._say("No such call", "The address names no call.", HTTPStatus.BAD_REQUEST)
-        board = await self._board_of_call(call_id)
+        board = await self._updates.board(*self._call(call_id))
         return self._page("call_page", board, f"/updates/call?{urlencode({'id': call_id})}", call_id=call_id)
 
     async def show_sql(self, request: web.Request) -> web.Response:
         """Show the SQL that makes some numbers."""
         name = request.match_info["name"]
-        path = self._published.reader.folder.sql_dir / "queries" / f"{name}.sql"
-        if not _SQL_NAME.fullmatch(name) or not path.is_file():
+        queries = self._published.reader.folder.sql_dir / "queries"
+        path = {each.stem: each for each in queries.glob("*.sql")}.get(name)
+        if not _SQL_NAME.fullmatch(name) or path is None:
             return self._say("No such SQL", "The address names none.", HTTPStatus.NOT_FOUND)
         sql = path.read_text(encoding="utf-8")
         return _html(self.pages.render("message", title=f"{name}.sql", text="", sql=sql))
 
     async def show_static(self, request: web.Request) -> web.Response:
         """Give the style or the script."""
-        path = _STATIC / request.match_info["name"]
-        if path.parent != _STATIC or path.suffix not in _TYPES or not path.is_file():
+        path = {each.name: each for each in _STATIC.iterdir()}.get(request.match_info["name"])
+        if path is None or path.suffix not in _TYPES:
             return self._say("Not here", "There is no such file.", HTTPStatus.NOT_FOUND)
         body = path.read_bytes()
         tag = f'"{sha256(body).hexdigest()[:16]}"'
@@ -101,22 +103,22 @@ class Site:
             view = View.of(request.query)
         except ViewError as error:
             return self._say("No such day", str(error), HTTPStatus.BAD_REQUEST)
-        return await self._send(request, await self._board_of_view(view))
+        return await self._send(request, *self._view(view))
 
     async def send_call_updates(self, request: web.Request) -> web.StreamResponse:
         """Send what changes on a call's page."""
         call_id = request.query.get("id", "")[:_LONGEST_ID]
-        return await self._send(request, await self._board_of_call(call_id))
+        return await self._send(request, *self._call(call_id))
 
     def close(self) -> None:
         """End what is being sent: an open page asks again, and finds the next process."""
         self._is_closing.set()
 
-    async def _board_of_view(self, view: View) -> Board:
-        return await self._updates.board(("view", view), lambda: self._parts.of_view(view))
+    def _view(self, view: View) -> tuple[Hashable, Make]:
+        return ("view", view), lambda: self._parts.of_view(view)
 
-    async def _board_of_call(self, call_id: str) -> Board:
-        return await self._updates.board(("call", call_id), lambda: self._parts.of_call(call_id))
+    def _call(self, call_id: str) -> tuple[Hashable, Make]:
+        return ("call", call_id), lambda: self._parts.of_call(call_id)
 
     def _page(self, template: str, board: Board, updates: str, **values: object) -> web.Response:
         return _html(
@@ -130,20 +132,26 @@ class Site:
             )
         )
 
-    async def _send(self, request: web.Request, board: Board) -> web.StreamResponse:
+    async def _send(self, request: web.Request, view: Hashable, make: Make) -> web.StreamResponse:
         have = request.headers.get("Last-Event-ID") or request.query.get("have", "")
         if request.query.get("once"):
+            board = await self._updates.board(view, make)
             return web.json_response(text=self._updates.message(board, have), headers=_FRESH)
         if self._updates.pages >= MOST_PAGES:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{MOST_PAGES} pages are open.\n")
         response = web.StreamResponse(headers=_STREAMED)
-        await response.prepare(request)
-        with self._updates.open(board):
+        async with self._updates.open(view, make) as board:
+            await response.prepare(request)
             while not self._is_closing.is_set():
                 news, version = board.news, self._updates.version_of(board)
                 text = f"id: {version}\ndata: {self._updates.message(board, have)}\n\n"
-                async with asyncio.timeout(_LONGEST_WRITE_S):
-                    await response.write(text.encode())
+                try:
+                    async with asyncio.timeout(_LONGEST_WRITE_S):
+                        await response.write(text.encode())
+                except TimeoutError:  # nothing reads it, and closing would wait until something does
+                    if request.transport is not None:
+                        request.transport.abort()
+                    break
                 have = version
                 await self._wait(news)
         return response

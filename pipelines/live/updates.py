@@ -9,8 +9,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -80,27 +80,36 @@ class Updates:
 
     async def board(self, view: Hashable, make: Make) -> Board:
         """Return a view with its parts. `make` makes them, in the reader's thread."""
+        board = self._find(view, make)
+        await self._freshen(board)
+        return board
+
+    @asynccontextmanager
+    async def open(self, view: Hashable, make: Make) -> AsyncIterator[Board]:
+        """Return a view with its parts, and keep it up to date while a page shows it."""
+        board = self._find(view, make)
+        board.pages += 1  # before anything is waited for: what no page shows may be forgotten
+        try:
+            await self._freshen(board)
+            yield board
+        finally:
+            board.pages -= 1
+            board.used_at_s = time.monotonic()
+
+    def _find(self, view: Hashable, make: Make) -> Board:
         board = self._boards.pop(view, None) or Board(make)
         self._boards[view] = board  # the last one used stands last
         board.used_at_s = time.monotonic()
         self._forget(_MOST_UNUSED)
+        return board
+
+    async def _freshen(self, board: Board) -> None:
         async with board.making:  # who asks at the same time gets the same
             is_same = board.made_of == self._published.reader.version()
             if not is_same or time.monotonic() - board.made_at_s > (
                 MAKE_EVERY_S if board.pages else _FRESH_S
             ):
                 await self._make(board)
-        return board
-
-    @contextmanager
-    def open(self, board: Board) -> Iterator[Board]:
-        """Keep a view up to date while a page shows it."""
-        board.pages += 1
-        try:
-            yield board
-        finally:
-            board.pages -= 1
-            board.used_at_s = time.monotonic()
 
     def version_of(self, board: Board) -> str:
         """Return the name of a view's version, which a page sends back."""

@@ -5,7 +5,7 @@ Which values are shown does not belong here: see the templates. Escaping does no
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 NOTHING = "\N{EN DASH}"
@@ -27,21 +27,29 @@ class Words:
 
     def at(self, value: datetime | None) -> str:
         """Return a time of the zone to the second, such as `2026-01-31 14:05:09`."""
-        return value.astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S") if value else NOTHING
+        return self._write(value, "%Y-%m-%d %H:%M:%S")
 
     def clock(self, value: datetime | None) -> str:
         """Return the time of day to the second."""
-        return value.astimezone(self.zone).strftime("%H:%M:%S") if value else NOTHING
+        return self._write(value, "%H:%M:%S")
 
     def minute(self, value: datetime) -> str:
         """Return the day of the week and the time of day to the minute."""
-        return value.astimezone(self.zone).strftime("%a %H:%M")
+        return self._write(value, "%a %H:%M")
 
     def number(self, value: str | None) -> str:
         """Return a phone number, masked but for its last four digits unless numbers are shown."""
         if not value or self.has_numbers:
             return short(value)
         return f"…{value[-_DIGITS_SHOWN:]}" if len(value) > _DIGITS_SHOWN else "…"
+
+    def _write(self, value: datetime | None, form: str) -> str:
+        if value is None:
+            return NOTHING
+        try:
+            return value.astimezone(self.zone).strftime(form)
+        except OverflowError:  # the last hours of the year 9999, which are another year's in this zone
+            return value.astimezone(UTC).strftime(f"{form} UTC")
 
 
 def short(value: object) -> str:
@@ -78,6 +86,15 @@ def duration(value_s: float | None) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{sign}{hours}:{minutes:02}:{seconds:02}" if hours else f"{sign}{minutes}:{seconds:02}"
+
+
+def age(value: timedelta) -> str:
+    """Return a length of time in its largest unit of which there are two, such as `14 minutes`."""
+    seconds = max(0, round(value.total_seconds()))
+    for name, length_s in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds // length_s} {name}"
+    return f"{seconds} seconds"
 
 
 def size(value_bytes: float) -> str:

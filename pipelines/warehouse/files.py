@@ -106,7 +106,8 @@ class Warehouse:
                     raise NothingPublishedError(
                         f"{self.published} does not exist yet. Run `verbex-sync sync` first."
                     )
-                connection = duckdb.connect(str(self.published), read_only=True)
+                # by its own path, because connections of one process share what the first opened at a path
+                connection = duckdb.connect(str(self.published.resolve()), read_only=True)
                 connection.execute("set TimeZone = 'UTC'")
                 return connection
         except duckdb.Error as error:

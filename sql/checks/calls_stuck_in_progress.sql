@@ -9,5 +9,5 @@
 select call_id, agent_id, started_at, last_event_at
 from calls
 where status = 'in_progress'
-    and coalesce(last_event_at, started_at) < $as_of::timestamptz - to_seconds($longest_call_s)
+    and coalesce(last_event_at, started_at, updated_at) < $as_of::timestamptz - to_seconds($longest_call_s)
 order by last_event_at, call_id

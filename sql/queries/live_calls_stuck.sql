@@ -5,17 +5,17 @@
 -- columns:
 --   call_id varchar: the call
 --   agent_name varchar: the agent
---   since_at timestamptz: its newest event, UTC
+--   since_at timestamptz: its newest event, or else its start or when Verbex's list had it, UTC
 --   calls bigint: such calls [count]
 with stuck as (
     select
         call_id,
         agent_id,
-        coalesce(last_event_at, started_at) as since_at,
+        coalesce(last_event_at, started_at, updated_at) as since_at,
         count(*) over () as calls
     from calls
     where status = 'in_progress'
-        and coalesce(last_event_at, started_at) < $now::timestamptz - to_seconds($longest_call_s::double)
+        and coalesce(last_event_at, started_at, updated_at) < $now::timestamptz - to_seconds($longest_call_s::double)
         and ($agent_id::varchar is null or coalesce(agent_id, '(unknown)') = $agent_id)
     order by since_at, call_id
     limit $row_limit

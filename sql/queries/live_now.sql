@@ -1,6 +1,7 @@
 -- The calls in progress, the newest first, at most $row_limit: of the agent $agent_id, or of all if that is null.
 --
--- A call is long once it lasts longer than 99 of 100 of the calls of its agent that ended in the 30 days before $now.
+-- A call is long once it lasts longer than 99 of 100 of the calls of its agent that ended in the 30 days before $now,
+-- if they are 20 at least.
 -- A call without an event for $longest_call_s is not here: it is stuck.
 --
 -- columns:
@@ -9,7 +10,7 @@
 --   direction varchar: inbound or outbound, once fetched
 --   from_number varchar: the number that called, once fetched
 --   to_number varchar: the number that was called, once fetched
---   started_at timestamptz: its start, or else its first event, UTC
+--   started_at timestamptz: its start, or else its first event, UTC; null if only Verbex's list has it, without a start
 --   is_transferred boolean: whether it was transferred
 --   is_long boolean: whether it is long
 --   calls bigint: calls in progress [count]
@@ -19,6 +20,7 @@ with agents_usual as (
     from calls
     where ended_at >= $now::timestamptz - interval 30 days
     group by agent_id
+    having count(duration_s) >= 20
 ),
 
 in_progress as (
@@ -27,12 +29,13 @@ in_progress as (
         calls.agent_id,
         coalesce(calls.started_at, calls.first_event_at) as started_at,
         calls.transferred_at is not null as is_transferred,
-        epoch_us($now::timestamptz - started_at) / 1e6 > agents_usual.p99_duration_s as is_long
+        epoch_us($now::timestamptz - coalesce(calls.started_at, calls.first_event_at)) / 1e6
+            > agents_usual.p99_duration_s as is_long
     from calls
     left join agents_usual on calls.agent_id is not distinct from agents_usual.agent_id
     where calls.status = 'in_progress'
         and ($agent_id::varchar is null or coalesce(calls.agent_id, '(unknown)') = $agent_id)
-        and coalesce(calls.last_event_at, calls.started_at)
+        and coalesce(calls.last_event_at, calls.started_at, calls.updated_at)
             >= $now::timestamptz - to_seconds($longest_call_s::double)
 ),
 
@@ -42,7 +45,7 @@ newest as (
         count(*) over () as calls,
         count(*) filter (is_long) over () as long_calls
     from in_progress
-    order by started_at desc, call_id
+    order by started_at desc nulls last, call_id
     limit $row_limit
 )
 
@@ -60,4 +63,4 @@ select
 from newest
 left join agents using (agent_id)
 left join call_details using (call_id)
-order by newest.started_at desc, newest.call_id
+order by newest.started_at desc nulls last, newest.call_id

@@ -41,6 +41,21 @@ def test_after_five_wrong_tokens_even_the_right_one_waits_a_minute() -> None:
     assert door.try_token(TOKEN, "10.0.0.1", NOW_S + 60) is True
 
 
+def test_wrong_tokens_of_one_ipv6_network_count_together() -> None:
+    """Who has one address of it has 2 to the 64."""
+    door = access()
+    tries = [door.try_token("wrong", f"2001:db8:1:2::{number:x}", NOW_S) for number in range(6)]
+    assert tries == [False] * 5 + [None]
+    assert door.try_token(TOKEN, "2001:db8:1:3::1", NOW_S) is True
+    assert [door.try_token("wrong", f"::ffff:10.0.0.{n}", NOW_S) for n in range(6)] == [False] * 6
+
+
+def test_what_is_no_text_is_neither_a_cookie_nor_a_token() -> None:
+    assert not access().is_signed_in("1800000000.\udcff", NOW_S)
+    assert not access().is_signed_in("\udcff.\udcff", NOW_S)
+    assert access().try_token("\udcff", "10.0.0.1", NOW_S) is False
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "calls.example.com"])  # noqa: S104
 def test_other_machines_reach_the_page_only_if_something_says_who_may_look(host: str) -> None:
     with pytest.raises(AccessError, match="VERBEX_LIVE_TOKEN"):

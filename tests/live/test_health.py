@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.data_folder import DataFolder, body
+from support.data_folder import NOON, DataFolder, body
 from support.live import ago, land_now
 from support.oracle import STARTED
 
@@ -83,3 +83,12 @@ def test_lost_landed_files_are_told_at_once(reader: Reader) -> None:
     health = Watch(SEAL_INTERVAL_S).measure(reader, datetime.now(UTC))
     assert health.files_missing == 1
     assert "lacks 1 landed files" in health.warnings[0]
+
+
+def test_a_clock_that_was_set_back_is_told(reader: Reader) -> None:
+    """Ages and the day so far would be wrong without a word."""
+    watch = Watch(SEAL_INTERVAL_S)
+    assert watch.measure(reader, NOON - timedelta(seconds=20)).warnings == ()  # it is published at noon
+    (warning,) = watch.measure(reader, NOON - timedelta(hours=3)).warnings
+    assert "3 hours from now" in warning
+    assert "Set the clocks" in warning

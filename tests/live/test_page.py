@@ -2,21 +2,34 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import socket
 import ssl
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from aiohttp import web
 from support.certificate import make_certificate
 from support.data_folder import DataFolder, body, spoil
+from support.deadline import HANG_S
 from support.live import ago, land_now, messages, running_live
 from support.oracle import ANALYSED, ENDED, STARTED
 
 from connector.landing.zones import CALLS, PCA
+from pipelines.live.health import Watch
+from pipelines.live.pages import Pages
+from pipelines.live.parts import Parts
+from pipelines.live.published import Published
+from pipelines.live.site import Site
+from pipelines.live.updates import Updates
+from pipelines.live.words import Words
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -247,6 +260,9 @@ async def test_no_page_of_another_site_can_read_it_and_nothing_runs_that_is_not_
                 "/static/%2e%2e/server.py",
                 "/sql/..%2fcalls",
                 "/sql/agents_due",
+                f"/sql/live_{'a' * 300}",
+                f"/static/{'a' * 300}.css",
+                "/static/%00.css",
             ):
                 async with session.get(url + path) as answer:
                     assert answer.status == 404, path
@@ -282,9 +298,27 @@ async def test_who_has_the_token_signs_in_and_nobody_else(folder: DataFolder, tm
             async with session.get(f"{url}/updates/view?once=1") as answer:
                 assert answer.status == 401
             assert (await sign_in("wrong", "/")).status == 403
-            for then, where in (("//evil.com", "/"), ("/\\evil.com", "/"), ("https://evil.com", "/")):
-                assert (await sign_in(token, then)).headers["Location"] == where
+            for start in (
+                "//",
+                "/\\",
+                "https://",
+                "/\t/",
+                "/\n/",
+                "/\r/",
+                "\t//",
+                " //",
+                "\x00//",
+                "/\r\nX-Y: ",
+            ):
+                assert (await sign_in(token, f"{start}evil.com")).headers["Location"] == "/", repr(start)
                 jar.clear()
+            for head in ({"Cookie": "verbex_live=1.\udcff"}, {"Cookie": "verbex_live=\udcff"}):
+                async with session.get(f"{url}/", headers=head, allow_redirects=False) as answer:
+                    assert answer.status == 303, head
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            for broken in (b"token=\xff", b"token=a&then=\xff\xfe"):
+                async with session.post(f"{url}/sign-in", data=broken, headers=form) as answer:
+                    assert answer.status == 400, broken
             signed_in = await sign_in(token, "/?agent=a")
             assert signed_in.headers["Location"] == "/?agent=a"
             assert {"HttpOnly", "SameSite=Lax", "Secure"} <= set(signed_in.headers["Set-Cookie"].split("; "))
@@ -325,3 +359,80 @@ async def test_many_pages_are_one_reader(folder: DataFolder, tmp_path: Path) -> 
             await asyncio.sleep(0)
             land_now(folder, (STARTED, "c2", 5))
             await asyncio.gather(*pages)
+
+
+async def test_a_bucket_that_never_answers_is_named_and_blocks_neither_the_page_nor_the_end(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    """Its connections are accepted, and nothing is ever said."""
+    land_now(folder, (STARTED, "c1", 60))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running_live(
+            tmp_path,
+            VERBEX_LANDING_URL="s3://bucket/landing",
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            AWS_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="key",
+            AWS_SECRET_ACCESS_KEY="secret",
+        ) as url,
+    ):
+        async with aiohttp.ClientSession() as session:
+            async for message in messages(session, f"{url}/updates/view?"):
+                shown = message.get("parts", {})
+                assert "c1" in shown.get("now", "c1")
+                if "has not answered for" in shown.get("banner", ""):
+                    return
+
+
+async def test_a_page_that_opened_while_many_others_did_is_kept_up_to_date(folder: DataFolder) -> None:
+    """As when a server comes back, and every page of a call asks at once."""
+    land_now(folder, (STARTED, "c1", 60))
+    published = Published(folder)
+    updates = Updates(published)
+    are_open = asyncio.Barrier(201)
+    number = count()
+
+    async def watch(page: int) -> None:
+        async with updates.open(page, lambda: {"part": str(next(number))}) as board:
+            news = board.news
+            await are_open.wait()
+            await asyncio.wait_for(news.wait(), HANG_S)
+
+    pages = [asyncio.create_task(watch(page)) for page in range(200)]
+    await are_open.wait()
+    running = asyncio.create_task(updates.run())
+    os.utime(folder.warehouse.published.resolve())
+    await asyncio.gather(*pages)
+    running.cancel()
+    await published.close()
+
+
+async def test_a_page_that_reads_nothing_is_let_go(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing its connection in order would wait until it reads what was sent."""
+    land_now(folder, (STARTED, "c1", 60))
+    messages_ = [{"role": "user", "content": "x" * 10_000} for _ in range(2_000)]
+    details = json.dumps({"_id": "c1", "messages": messages_}).encode()
+    folder.land_answers(CALLS, [{"call_id": "c1", "http_status": 200, "body": details}])
+    folder.sync()
+    monkeypatch.setattr("pipelines.live.site._LONGEST_WRITE_S", 0.2)
+    published = Published(folder)
+    pages = Pages(Words(ZoneInfo("UTC")))
+    app = web.Application()
+    app.add_routes(Site(published, Parts(published.reader, Watch(1), pages), Updates(published)).routes())
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, to_server = await asyncio.open_connection(*runner.addresses[0][:2], limit=1)
+    to_server.write(b"GET /updates/call?id=c1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert runner.server
+    async with asyncio.timeout(HANG_S):
+        while not runner.server.connections:  # noqa: ASYNC110 - the server tells of no beginning
+            await asyncio.sleep(0.01)
+        while runner.server.connections:  # noqa: ASYNC110 - the server tells of no end
+            await asyncio.sleep(0.05)
+    to_server.transport.abort()
+    await runner.cleanup()
+    await published.close()

@@ -7,6 +7,7 @@ let have = live.dataset.have;
 let aheadMs = Date.parse(live.dataset.now) - Date.now();
 let heardMs = Date.now();
 let source = null;
+let spoken = "";
 
 function write(root) {
   for (const each of root.querySelectorAll("data")) {
@@ -42,6 +43,15 @@ function replace(id, html) {
   write(part);
 }
 
+// The banner changes with every publish. A screen reader speaks only when something becomes wrong or right again.
+function speak() {
+  const warnings = document.querySelectorAll("#banner .warning");
+  const digits = /\d+ (seconds|minutes|hours|days)/g;
+  const state = [...warnings].map((each) => each.textContent.replace(digits, "")).join("\n");
+  if (state !== spoken) document.getElementById("spoken").textContent = [...warnings].map((each) => each.textContent).join(" ") || "Live.";
+  spoken = state;
+}
+
 function take(message) {
   heardMs = Date.now();
   aheadMs = Date.parse(message.now) - Date.now();
@@ -49,6 +59,7 @@ function take(message) {
   if (!message.parts) return;
   have = message.version;
   for (const [id, html] of Object.entries(message.parts)) replace(id, html);
+  speak();
 }
 
 function listen() {
@@ -79,4 +90,5 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && Date.now() - heardMs > 2000) ask();
 });
 write(document);
+speak();
 listen();
