@@ -53,8 +53,13 @@ def build_board(reader: Reader, view: View, health: Health, now: datetime, words
 
 
 def _now(reader: Reader, asked: Mapping[str, object]) -> Part:
-    rows = reader.ask("live_now", **asked, row_limit=_CALLS_SHOWN)
-    return {"rows": rows, "calls": _total(rows, "calls"), "long_calls": _total(rows, "long_calls")}
+    rows = reader.ask("live_now", **asked, row_limit=_CALLS_SHOWN, long_limit=_NEEDY_SHOWN)
+    return {
+        "rows": rows,
+        "newest": _CALLS_SHOWN,
+        "calls": _total(rows, "calls"),
+        "long_calls": _total(rows, "long_calls"),
+    }
 
 
 def _over_time(

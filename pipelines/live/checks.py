@@ -13,6 +13,8 @@ from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.audit import Finding, unknown
 
 _RUN_EVERY = timedelta(seconds=60)
+# The page lists these calls themselves.
+_SHOWN_BY_ITSELF = ("calls_stuck_in_progress", "ends_without_analysis")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -63,7 +65,7 @@ class Checks:
         return [
             (check, models[check.model])
             for check in sql.checks
-            if not check.is_blocking and check.model in models
+            if not check.is_blocking and check.model in models and check.name not in _SHOWN_BY_ITSELF
         ]
 
     def _is_due(self, name: str, now: datetime) -> bool:

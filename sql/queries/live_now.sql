@@ -1,4 +1,5 @@
--- The calls in progress, the newest first, at most $row_limit: of the agent $agent_id, or of all if that is null.
+-- The calls in progress, the newest first: the newest $row_limit, and the newest $long_limit of the long ones. They are
+-- of the agent $agent_id, or of all if that is null.
 --
 -- A call is long once it lasts longer than 99 of 100 of the calls of its agent that ended in the 30 days before $now,
 -- if they are 20 at least.
@@ -29,8 +30,11 @@ in_progress as (
         calls.agent_id,
         coalesce(calls.started_at, calls.first_event_at) as started_at,
         calls.transferred_at is not null as is_transferred,
-        epoch_us($now::timestamptz - coalesce(calls.started_at, calls.first_event_at)) / 1e6
-            > agents_usual.p99_duration_s as is_long
+        coalesce(
+            epoch_us($now::timestamptz - coalesce(calls.started_at, calls.first_event_at)) / 1e6
+                > agents_usual.p99_duration_s,
+            false
+        ) as is_long
     from calls
     left join agents_usual on calls.agent_id is not distinct from agents_usual.agent_id
     where calls.status = 'in_progress'
@@ -45,8 +49,9 @@ newest as (
         count(*) over () as calls,
         count(*) filter (is_long) over () as long_calls
     from in_progress
-    order by started_at desc nulls last, call_id
-    limit $row_limit
+    qualify row_number() over (order by started_at desc nulls last, call_id) <= $row_limit
+        or is_long
+        and row_number() over (partition by is_long order by started_at desc nulls last, call_id) <= $long_limit
 )
 
 select
@@ -57,7 +62,7 @@ select
     call_details.to_number,
     newest.started_at,
     newest.is_transferred,
-    coalesce(newest.is_long, false) as is_long,
+    newest.is_long,
     newest.calls,
     newest.long_calls
 from newest
