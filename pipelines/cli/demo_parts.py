@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from connector.simulator.deliveries import Dispatch
 from connector.simulator.sender import SendOptions, send
 from connector.simulator.world import World
 from connector.system.counts import counted
+from pipelines.cli.ending import undisturbed
 from pipelines.cli.output import progress_bar
 
 _API_RPS = 1000.0  # a simulated API needs no low limit
@@ -62,7 +63,10 @@ class SimulatedVerbex:
 def simulated_verbex(world: World) -> Iterator[SimulatedVerbex]:
     """Serve a world's API in another thread: the main one alone hears of Ctrl-C, and stays free for it."""
     secret = f"whsec_{secrets.token_urlsafe(24)}"
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(ApiServer(world)) as api:
+    with ExitStack() as stack:
+        with undisturbed():  # a portal whose start is interrupted waits for its thread for ever
+            portal = stack.enter_context(start_blocking_portal())
+        api = stack.enter_context(portal.wrap_async_context_manager(ApiServer(world)))
         click.echo(f"A simulated Verbex serves its API on {api.url}")
         yield SimulatedVerbex(api, secret, portal)
 

@@ -68,6 +68,18 @@ def ended_by_system() -> Iterator[None]:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a signal wait until this is done: for what takes no time, and can't be stopped in the middle."""
+    received: list[int] = []
+    try:
+        with _handled(lambda number, _: received.append(number)):
+            yield
+    finally:
+        for number in received[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
 def _handled(handler: Handler) -> Iterator[None]:
     """Handle the signals, also if whoever started us has them ignored."""
     before = {number: signal.signal(number, handler) for number in _SIGNALS}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.command import Run, inherited, typing_in
 from support.data_folder import DataFolder, body
+from support.deadline import HANG_S
 from support.disk import mounted
 from support.oracle import STARTED
 
@@ -216,6 +217,28 @@ def test_a_demo_stops_when_it_is_asked_to_and_leaves_no_receiver(
     assert stderr.splitlines()[-1] == "Stopped."
     assert "Traceback" not in stderr
     assert not is_held(tmp_path / "data" / "journal" / "0" / "lock")  # so its receiver has ended, too
+
+
+def test_a_signal_while_a_thread_begins_ends_a_demo(tmp_path: Path) -> None:
+    """Whoever waits for a thread to begin must not be interrupted, or it waits for its end for ever."""
+    script = """
+import signal, threading, time
+run = threading.Thread.run
+def stop_and_run(self):
+    if "portal" in self.name:
+        time.sleep(0.2)  # until the main thread waits for this one
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        time.sleep(0.2)
+    run(self)
+threading.Thread.run = stop_and_run
+from pipelines.cli import main
+main()
+"""
+    command = [sys.executable, "-c", script, "demo", "--calls", "1"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=inherited(), capture_output=True, text=True, check=False, timeout=HANG_S
+    )
+    assert (ended.returncode, ended.stderr) == (1, "Stopped.\n")
 
 
 @pytest.mark.parametrize(("number", "form"), [(signal.SIGINT, "csv"), (signal.SIGTERM, "table")])
