@@ -18,7 +18,7 @@ from pipelines.live.published import Published, Version
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.05
 MAKE_EVERY_S = 5.0
 """Parts change with time too: calls become long, days end, disks fill."""
 _KEEP_S = 60.0

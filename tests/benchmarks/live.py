@@ -47,7 +47,7 @@ _NOTE_COUNTS = """
     new MutationObserver(note).observe(document.getElementById("now"), { childList: true, subtree: true });
 }
 """
-_FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+_FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 @contextmanager
@@ -143,19 +143,25 @@ def memory_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+async def first_paint(page: Page) -> float:
+    """Return when a page first painted [ms after it was asked for]."""
+    found: float = await (await page.wait_for_function(_FIRST_PAINT)).json_value()
+    return found
+
+
 async def first_paints(url: str) -> list[float]:
     """Return when a page first painted [ms]: opened first, opened again, and with another one open."""
     paints = []
     async with opened(url) as page:
         for _ in range(3):
-            paints.append(await page.evaluate(_FIRST_PAINT))
+            paints.append(await first_paint(page))
             await page.goto("about:blank")
             await page.goto(url)
         async with aiohttp.ClientSession() as session:
             reading = asyncio.create_task(read(session, f"{url}/updates/view?"))
             await asyncio.sleep(1)
             await page.goto(url)
-            paints.append(await page.evaluate(_FIRST_PAINT))
+            paints.append(await first_paint(page))
             reading.cancel()
     return paints
 
