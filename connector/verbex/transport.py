@@ -11,7 +11,6 @@ import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Self
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,6 +19,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from connector.errors import EXIT_USAGE, OperatorError
+from connector.system.hosts import is_loopback
 from connector.verbex.answer import Answer, AnswerTooLargeError, ApiUnavailableError, read_answer
 from connector.verbex.credentials import cut_secrets, secret_forms
 from connector.verbex.pace import Pace, backoff_s, longest_wait_s
@@ -193,20 +193,12 @@ def _check_url(url: str) -> None:
         UnsafeUrlError: It is `http://` with another host than this machine.
     """
     parts = URL(url)
-    if parts.scheme != "https" and not _is_loopback(parts.host or ""):
+    host = parts.host or ""
+    if parts.scheme != "https" and not (is_loopback(host) or host.endswith(".localhost")):
         raise UnsafeUrlError(
             f"VERBEX_API_URL is {url}, which would send VERBEX_API_KEY unencrypted. Set it to an https://"
             " URL. http:// is only for this machine, as in http://127.0.0.1:8081."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _proxy_for(url: URL) -> URL | None:

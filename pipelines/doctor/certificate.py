@@ -11,10 +11,10 @@ from pathlib import Path
 
 from connector.receiver.tls import load_certificate
 from connector.settings import Settings
+from connector.system.hosts import is_loopback
 from pipelines.doctor.finding import Finding
 
 _SOON = timedelta(days=14)
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ROUNDS = 10
 
 
@@ -26,7 +26,7 @@ def look_at_certificate(settings: Settings, now: datetime) -> Iterator[Finding]:
     """
     certificate = load_certificate(settings)
     if certificate is None or settings.tls_cert is None:
-        if settings.host not in _LOOPBACK:
+        if not is_loopback(settings.host):
             found = (
                 f"None is set, and the receiver listens on {settings.host}: deliveries arrive unencrypted "
                 "unless a proxy ends TLS. Set VERBEX_TLS_CERT and VERBEX_TLS_KEY, or listen on 127.0.0.1."

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from connector.errors import EXIT_USAGE, OperatorError
 from connector.receiver.peers import Network, PeerPolicy
 from connector.settings import Settings
+from connector.system.hosts import is_loopback
 
 COOKIE = "verbex_live"
 SIGNED_IN_S = 30 * 86_400
@@ -20,7 +21,6 @@ _SHORTEST_TOKEN = 16
 _TRIES = 5
 _TRIES_PERIOD_S = 60.0
 _ADDRESSES_KEPT = 1_000
-_LOOPBACK_NAMES = ("localhost",)
 
 
 class AccessError(OperatorError):
@@ -129,11 +129,3 @@ def _neighbourhood(peer: str) -> str:
     if not isinstance(address, IPv6Address) or address.ipv4_mapped:
         return peer
     return str(IPv6Address(int(address) >> 64 << 64))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address or a name."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES

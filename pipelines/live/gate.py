@@ -11,7 +11,8 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from pipelines.live.access import COOKIE, SIGNED_IN_S, Access, is_loopback
+from connector.system.hosts import is_loopback
+from pipelines.live.access import COOKIE, SIGNED_IN_S, Access
 from pipelines.live.pages import Pages
 
 SIGN_IN = "/sign-in"

@@ -95,7 +95,8 @@ def meant_table(name: str) -> str:
 
 
 def _tree(sql: str) -> dict[str, Any]:
-    row = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    # a cursor of its own: threads that share the module's connection would read each other's answers
+    row = duckdb.cursor().execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     return tree
 
@@ -166,21 +167,25 @@ def _texts(expression: object) -> Iterator[str]:
 @cache
 def reserved_words() -> frozenset[str]:
     """Return the words that DuckDB does not accept as the name of a table."""
-    rows = duckdb.execute("select keyword_name from duckdb_keywords() where keyword_category = 'reserved'")
+    rows = duckdb.cursor().execute(
+        "select keyword_name from duckdb_keywords() where keyword_category = 'reserved'"
+    )
     return frozenset(word for (word,) in rows.fetchall())
 
 
 @cache
 def builtin_functions() -> frozenset[str]:
     """Return the names of DuckDB's own functions."""
-    rows = duckdb.execute("select distinct function_name from duckdb_functions()")
+    rows = duckdb.cursor().execute("select distinct function_name from duckdb_functions()")
     return frozenset(name for (name,) in rows.fetchall())
 
 
 @cache
 def builtin_views() -> frozenset[str]:
     """Return the names of DuckDB's own views, which no table in `main` can have."""
-    rows = duckdb.execute("select view_name from duckdb_views() where internal and schema_name = 'main'")
+    rows = duckdb.cursor().execute(
+        "select view_name from duckdb_views() where internal and schema_name = 'main'"
+    )
     return frozenset(name for (name,) in rows.fetchall())
 
 

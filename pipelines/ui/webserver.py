@@ -19,12 +19,12 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from connector.errors import EXIT_USAGE, OperatorError
+from connector.system.hosts import is_loopback
 from pipelines.instance.home import ensure_home, open_home
 from pipelines.ui.guard import Guard, parse_origin
 
 _MODULE = "pipelines.definitions"
 _TARGET = ModuleTarget(_MODULE, attribute=None, working_directory=None, location_name=None)
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class UiError(OperatorError):
@@ -67,7 +67,7 @@ def serve_ui(
         named = {parse_origin(origin) for origin in origins}
     except ValueError as error:
         raise UnknownOriginError(f"--origin {error}") from None
-    if host not in _LOOPBACK and not origins:
+    if not is_loopback(host) and not origins:
         raise UnknownOriginError(
             f"Other machines reach {host}, and Dagster's UI has no login. Put a proxy that asks for one"
             " in front, and name what people open there: --origin https://dagster.example.com"
@@ -99,7 +99,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _origins_of(host: str, port: int) -> list[str]:
     """Return the origins under which a browser on this machine may open the UI, the best one first."""
-    names = [f"[{host}]" if ":" in host else host, *(["localhost"] if host in _LOOPBACK else ())]
+    names = [f"[{host}]" if ":" in host else host, *(["localhost"] if is_loopback(host) else ())]
     return [f"http://{name}:{port}" for name in names]
 
 

@@ -1,10 +1,6 @@
 """A running `verbex-sync live`, events that happen now, and what a page is sent."""
 
 import json
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,39 +9,19 @@ from typing import Any
 
 import aiohttp
 
-from support.command import inherited
 from support.data_folder import DataFolder, body
 from support.deadline import HANG_S
+from support.serving import serving
 
 _BODIES_BEGIN_S = 1_762_600_000
 
 
 @contextmanager
 def running_live(folder: Path, *words: str, port: int = 0, **settings: str) -> Iterator[str]:
-    """Serve the live page of `folder`/data and return its address. It must end well on SIGTERM."""
-    log = folder / "live.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "live", "--port", str(port), *words],
-            cwd=folder,
-            env=inherited() | settings,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        found = re.search(r"https?://\S+", process.stdout.readline())
-        assert found, log.read_text()
-        yield found[0]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(HANG_S) == 0, log.read_text()
-        assert log.read_text() == ""
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    """Serve the live page of `folder`/data and return its address. It must end without a word."""
+    with serving(folder, "live", "--port", str(port), *words, **settings) as url:
+        yield url
+    assert (folder / "live.log").read_text() == ""
 
 
 def ago(seconds: float) -> float:
