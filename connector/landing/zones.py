@@ -73,6 +73,49 @@ removed; only backfilled calls become part of our calls), or `swept`: `body` nam
 read to its end, and `call_id` is empty.
 """
 
+ACTION_SCHEMA = pa.schema(
+    [
+        pa.field("actor_id", pa.string(), nullable=False),
+        pa.field("sequence", pa.int64(), nullable=False),
+        pa.field("recorded_at", _UTC_US, nullable=False),
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("action_id", pa.string()),
+        pa.field("step_number", pa.int32()),
+        pa.field("kind", pa.string()),
+        pa.field("identity", pa.string()),
+        pa.field("revision", pa.int32()),
+        pa.field("cause", pa.string()),
+        pa.field("lane", pa.string()),
+        pa.field("call_id", pa.string()),
+        pa.field("happened_at", _UTC_US),
+        pa.field("due_at", _UTC_US),
+        pa.field("expires_at", _UTC_US),
+        pa.field("http_status", pa.int32()),
+        pa.field("error", pa.string()),
+        pa.field("body", pa.binary()),
+        pa.field("links", pa.map_(pa.string(), pa.string())),
+    ]
+)
+"""One row per step of an action, or of a rule. Grain: `actor_id`, `sequence`.
+
+`step` is a `Step`. Those of a rule have no `action_id`: `named` (it acts on what happens from `due_at` on;
+`cause` is the version of its SQL) and `unnamed`. Those of an action are ordered by `step_number`, which counts
+the steps that were known, this one included, whatever the clocks of the machines showed.
+
+`intended` holds all about the action: `body` is what is to be sent, `identity` what it is done once per (a JSON
+object), `cause` the values whose change makes it be done again (a JSON object), and `lane` what its actions are
+in order of. A person's step is `retried`, `cancelled` or `settled`, with
+`cause` `sent` or `failed`. Of an attempt, `body` is what the other side answered, credentials removed, and `links` the fields
+of it that the rule keeps. `due_at` is the earliest time of the next attempt.
+"""
+
+Step = Literal[
+    *("named", "unnamed", "intended", "held", "started", "tried"),
+    *("sent", "failed", "unknown", "expired", "cancelled", "retried", "settled"),
+]
+"""What happened to an action, or to a rule."""
+
 
 @dataclass(frozen=True, eq=False)
 class Zone:
@@ -112,8 +155,11 @@ PCA = _answers("pca", "Attempts to fetch post-call analyses, with their raw answ
 CALLS = _answers("calls", "Attempts to fetch call details, with their raw answers.")
 AGENTS = _answers("agents", "Attempts to fetch agents' PCA configurations, with their raw answers.")
 LISTED = _answers("listed", "Calls as Verbex lists them, and the days that were read to their ends.")
+ACTIONS = Zone(
+    "actions", "actions", ACTION_SCHEMA, "recorded_at", "What rules set off, and each attempt to do it."
+)
 
-ZONES = (EVENTS, PCA, CALLS, AGENTS, LISTED)
+ZONES = (EVENTS, PCA, CALLS, AGENTS, LISTED, ACTIONS)
 
 
 def zone_of(path: str) -> Zone:

@@ -34,6 +34,8 @@ class Action:
         expires_at: The time after which it is not done any more, UTC; None for never.
         body: What is sent: a JSON object of the rule's columns, UTF-8. See each sender for its columns.
         keep: The JSON fields of the answer to keep, as `keep:` names them: dotted paths.
+        cause: The values of the columns in `again when:`, as a JSON object; None if there are none.
+        lane: The values of the columns in `in order of:`, as a JSON object; None if any order will do.
     """
 
     action_id: str
@@ -48,6 +50,8 @@ class Action:
     expires_at: datetime | None
     body: bytes
     keep: tuple[str, ...] = ()
+    cause: str | None = None
+    lane: str | None = None
 
 
 @dataclass(frozen=True)

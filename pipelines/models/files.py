@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.models.sql_file import ModelError, list_odd_files, list_sql_files
 
-_NO_MODELS = ("checks", "functions", "queries", "questions")
+_NO_MODELS = ("checks", "functions", "queries", "questions", "rules", "seeds")
 
 
 def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:

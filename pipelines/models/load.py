@@ -21,6 +21,7 @@ from pipelines.models.functions import called_by, read_functions
 from pipelines.models.model import Check, Function, Model, Question, Unusable
 from pipelines.models.order import in_order
 from pipelines.models.relations import parse
+from pipelines.models.rule import RULE_FIELDS, RULES, Rule, meant_rule, refuse_rule
 from pipelines.models.rules import (
     CHECK_FIELDS,
     MODEL_FIELDS,
@@ -38,6 +39,7 @@ from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_
 
 _LAYERS_OF_OURS = ("staging", "core")
 """The folders of models in which customers write nothing."""
+_MODEL_FIELDS_OF_RULES = tuple(each for each in MODEL_FIELDS if each not in ("schema", "received"))
 _NOTHING = "select null as nothing"
 
 
@@ -59,24 +61,28 @@ class Sql:
     unusable: tuple[Unusable, ...]
 
 
-def load_sql(folder: Path, own: Path | None = None, time_zone: str = "UTC") -> Sql:
+def load_sql(
+    folder: Path, own: Path | None = None, time_zone: str = "UTC", rules: tuple[str, ...] = ()
+) -> Sql:
     """Return what the files of a folder and of a customer's own make, as they are now.
 
     The time zone stands in the text of functions, so what calls them is built again when it changes. Files
-    that have not changed since are not parsed again.
+    that have not changed since are not parsed again. Of the rules, only those named are read.
 
     Raises:
         ModelError: A file of ours can't be used, two files share a name, a table that our own queries read
             has no model, or there is no folder `own`.
     """
     contents = tuple(_contents_of(each) for each in (folder, own) if each is not None)
-    return _load_sql(folder, own, time_zone, contents)
+    return _load_sql(folder, own, time_zone, rules, contents)
 
 
 @lru_cache(maxsize=16)
-def _load_sql(folder: Path, own: Path | None, time_zone: str, _contents: tuple[bytes, ...]) -> Sql:
+def _load_sql(
+    folder: Path, own: Path | None, time_zone: str, rules: tuple[str, ...], _contents: tuple[bytes, ...]
+) -> Sql:
     functions, unusable_functions = read_functions(folder, own, time_zone)
-    models, unusable_models = _read_models(folder, own, functions, unusable_functions)
+    models, unusable_models = _read_models(folder, own, rules, functions, unusable_functions)
     checks, unusable_checks = _read_checks(folder, own, models, functions, unusable_functions)
     unusable = (*unusable_models, *unusable_functions, *unusable_checks)
     return Sql(models, tuple(checks), tuple(functions), unusable)
@@ -121,6 +127,28 @@ def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterabl
     return model
 
 
+def read_rule(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Rule:
+    """Read one file of a rule, as `read_model` does.
+
+    Raises:
+        ModelError: It can't be used.
+    """
+    file = meant_rule(meant_model(read_sql_file(path, (*_MODEL_FIELDS_OF_RULES, *RULE_FIELDS))))
+    rule = Rule(**vars(file), functions=called_by(file, functions, unusable))
+    refuse_rule(rule)
+    refuse_model(rule)
+    return rule
+
+
+def list_rules(folder: Path, own: Path | None = None) -> list[str]:
+    """Return the names of all rules that there are, whether they can be used or not.
+
+    Raises:
+        ModelError: Two files share a name, or there is no folder `own`.
+    """
+    return sorted(path.stem for path in list_files_of(RULES, folder, own))
+
+
 def read_query(folder: Path, name: str) -> str:
     """Return the statement of the query `name`."""
     return read_query_file(folder, name).sql
@@ -132,7 +160,11 @@ def read_query_file(folder: Path, name: str) -> SqlFile:
 
 
 def _read_models(
-    folder: Path, own: Path | None, functions: Sequence[Function], unusable_functions: Sequence[Unusable]
+    folder: Path,
+    own: Path | None,
+    rules: Sequence[str],
+    functions: Sequence[Function],
+    unusable_functions: Sequence[Unusable],
 ) -> tuple[tuple[Model, ...], list[Unusable]]:
     """Return the models in their order, and the files that can't even be models with a problem."""
     models: dict[str, Model] = {}
@@ -153,6 +185,11 @@ def _read_models(
         else:
             unusable.append(model)
     _refuse_missing_models(folder, models)
+    for name, path in _find_rules(folder, own, rules, models, unusable).items():
+        try:
+            models[f"{RULES}.{name}"] = read_rule(path, functions, unusable_functions)
+        except ModelError as error:
+            models[f"{RULES}.{name}"] = _nothing(path, str(error), {"schema": RULES})
     return tuple(refuse_taken_queue(model, models) for model in _ordered(models)), unusable
 
 
@@ -200,19 +237,42 @@ def _read_own(path: Path, functions: Iterable[Function], unusable: Iterable[Unus
         return _without_statement(path, str(error), fields.get("schema", "main"))
 
 
+def _find_rules(
+    folder: Path,
+    own: Path | None,
+    names: Sequence[str],
+    models: Mapping[str, Model],
+    unusable: list[Unusable],
+) -> dict[str, Path]:
+    """Return the files of the rules of these names. Those that can't even be tables become unusable."""
+    paths = {path.stem: path for path in list_files_of(RULES, folder, own)}
+    taken = {model.name for model in models.values()}
+    for name in names:
+        if name not in paths:
+            known = ", ".join(sorted(paths))
+            why = f"VERBEX_ACTIONS names `{name}`, and there is no such rule. Name one of these: {known}."
+            unusable.append(Unusable(name, why))
+        elif name in taken:
+            unusable.append(Unusable(name, f"{paths[name]}: a table has this name. Rename the file."))
+    return {name: paths[name] for name in names if name in paths and name not in taken}
+
+
 def _without_statement(path: Path, problem: str, schema: str = "main") -> Model | Unusable:
     """Return a model that is only a table's name, so that a table which had this file stays as published.
 
     If no table can have the name, return what is left out.
     """
-    fields = {"schema": schema} if schema in SCHEMAS else {}
-    sql_dir = str(path.parents[1])
-    nothing = Model(path.stem, path.parent.name, "", fields, (), _NOTHING, sql_dir=sql_dir, problem=problem)
+    nothing = _nothing(path, problem, {"schema": schema} if schema in SCHEMAS else {})
     try:
         refuse_model_name(nothing)
     except ModelError as error:
         return Unusable(path.stem, str(error))
     return nothing
+
+
+def _nothing(path: Path, problem: str, fields: Mapping[str, str]) -> Model:
+    sql_dir = str(path.parents[1])
+    return Model(path.stem, path.parent.name, "", fields, (), _NOTHING, sql_dir=sql_dir, problem=problem)
 
 
 def _read_question(path: Path, functions: Iterable[Function], unusable: Iterable[Unusable]) -> Question:

@@ -19,6 +19,7 @@ from pipelines.models.relations import (
     reason_against,
     reserved_words,
 )
+from pipelines.models.rule import RULES
 from pipelines.models.sql_file import ModelError, SqlFile
 from pipelines.names import AGREEMENT, ANSWERS, COMPACTION, PUBLISHED, READABLE_CHECK
 
@@ -65,7 +66,7 @@ def refuse_model(model: Model) -> None:
         ModelError: With the file, the line and the fix.
     """
     refuse_model_name(model)
-    if model.fields.get("schema", "main") not in SCHEMAS:
+    if model.fields.get("schema", "main") not in (*SCHEMAS, RULES):
         raise ModelError(f"{model.where('schema')}: the schema is `main` or `ops`. Write one of them.")
     for field in ("grain", "not null", "keys", "received", *(f"ignores {each}" for each in model.upstream)):
         _refuse_columns(model, field)

@@ -29,7 +29,7 @@ import duckdb
 from pipelines.models.model import Model
 from pipelines.warehouse.carried_log import carry_log
 from pipelines.warehouse.catalog import attach, create_empty
-from pipelines.warehouse.changes import Publish, is_public, newest_publish
+from pipelines.warehouse.changes import Publish, is_logged, newest_publish
 from pipelines.warehouse.database import is_damage, transaction
 from pipelines.warehouse.log_tables import TABLES, WHOLE, entry_of, existing_columns
 
@@ -49,7 +49,7 @@ class ChangeLog:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model]) -> None:
         self._sql = connection
-        self._models = [model for model in models if is_public(model)]
+        self._models = [model for model in models if is_logged(model)]
         self._whole: set[str] | None = None
         self._since: int | None = None
         for name, columns in TABLES.items():
@@ -64,7 +64,7 @@ class ChangeLog:
 
     def note_whole(self, model: Model) -> None:
         """Note that a table was built, replaced or taken from another file."""
-        if is_public(model):
+        if is_logged(model):
             self._sql.execute("delete from ops.changing where model = ?", [model.table])
             self._sql.execute("insert into ops.changing values (?, [], null, null)", [model.table])
             self._whole = None
@@ -89,7 +89,7 @@ class ChangeLog:
         )
 
     def _note(self, model: Model, rows: str) -> None:
-        if not is_public(model) or model.table in self._tables_noted_whole():
+        if not is_logged(model) or model.table in self._tables_noted_whole():
             return
         keys, grouped = entry_of(self._sql, model, "filter (_is_new)")
         self._sql.execute(

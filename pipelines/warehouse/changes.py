@@ -11,6 +11,7 @@ from uuid import UUID
 import duckdb
 
 from pipelines.models.model import Model
+from pipelines.models.rule import RULES
 from pipelines.warehouse.catalog import columns_of, qualified, quoted
 
 _NESTED = re.compile(r"^(MAP|STRUCT|UNION)\(|\]$")
@@ -29,8 +30,13 @@ class Publish:
 
 
 def is_public(model: Model) -> bool:
-    """Return whether a model's table is for readers, and so in the log."""
+    """Return whether a model's table is for readers."""
     return model.table == model.name
+
+
+def is_logged(model: Model) -> bool:
+    """Return whether the log has the changes of a model's table: it is for readers, or a rule's."""
+    return is_public(model) or model.table == f"{RULES}.{model.name}"
 
 
 def identity_of(model: Model) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class DataFolder:
         own_sql_dir: A customer's folder of SQL beside it; None for none.
         time_zone: The IANA time zone that cuts time into days and hours.
         memory_bytes: What DuckDB may hold while it writes [bytes]. None for what machine and container allow.
+        rules: The names of the rules that act.
         longest_call_s: The time that a call may go without an event [s] before a check warns of it.
     """
 
@@ -64,6 +65,7 @@ class DataFolder:
     own_sql_dir: Path | None = None
     time_zone: str = "UTC"
     memory_bytes: int | None = None
+    rules: tuple[str, ...] = ()
     longest_call_s: float = Settings.model_fields["longest_call_s"].default
 
     @classmethod
@@ -90,7 +92,7 @@ class DataFolder:
         Raises:
             ModelError: A file of SQL can't be used.
         """
-        return load_sql(self.sql_dir, self.own_sql_dir, self.time_zone)
+        return load_sql(self.sql_dir, self.own_sql_dir, self.time_zone, self.rules)
 
     @property
     def models(self) -> tuple[Model, ...]:

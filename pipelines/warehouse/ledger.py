@@ -25,6 +25,7 @@ import duckdb
 from connector.landing.zones import EVENTS
 from pipelines.models.model import CHANGED, Model
 from pipelines.models.relations import STORED
+from pipelines.models.rule import RULES
 from pipelines.models.sql_file import ModelError
 from pipelines.warehouse.catalog import attach, create_empty, qualified
 from pipelines.warehouse.reader import reader_digest
@@ -172,6 +173,8 @@ class Ledger:
     def create(self, model: Model) -> None:
         """Create the empty table, and record it."""
         self.drop(model.table)
+        if model.table == f"{RULES}.{model.name}":
+            self._sql.execute(f"create schema if not exists {RULES}")
         types = create_table(self._sql, model)
         if missing := [key for key in (*model.grain, *model.keys) if key not in types]:
             raise ModelError(
@@ -191,6 +194,8 @@ class Ledger:
 
     def copy_other(self, model: Model) -> None:
         """Copy a table as people see it in `other`. The next session builds it again."""
+        if model.table == f"{RULES}.{model.name}":
+            self._sql.execute(f"create schema if not exists {RULES}")
         copy_table(self._sql, model)
         self._sql.execute("insert into ops.models values (?, '', ?)", [model.table, reader_digest()])
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from connector.landing.files import LandedFile, Landing
 from connector.landing.ownership import find_foreign_name, find_misplacement
-from connector.landing.zones import AGENTS, CALLS, EVENT_SCHEMA, EVENTS, LISTED, PCA, Zone
+from connector.landing.zones import ACTIONS, AGENTS, CALLS, EVENT_SCHEMA, EVENTS, LISTED, PCA, Zone
 from pipelines.models.model import Model
 from pipelines.warehouse.reader import keep_events, keep_problems
 
@@ -68,7 +68,7 @@ SOURCES = (
         ),
         where="header_mismatch",
     ),
-    *(Source(zone.relation, zone, zone.schema) for zone in (PCA, CALLS, AGENTS, LISTED)),
+    *(Source(zone.relation, zone, zone.schema) for zone in (PCA, CALLS, AGENTS, LISTED, ACTIONS)),
 )
 
 

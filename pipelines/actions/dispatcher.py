@@ -1,0 +1,352 @@
+"""Sends what rules want, once: the loop that looks at the tables, and what surrounds each attempt.
+
+When an attempt may be made, and what is stored of it, belongs here. What is wanted does not: see
+`pipelines.actions.look`. How one attempt is made does not either: see `pipelines.actions.senders`.
+
+Each rule has workers of its own, so that a slow or dead destination holds up no other rule. Whatever an attempt
+came to is durable before its worker makes another one.
+"""
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from connector.landing.zones import Step
+from connector.system.files import make_folder
+from connector.system.lock import hold_lock
+from pipelines.actions.action import Action, Answer
+from pipelines.actions.backlog import Backlog, Waiting
+from pipelines.actions.look import Lookout, Seen
+from pipelines.actions.patience import MOST_ATTEMPTS, pause_after
+from pipelines.actions.paths import lock_of, state_dir_of
+from pipelines.actions.pause import is_paused
+from pipelines.actions.published import list_attempt_times
+from pipelines.actions.senders import Senders
+from pipelines.actions.step_log import StepLog, land_files
+from pipelines.actions.steps import StepRow, new_actor_id, step_of
+from pipelines.models.rule import Rule
+from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.files import NothingPublishedError
+
+WORKERS = {"http": 8, "email": 4, "dial": 1}
+"""How many attempts of one rule may be on their way at the same time, by kind."""
+_LOOK_EVERY_S = 0.1
+_TURN_S = 0.05
+_LAST_WAIT_S = 5.0
+_PAUSE_AFTER_FAULT = timedelta(seconds=60)
+_LAND_EVERY_S = 0.5
+_STORE_AGAIN_S = 1.0
+_LONGEST_LIMIT = timedelta(days=1)
+
+Clock = Callable[[], datetime]
+Echo = Callable[[str], None]
+
+
+@dataclass
+class Acted:
+    """What was done for one rule, to be told to people."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """Attempts by what they came to, and `intended`."""
+    delays_s: list[float] = field(default_factory=list)
+    """From the fact to the delivery, of what was sent [s]."""
+
+
+@dataclass
+class Dispatcher:
+    """What is sent for one data folder. Only one process at a time may run one."""
+
+    folder: DataFolder
+    senders: Senders
+    clock: Clock
+    rng: random.Random
+    echo: Echo
+    done: dict[str, Acted] = field(default_factory=dict)
+    """What was done, by rule, until somebody takes it."""
+    _log: StepLog = field(init=False)
+    _lookout: Lookout = field(init=False)
+    _rules: dict[str, Rule] = field(default_factory=dict)
+    _backlogs: dict[str, Backlog] = field(default_factory=dict)
+    _settled: set[str] = field(default_factory=set)
+    _problems: dict[str, str] = field(default_factory=dict)
+    _attempted: dict[str, deque[datetime]] = field(default_factory=dict)
+    _servers: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _attempts: set["asyncio.Task[None]"] = field(default_factory=set)
+    _is_ending: bool = False
+
+    def __post_init__(self) -> None:
+        """Name this process."""
+        state_dir = state_dir_of(self.folder)
+        actor_id = new_actor_id(self.clock(), self.rng)
+        self._log = StepLog(state_dir, self.folder.landing, actor_id)
+        self._lookout = Lookout(self.folder, state_dir, self._log, self.clock)
+
+    async def follow(self) -> None:
+        """Act on every publish, until cancelled. What was done then lands.
+
+        Raises:
+            LockHeldError: Another process acts for this data folder.
+            OSError: What is wanted can't be stored.
+        """
+        async with self._working():
+            lander = asyncio.create_task(self._land_regularly())
+            try:
+                while True:
+                    await self._look()
+                    await asyncio.sleep(_LOOK_EVERY_S)
+            finally:
+                lander.cancel()
+
+    async def act_once(self) -> None:
+        """Act on what is published now: make each attempt that is due. What is to be tried again waits.
+
+        Raises:
+            LockHeldError: Another process acts for this data folder.
+            OSError: What is wanted can't be stored.
+        """
+        async with self._working():
+            await self._look()
+            began_at = self.clock()
+            while not is_paused(self.folder.path) and self._is_busy(began_at):
+                await asyncio.sleep(_TURN_S)
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        make_folder(self.folder.path)
+        with hold_lock(lock_of(self.folder)):
+            await asyncio.to_thread(land_files, state_dir_of(self.folder), self.folder.landing)
+            try:
+                async with self.senders:
+                    try:
+                        yield
+                    finally:
+                        await self._end_attempts()
+            finally:
+                self._log.land()
+
+    def _is_busy(self, began_at: datetime) -> bool:
+        """Return whether an attempt is on its way, or one is due that was due when this began."""
+        due = (backlog.next_due_at() for name, backlog in self._backlogs.items() if name in self._rules)
+        return bool(self._attempts) or any(at is not None and at <= began_at for at in due)
+
+    async def _end_attempts(self) -> None:
+        """Let what is on its way arrive, if it does soon: what is cut off is made once more."""
+        self._is_ending = True
+        tasks = {*self._servers.values(), *self._attempts}
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_WAIT_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _land_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_LAND_EVERY_S)
+            try:
+                await asyncio.to_thread(self._log.land)
+            except OSError as error:
+                self._say("landing", f"What became of actions can't land: {error}. It is tried again.")
+            else:
+                self._problems.pop("landing", None)
+
+    async def _look(self) -> None:
+        known = [each.action.action_id for backlog in self._backlogs.values() for each in backlog.list_all()]
+        try:
+            seen = await asyncio.to_thread(self._lookout.look, [*known, *self._settled])
+        except NothingPublishedError:
+            return
+        if seen is not None:
+            self._take_in(seen)
+
+    def _take_in(self, seen: Seen) -> None:
+        self._rules = seen.rules
+        for name, problem in seen.problems.items():
+            self._say(name, f"The rule {name} does not act: {problem}")
+        for name in self._problems.keys() & seen.rules.keys() - seen.problems.keys():
+            del self._problems[name]
+        if seen.is_first:
+            with self.folder.read() as connection:
+                times = list_attempt_times(connection, self.clock() - _LONGEST_LIMIT)
+            self._attempted = {rule: deque(each) for rule, each in times.items()}
+        for row in seen.rows:
+            waiting = row.waiting
+            if waiting.action.rule in seen.switched_on and row.state in ("due", "held"):
+                self._log.append([self._cancelled(waiting, "the rule was switched off meanwhile")])
+                continue
+            self._take_in_row(waiting, row.state, row.last_step)
+        for action in seen.actions:
+            self._count(action.rule, "intended")
+            self._backlog(action.rule).add(Waiting(action, action.due_at))
+        for name in self._rules:
+            if len(self._backlog(name)) and (name not in self._servers or self._servers[name].done()):
+                self._servers[name] = asyncio.create_task(self._serve(name))
+
+    def _take_in_row(self, waiting: Waiting, state: str, last_step: str) -> None:
+        """Take in what the tables say of an action: what this process did itself, it knows better."""
+        action_id, rule = waiting.action.action_id, waiting.action.rule
+        mine = self._backlog(rule).find(action_id)
+        if mine is None and action_id not in self._settled:
+            if state in ("due", "held"):
+                self._backlog(rule).add(waiting)
+        elif mine is None:
+            if state == "due" and last_step == "retried":
+                self._settled.discard(action_id)
+                self._backlog(rule).add(waiting)
+            elif state not in ("due", "held"):
+                self._settled.discard(action_id)
+        elif last_step in ("cancelled", "settled"):
+            mine.is_dropped = True
+            if not mine.is_running:
+                self._backlog(rule).settle(mine)
+        elif last_step == "retried" and waiting.round > mine.round:
+            mine.round, mine.steps, mine.attempts = waiting.round, waiting.steps, 0
+            self._backlog(rule).hasten(mine, waiting.due_at)
+
+    def _backlog(self, rule: str) -> Backlog:
+        return self._backlogs.setdefault(rule, Backlog())
+
+    async def _serve(self, name: str) -> None:
+        """Begin the attempts of one rule when they are due, until nothing waits."""
+        room = asyncio.Semaphore(WORKERS[self._rules[name].kind])
+        backlog = self._backlog(name)
+        while len(backlog) and not self._is_ending:
+            await room.acquire()
+            rule, now = self._rules.get(name), self.clock()
+            waiting = None if rule is None or is_paused(self.folder.path) else backlog.take(now)
+            if rule is None or waiting is None:
+                room.release()
+                await asyncio.sleep(_TURN_S)
+                continue
+            attempt = asyncio.create_task(self._handle_safely(rule, waiting, now))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+            attempt.add_done_callback(lambda _: room.release())
+
+    async def _handle_safely(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
+        try:
+            await self._handle(rule, waiting, now)
+        except Exception as error:  # noqa: BLE001 - one action must not stop the others of its rule
+            self._say(rule.name, f"The rule {rule.name} failed: {type(error).__name__}: {error}")
+            self._backlog(rule.name).put_back(waiting, now + _PAUSE_AFTER_FAULT)
+
+    async def _handle(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
+        action = waiting.action
+        if waiting.is_dropped:
+            self._backlog(rule.name).settle(waiting)
+        elif waiting.is_begun:
+            answer = await self.senders.find_out(action, waiting.round)
+            await self._store_answer(rule, waiting, answer)
+        elif action.expires_at is not None and now > action.expires_at:
+            await self._finish(waiting, "expired", error="it was too late: see its `not after:`")
+        elif held := await self._reason_to_hold(rule, waiting, now):
+            await self._hold(waiting, *held)
+        else:
+            await self._attempt(rule, waiting, now)
+
+    async def _reason_to_hold(
+        self, rule: Rule, waiting: Waiting, now: datetime
+    ) -> tuple[str, datetime] | None:
+        if rule.quiet_hours is not None and rule.quiet_hours.is_quiet(now):
+            return f"quiet hours: {rule.fields['quiet hours']}", rule.quiet_hours.next_open(now)
+        if rule.at_most is not None:
+            times = self._attempted.setdefault(rule.name, deque())
+            while times and times[0] <= now - rule.at_most.period:
+                times.popleft()
+            if len(times) >= rule.at_most.count:
+                return f"at most {rule.fields['at most']}", times[0] + rule.at_most.period
+        if problem := self.senders.problem_of(rule):
+            return problem, now + timedelta(seconds=60)
+        return None
+
+    async def _hold(self, waiting: Waiting, reason: str, until: datetime) -> None:
+        # said once for each reason, or a limit would fill the tables with rows
+        if waiting.reason != reason:
+            waiting.reason = reason
+            await self._store(self._next_step(waiting, "held", error=reason, due_at=until))
+            self._count(waiting.action.rule, "held")
+        self._backlog(waiting.action.rule).put_back(waiting, until)
+
+    async def _attempt(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
+        action = waiting.action
+        if rule.at_most is not None:
+            self._attempted.setdefault(rule.name, deque()).append(now)
+        if action.kind == "dial":
+            refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
+            if refused is not None:
+                await self._store_answer(rule, waiting, refused)
+                return
+            # durable and landed before the request, so that no crash can make it forgotten
+            await self._store(self._next_step(waiting, "started"))
+            await asyncio.to_thread(self._log.land)
+            waiting.is_begun = True
+        answer = await self.senders.send(rule, action, waiting.round)
+        if answer.result == "unknown" and action.kind == "dial":
+            answer = await self.senders.find_out(action, waiting.round)
+        await self._store_answer(rule, waiting, answer)
+
+    async def _store_answer(self, rule: Rule, waiting: Waiting, answer: Answer) -> None:
+        waiting.attempts += 1
+        waiting.is_begun = False
+        waiting.reason = ""
+        said = {
+            "http_status": answer.http_status,
+            "error": answer.error,
+            "body": answer.body,
+            "links": dict(answer.links) or None,
+        }
+        if answer.result != "tried":
+            await self._finish(waiting, answer.result, **said)
+        elif waiting.attempts >= MOST_ATTEMPTS:
+            said["error"] = f"{answer.error}; it was tried {waiting.attempts} times, for a day"
+            await self._finish(waiting, "failed", **said)
+        else:
+            due_at = self.clock() + pause_after(waiting.attempts, self.rng, answer.retry_after_s)
+            await self._store(self._next_step(waiting, "tried", due_at=due_at, **said))
+            self._count(rule.name, "tried")
+            self._backlog(rule.name).put_back(waiting, due_at)
+
+    async def _finish(self, waiting: Waiting, step: Step, **said: object) -> None:
+        row = self._next_step(waiting, step, **said)
+        await self._store(row)
+        self._settled.add(waiting.action.action_id)
+        self._backlog(waiting.action.rule).settle(waiting)
+        self._count(waiting.action.rule, step)
+        if step == "sent":
+            delay_s = (row.recorded_at - waiting.action.happened_at).total_seconds()
+            self._acted(waiting.action.rule).delays_s.append(delay_s)
+
+    async def _store(self, step: StepRow) -> None:
+        """Make a step durable. On a disk that is full this waits, and so nothing else goes out meanwhile."""
+        while True:
+            try:
+                await asyncio.to_thread(self._log.append, [step])
+            except OSError as error:
+                self._say("storing", f"What became of an action can't be stored: {error}. It is tried again.")
+                await asyncio.sleep(_STORE_AGAIN_S)
+            else:
+                self._problems.pop("storing", None)
+                return
+
+    def _next_step(self, waiting: Waiting, step: Step, **more: object) -> StepRow:
+        waiting.steps += 1
+        return step_of(waiting.action, step, waiting.steps, self.clock(), **more)
+
+    def _cancelled(self, waiting: Waiting, reason: str) -> StepRow:
+        return self._next_step(waiting, "cancelled", error=reason)
+
+    def _acted(self, rule: str) -> Acted:
+        return self.done.setdefault(rule, Acted())
+
+    def _count(self, rule: str, what: str) -> None:
+        self._acted(rule).counts[what] += 1
+
+    def _say(self, about: str, text: str) -> None:
+        """Say a problem once, until it is another one or gone."""
+        if self._problems.get(about) != text:
+            self._problems[about] = text
+            self.echo(text)

@@ -1,0 +1,195 @@
+"""One look at the published tables: which rules begin to act, what they want, and what people have changed.
+
+What follows from the tables belongs here, and that it is durable before anybody relies on it. Sending does
+not: see `pipelines.actions.dispatcher`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from pipelines.actions.action import Action
+from pipelines.actions.decide import RuleError, list_wanted
+from pipelines.actions.position import Position, read_positions, write_positions
+from pipelines.actions.published import (
+    STEPS,
+    TABLE,
+    Naming,
+    Row,
+    has_all_steps,
+    is_current,
+    list_changed,
+    list_namings,
+    list_unsettled,
+    read_last_received_at,
+)
+from pipelines.actions.step_log import StepLog
+from pipelines.actions.steps import StepRow, intended
+from pipelines.models.model import Model
+from pipelines.models.rule import Rule
+from pipelines.warehouse.changes import Publish, newest_publish
+from pipelines.warehouse.data_folder import DataFolder
+
+_FORGET_FROM = 10_000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look found. All of `actions` are durable.
+
+    Attributes:
+        rules: The rules that act, by name.
+        actions: What is wanted now and was not before.
+        rows: Rows of `actions` that may say something new; at the first look, all that are unsettled.
+        problems: Why rules can't act, by name.
+        switched_on: The rules that were off before, so that what they wanted then is not wanted any more.
+        is_first: True if this was the first look of the process.
+    """
+
+    rules: dict[str, Rule]
+    actions: list[Action]
+    rows: list[Row]
+    problems: dict[str, str]
+    switched_on: set[str]
+    is_first: bool
+
+
+@dataclass
+class Lookout:
+    """The looks of one process at the published tables of one data folder."""
+
+    folder: DataFolder
+    state_dir: Path
+    log: StepLog
+    clock: Callable[[], datetime]
+    _seen: Publish | None = None
+    _link_seen: tuple[int, int] | None = None
+    _namings: dict[str, Naming] = field(default_factory=dict)
+    _recent: dict[tuple[str, str], tuple[int, str | None]] = field(default_factory=dict)
+
+    def look(self, known: Sequence[str]) -> Seen | None:
+        """Look at the published tables, unless they are those that were looked at last.
+
+        Args:
+            known: The ids of actions that are known to this process.
+
+        Returns:
+            None if there is nothing new, or if the tables do not hold yet what is needed to tell what is new.
+
+        Raises:
+            NothingPublishedError: Nothing is published yet.
+            OSError: What was decided can't be stored. Nothing is relied on.
+        """
+        link = self._link()
+        if link == self._link_seen:
+            return None
+        with self.folder.read() as connection:
+            publish = newest_publish(connection)
+            if publish is None or (self._seen is not None and publish.id == self._seen.id):
+                return None
+            models = self.folder.models
+            ours = [model for model in models if model.table in (STEPS, TABLE)]
+            if not is_current(connection, ours):
+                return None
+            if self._seen is None and not has_all_steps(connection, self.folder.landing):
+                return None
+            seen = self._look(connection, publish, models, known)
+            self._link_seen = link
+            return seen
+
+    def _link(self) -> tuple[int, int]:
+        """Return what shows that something was published: each publish makes another link."""
+        try:
+            stat = self.folder.warehouse.published.lstat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (stat.st_ino, stat.st_mtime_ns)
+
+    def _look(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        publish: Publish,
+        models: Sequence[Model],
+        known: Sequence[str],
+    ) -> Seen:
+        rules = {model.name: model for model in models if isinstance(model, Rule)}
+        problems = self._find_problems(models)
+        positions = read_positions(self.state_dir)
+        if self._seen is None:
+            self._namings = list_namings(connection)
+            rows = list_unsettled(connection)
+        else:
+            table = next(model for model in models if model.table == TABLE)
+            rows = list_changed(connection, table, self._seen.id, known)
+        off = {name for name, naming in self._namings.items() if not naming.is_named}
+        steps = self._name(connection, rules, positions)
+        actions: list[Action] = []
+        looked: dict[str, Position] = {}
+        for name, rule in rules.items():
+            if not is_current(connection, [rule]):
+                continue  # its table is not built, or it is held back; `sync` says why
+            before = positions.get(name)
+            since = before.publish_id if before and before.version == rule.version else None
+            begins_at = self._namings[name].begins_at
+            try:
+                wanted = list_wanted(connection, rule, begins_at=begins_at, since=since, known=self._recent)
+            except RuleError as error:
+                problems[name] = str(error)
+                continue
+            now = self.clock()
+            actions += [each.as_action(now) for each in wanted]
+            looked[name] = Position(publish.id, publish.published_at, rule.version)
+        self.log.append([*steps, *map(intended, actions)])
+        write_positions(self.state_dir, positions | looked)
+        is_first, self._seen = self._seen is None, publish
+        self._remember(connection, actions)
+        return Seen(rules, actions, rows, problems, off & rules.keys(), is_first)
+
+    def _find_problems(self, models: Sequence[Model]) -> dict[str, str]:
+        broken = {model.name: model.problem for model in models if model.problem}
+        unusable = {each.name: each.problem for each in self.folder.sql.unusable}
+        return {name: why for name, why in (unusable | broken).items() if name in self.folder.rules}
+
+    def _name(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        rules: dict[str, Rule],
+        positions: dict[str, Position],
+    ) -> list[StepRow]:
+        """Return the steps of rules that begin to act now, say something else than before, or are off."""
+        now = self.clock()
+        steps = []
+        for name, rule in rules.items():
+            naming = self._namings.get(name)
+            if naming is not None and naming.is_named and naming.version == rule.version:
+                continue
+            if naming is not None and naming.is_named and name in positions:
+                # what happened since the last look is still to be judged
+                begins_at = positions[name].looked_at
+            else:
+                # a clock that is behind must not make history of what is known already
+                begins_at = max(filter(None, (now, read_last_received_at(connection))))
+            steps.append(StepRow(now, "named", name, cause=rule.version, due_at=begins_at))
+            self._namings[name] = Naming(is_named=True, version=rule.version, begins_at=begins_at)
+        for name, naming in self._namings.items():
+            if naming.is_named and name not in self.folder.rules:
+                steps.append(StepRow(now, "unnamed", name))
+                self._namings[name] = Naming(is_named=False, version=None, begins_at=None)
+        return steps
+
+    def _remember(self, connection: duckdb.DuckDBPyConnection, actions: Sequence[Action]) -> None:
+        """Remember what the published tables can't know yet, and forget what they know by now."""
+        if len(self._recent) > _FORGET_FROM:
+            found = connection.execute(
+                "select rule, identity, max(revision) from stored.actions where identity_hash in "
+                "(select hash(unnest($names::varchar[]))) group by all",
+                {"names": [f"{rule} {identity}" for rule, identity in self._recent]},
+            ).fetchall()
+            for rule, identity, revision in found:
+                if revision >= self._recent.get((rule, identity), (revision + 1,))[0]:
+                    del self._recent[rule, identity]
+        for action in actions:
+            self._recent[action.rule, action.identity] = (action.revision, action.cause)
