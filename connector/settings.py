@@ -3,6 +3,7 @@
 Names, defaults and checks belong here. The effect of a setting belongs in the module that uses it.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -12,23 +13,23 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from dotenv import dotenv_values
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from connector.action_options import read_action_options
 from connector.errors import EXIT_USAGE, OperatorError
+from connector.system.env_file import without_quotes
+from connector.system.mail_address import read_addresses
 
 ENV_PREFIX = "VERBEX_"
 
-_ENV_FILE = Path(".env")
+ENV_FILE = Path(".env")
 _URL_LIKE = re.compile(r"[A-Za-z0-9+.-]+:/")
 _TARGET = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # a number would be a port
 _BEFORE_TARGET = re.compile(rf"[\s,]*,\s*(?={_TARGET.pattern})")
 # What else a key may hold is refused, or cut off, by the S3 client only when the first file lands.
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
-# Kubernetes sets these for every service whose name begins with `verbex`.
-_OF_A_SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
-_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+_RULE = re.compile(r"[a-z0-9_]+")
 
 
 class SettingsError(OperatorError):
@@ -42,7 +43,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_file=_ENV_FILE,
+        env_file=ENV_FILE,
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
@@ -81,12 +82,19 @@ class Settings(BaseSettings):
     live_token: SecretStr | None = None
     live_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     pca_give_up_s: float = Field(86_400, gt=0)
+    actions: Annotated[tuple[str, ...], NoDecode] = ()
+    action_options: Annotated[Mapping[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    """The options of rules by the names of their variables: see `connector.action_options`."""
+    smtp_url: SecretStr | None = None
+    smtp_from: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_quotes(cls, values: dict[str, object]) -> dict[str, object]:
         # `docker --env-file` and systemd's cousins keep the quotes that a shell or a `.env` reader removes.
-        return {name: _without_quotes(value) for name, value in values.items()}
+        return {
+            name: without_quotes(value) if isinstance(value, str) else value for name, value in values.items()
+        }
 
     @field_validator("port", mode="before")
     @classmethod
@@ -99,7 +107,14 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("webhook_secrets", "allowed_networks", "ops_networks", "trusted_proxies", "live_proxies"),
+        *(
+            "webhook_secrets",
+            "allowed_networks",
+            "ops_networks",
+            "trusted_proxies",
+            "live_proxies",
+            "actions",
+        ),
         mode="before",
     )
     @classmethod
@@ -119,7 +134,7 @@ class Settings(BaseSettings):
             tuple(filter(None, _BEFORE_TARGET.split(value.strip(" ,")))) if isinstance(value, str) else value
         )
 
-    @field_validator("webhook_token", "api_key", "live_token", mode="before")
+    @field_validator("webhook_token", "api_key", "live_token", "smtp_url", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
         text = value.strip() if isinstance(value, str) else ""
@@ -154,6 +169,35 @@ class Settings(BaseSettings):
             )
         return tuple(dict.fromkeys(value))
 
+    @field_validator("actions")
+    @classmethod
+    def _check_actions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_RULE.fullmatch(rule) for rule in value):
+            raise ValueError("not the names of rules; set names like unhappy_caller, separated by commas")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_smtp_url(value.get_secret_value()):
+            raise ValueError(
+                "not the URL of a mail server; set one like smtp://user:password@mail.example.com:587, or "
+                "smtps://...:465 for TLS from the start; in a password write % and two hex digits for %@/:?#"
+            )
+        return value
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _check_smtp_from(cls, value: str) -> str:
+        value = value.strip()
+        try:
+            count = len(read_addresses(value)) if value else 1
+        except ValueError as error:
+            raise ValueError(f"{error}; set one like Verbex <alerts@example.com>") from None
+        if count != 1:
+            raise ValueError("more than one address; set one like Verbex <alerts@example.com>")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _check_time_zone(cls, value: str) -> str:
@@ -165,7 +209,7 @@ class Settings(BaseSettings):
     @field_validator("api_url")
     @classmethod
     def _check_api_url(cls, value: str) -> str:
-        if not _is_http_url(value):
+        if not is_http_url(value):
             raise ValueError("not the URL of an API; set one like https://api.verbex.ai")
         return value
 
@@ -180,11 +224,6 @@ class Settings(BaseSettings):
         return self.landing_url or str(self.data_dir / "landing")
 
 
-def _without_quotes(value: object) -> object:
-    is_quoted = isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-    return value[1:-1] if isinstance(value, str) and is_quoted else value
-
-
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment and `.env`. `overrides` have priority over both.
 
@@ -192,12 +231,13 @@ def load_settings(**overrides: object) -> Settings:
         SettingsError: A setting is wrong. The message names each wrong setting and its problem, and shows no
             secret.
     """
-    if _ENV_FILE.is_dir():
-        raise SettingsError(f"{_ENV_FILE} is a folder, so no setting can be read from it. Make it a file.")
+    if ENV_FILE.is_dir():
+        raise SettingsError(f"{ENV_FILE} is a folder, so no setting can be read from it. Make it a file.")
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        options = read_action_options(os.environ, ENV_FILE)
+        return Settings(**{"action_options": options, **overrides})  # type: ignore[arg-type]
     except OSError as error:
-        raise SettingsError(f"{_ENV_FILE} can't be read: {error.strerror}. Let this user read it.") from None
+        raise SettingsError(f"{ENV_FILE} can't be read: {error.strerror}. Let this user read it.") from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not valid UTF-8. Save it as UTF-8.") from None
     except ValidationError as error:
@@ -208,36 +248,24 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError("These settings are wrong:\n  " + "\n  ".join(lines)) from None
 
 
-def find_unknown_settings(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the variables that are named like settings and are none, each with the nearest setting or None.
-
-    Variables that Kubernetes makes of a service's name are left out.
-
-    Raises:
-        OSError: `.env` can't be read.
-        UnicodeDecodeError: `.env` is not valid UTF-8.
-    """
-    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
-    variables = {**dotenv_values(_ENV_FILE, interpolate=False), **environment}
-    unknown = [
-        name
-        for name, value in variables.items()
-        if name.upper().startswith(ENV_PREFIX)
-        and name.upper() not in known
-        and not _OF_A_SERVICE.fullmatch(name)
-        and not _SERVICE_ADDRESS.match(value or "")
-    ]
-    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in sorted(unknown)}
+def is_http_url(value: str) -> bool:
+    """Return whether a text is an http or https URL with a host, as a request can go to."""
+    return _is_url(value, ("http", "https"))
 
 
-def _is_http_url(value: str) -> bool:
+def _is_smtp_url(value: str) -> bool:
+    if not _is_url(value, ("smtp", "smtps")):
+        return False
+    parts = urlsplit(value)
+    # a password with one of these, as it is, ends the host before it
+    is_host_alone = parts.path in ("", "/") and not parts.query and not parts.fragment
+    return is_host_alone and (parts.username is None or bool(parts.username and parts.password))
+
+
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(value)
-        return (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and " " not in value
-        )
+        is_reachable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port out of range, an open bracket
         return False
+    return is_reachable and not any(char <= " " or char == "\x7f" for char in value)

@@ -1,14 +1,15 @@
 """The secrets that we know ourselves, cut out of every byte of a delivery that is stored.
 
-Only the choice of these secrets belongs here: those of our own settings, which a sender shows by mistake.
-Anything else in a body is the sender's data, and is stored as it came. See `connector.verbex.credentials` for
-the forms in which a secret may come.
+Only that belongs here: a sender shows a secret of our own settings by mistake. Anything else in a body is the
+sender's data, and is stored as it came. See `connector.known_secrets` for the choice of these secrets, and
+`connector.verbex.credentials` for the forms in which one may come.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+from connector.known_secrets import known_secrets
 from connector.settings import Settings
 from connector.verbex.credentials import cut_secrets, secret_forms
 
@@ -22,8 +23,7 @@ class Redactor:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Return the removal of all secrets in the settings."""
-        secrets = [*settings.webhook_secrets, settings.webhook_token, settings.api_key, settings.live_token]
-        return cls.of(secret.get_secret_value() for secret in secrets if secret is not None)
+        return cls.of(known_secrets(settings))
 
     @classmethod
     def of(cls, secrets: Iterable[str]) -> Self:

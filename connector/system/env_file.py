@@ -17,6 +17,12 @@ WEBHOOK_SECRETS = "VERBEX_WEBHOOK_SECRETS"
 _PLAIN = re.compile(r"[\w+/=.,:-]*", re.ASCII)
 
 
+def without_quotes(value: str) -> str:
+    """Return a value without a pair of quotes around it, which `docker --env-file` and others keep."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if is_quoted else value
+
+
 def read_variable(env_file: Path, name: str) -> str | None:
     """Return the value of a variable, or None if the file does not set it or does not exist.
 

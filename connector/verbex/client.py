@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from connector.known_secrets import known_secrets
 from connector.settings import Settings
 from connector.verbex.answer import (
     Answer,
@@ -74,7 +75,6 @@ class VerbexClient:
             NotAuthorizedError: `VERBEX_API_KEY` is not set.
             UnsafeUrlError: `VERBEX_API_URL` would show the key to the network.
         """
-        ours = (*settings.webhook_secrets, *filter(None, [settings.webhook_token, settings.live_token]))
         return cls(
             settings.api_url,
             api_key_of(settings),
@@ -82,7 +82,7 @@ class VerbexClient:
             concurrency=settings.api_concurrency,
             rng=rng,
             clock=clock,
-            secrets=[secret.get_secret_value() for secret in ours],
+            secrets=known_secrets(settings),
         )
 
     async def __aenter__(self) -> Self:

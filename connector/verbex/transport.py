@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Self
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import hdrs
@@ -20,6 +19,7 @@ from yarl import URL
 
 from connector.errors import EXIT_USAGE, OperatorError
 from connector.system.hosts import is_loopback
+from connector.system.proxies import proxy_for
 from connector.verbex.answer import Answer, AnswerTooLargeError, ApiUnavailableError, read_answer
 from connector.verbex.credentials import cut_secrets, secret_forms
 from connector.verbex.pace import Pace, backoff_s, longest_wait_s
@@ -91,7 +91,7 @@ class Transport:
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
             # Not `trust_env`, which would also look for another key in ~/.netrc.
-            proxy=_proxy_for(URL(self._url)),
+            proxy=proxy_for(URL(self._url)),
         )
         return self
 
@@ -199,14 +199,3 @@ def _check_url(url: str) -> None:
             f"VERBEX_API_URL is {url}, which would send VERBEX_API_KEY unencrypted. Set it to an https://"
             " URL. http:// is only for this machine, as in http://127.0.0.1:8081."
         )
-
-
-def _proxy_for(url: URL) -> URL | None:
-    """Return the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` excludes the host.
-
-    Without a scheme it is `http://`, as for other programs.
-    """
-    proxy = getproxies().get("https") if url.scheme == "https" else None
-    if not proxy or proxy_bypass(url.host or ""):
-        return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from connector.errors import OperatorError
-from connector.settings import Settings, find_unknown_settings, load_settings
+from connector.setting_names import find_unknown_settings
+from connector.settings import Settings, load_settings
 from connector.system.files import make_folder
 from pipelines.cli.words import warn
 
@@ -36,7 +37,7 @@ def read_settings(**overrides: object) -> Settings:
         SettingsError: A setting is wrong, or `.env` can't be read.
     """
     settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
-    unknown = find_unknown_settings(os.environ)
+    unknown = find_unknown_settings(os.environ, settings.actions)
     for name, nearest in unknown.items():
         warn(f"{name} is no setting and has no effect." + (f" Do you mean {nearest}?" if nearest else ""))
     return settings

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from connector.settings import Settings, find_unknown_settings
+from connector.setting_names import find_unknown_settings
+from connector.settings import Settings
 from pipelines.doctor.finding import Finding
 
 
 def look_at_settings(settings: Settings, env_file: Path) -> Iterator[Finding]:
     """Yield what is missing, misspelled or readable by others."""
-    for name, nearest in find_unknown_settings(os.environ).items():
+    for name, nearest in find_unknown_settings(os.environ, settings.actions).items():
         meant = f" Do you mean {nearest}?" if nearest else " Remove it."
         yield Finding("problem", "settings", f"{name} is no setting and has no effect.{meant}")
     if settings.allow_unsigned:

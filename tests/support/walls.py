@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOMS = {
     "connector": (
-        *(("errors",), ("system",), ("settings",), ("verbex", "landing"), ("metrics",)),
+        *(("errors",), ("system",), ("action_options",), ("settings",), ("setting_names", "known_secrets")),
+        *(("verbex", "landing"), ("metrics",)),
         *(("journal", "fetch", "simulator"), ("receiver",), ("serve",)),
     ),
     "pipelines": (
@@ -28,7 +29,11 @@ import each other.
 
 LIBRARIES = {
     **dict.fromkeys(("adbc_driver_manager", "adbc_driver_postgresql"), ("pipelines.exports.postgresql",)),
-    "aiohttp": ("connector.receiver", "connector.verbex", "connector.simulator", "pipelines.live"),
+    "aiohttp": (
+        *("connector.receiver", "connector.verbex", "connector.simulator", "pipelines.live"),
+        "pipelines.actions.http",
+    ),
+    "aiosmtplib": ("pipelines.actions.email",),
     "click": ("pipelines.cli",),
     "dagster": (
         *("pipelines.instance", "pipelines.resources", "pipelines.jobs", "pipelines.assets"),
@@ -42,7 +47,7 @@ LIBRARIES = {
         "pipelines.cli.query",
         "pipelines.live.published",
     ),
-    "http": ("connector", "pipelines.live"),
+    "http": ("connector", "pipelines.live", "pipelines.actions.http"),
     "httpx": (),
     "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
     "os.fdatasync": ("connector.system.files",),
@@ -55,6 +60,7 @@ LIBRARIES = {
     "requests": (),
     "rich": ("pipelines.cli",),
     "sql": (),
+    "standardwebhooks": ("connector.simulator.destination", "pipelines.actions.http"),
     "starlette": (),
     "tests": (),
     "jinja2": ("pipelines.live.pages",),
