@@ -39,10 +39,11 @@ LIBRARIES = {
     "deltalake": ("pipelines.exports.delta", "pipelines.exports.delta_marks", "pipelines.exports.delta_rows"),
     "duckdb": (
         *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
+        "pipelines.actions.do_not_call",
         "pipelines.cli.query",
         "pipelines.live.published",
     ),
-    "http": ("connector", "pipelines.live"),
+    "http": ("connector", "pipelines.actions", "pipelines.live"),
     "httpx": (),
     "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
     "os.fdatasync": ("connector.system.files",),
