@@ -175,7 +175,8 @@ def _trouble(result: Literal["failed", "tried", "unknown"], error: VerbexError, 
     why = {
         "failed": f"The call {call_id} was refused",
         "tried": f"The call {call_id} was not asked for, or not made",
-        "unknown": f"It is not known whether the call {call_id} was made",
+        "unknown": f"It is not known whether the call {call_id} was made. Look for it at Verbex, then run "
+        "`verbex-sync actions settle`",
     }
     return Answer(
         result,

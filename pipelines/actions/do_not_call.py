@@ -8,6 +8,7 @@ that can't be understood to the last entry is an error, and then nothing is dial
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -24,6 +25,7 @@ COLUMN = "number"
 
 _OF_LISTS = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods")
 _DELIMITERS = ",;\t"
+_AFTER_QUOTE = re.compile(r'" +(?=[,;\t\n]|$)')
 
 
 class DoNotCallError(OperatorError):
@@ -73,14 +75,14 @@ def _numbers_of_file(sql_dir: Path | None) -> Iterator[str]:
 
 def _rows_of(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its first line. Empty rows and lines that begin with `#` are none."""
-    left = iter(lines)
+    left = (_AFTER_QUOTE.sub('"', line) for line in lines)
     number, delimiter = 0, ""
     for line in left:
         number += 1
         if not line.strip() or line.lstrip(' "').startswith("#"):
             continue
         delimiter = delimiter or max(_DELIMITERS, key=line.count)
-        reader = csv.reader(_first_then(line, left), delimiter=delimiter, strict=True)
+        reader = csv.reader(chain([line], left), delimiter=delimiter, strict=True)
         try:
             row = next(reader)
         except csv.Error as error:
@@ -91,11 +93,6 @@ def _rows_of(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str]]
         if any(cells):
             yield number, cells
         number += reader.line_num - 1
-
-
-def _first_then(line: str, left: Iterator[str]) -> Iterator[str]:
-    yield line
-    yield from left
 
 
 def _position_of_column(rows: list[tuple[int, list[str]]], path: Path) -> int:
