@@ -7,6 +7,7 @@ import dagster as dg
 
 from connector.settings import Settings, load_settings
 from connector.system.progress import Progress, no_progress
+from pipelines.assets.acted import acted_assets
 from pipelines.assets.agreement import agreement_asset
 from pipelines.assets.answers import answers_asset
 from pipelines.assets.compacted import compaction_asset
@@ -15,9 +16,9 @@ from pipelines.assets.landed import landed_assets
 from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
-from pipelines.jobs import EXPORT, JOBS, build_export_sensors, build_schedules
+from pipelines.jobs import ACT, EXPORT, JOBS, build_export_sensors, build_schedules
 from pipelines.resources import WarehouseResource
-from pipelines.sensors import crowded_sensor, due_sensor, landing_sensor, retention_sensor
+from pipelines.sensors import action_sensor, crowded_sensor, due_sensor, landing_sensor, retention_sensor
 
 
 def build_definitions(
@@ -47,8 +48,9 @@ def build_definitions(
             agreement_asset(),
             compaction_asset(),
             *exported_assets(settings),
+            *acted_assets(settings),
         ],
-        jobs=[*JOBS, *([EXPORT] if has_exports else [])],
+        jobs=[*JOBS, *([EXPORT] if has_exports else []), *([ACT] if settings.actions else [])],
         schedules=build_schedules(has_api_key=has_api_key),
         sensors=[
             landing_sensor(sql.models),
@@ -56,6 +58,7 @@ def build_definitions(
             crowded_sensor(),
             retention_sensor(),
             *build_export_sensors(has_exports=has_exports),
+            *([action_sensor()] if settings.actions else []),
         ],
         resources={"warehouse": warehouse.definition()},
         # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.

@@ -8,6 +8,8 @@ import dagster as dg
 
 from connector.landing.zones import LISTED
 from pipelines.names import (
+    ACT_JOB,
+    ACTION_GROUP,
     AGREEMENT,
     ANSWERS,
     BACKFILL_JOB,
@@ -25,7 +27,8 @@ _listed, _answers, _agreement, _compaction = (
     dg.AssetSelection.assets(name) for name in (LISTED.relation, ANSWERS, AGREEMENT, COMPACTION)
 )
 _exports = dg.AssetSelection.groups(EXPORT_GROUP)
-_tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction - _exports
+_actions = dg.AssetSelection.groups(ACTION_GROUP)
+_tables = dg.AssetSelection.all() - _listed - _answers - _agreement - _compaction - _exports - _actions
 
 _SPAN = (
     "In the launchpad `since` and `until` name the first and last UTC day, such as 2025-11-30 (empty: "
@@ -69,6 +72,10 @@ EXPORT = dg.define_asset_job(
     EXPORT_JOB, _exports, description="Brings every target of VERBEX_EXPORTS to what is published."
 )
 """The job that exports to every target. Without a target there is no such job."""
+
+
+ACT = dg.define_asset_job(ACT_JOB, _actions, description="Sends what the rules of VERBEX_ACTIONS want.")
+"""The job that acts. Without a rule there is no such job."""
 
 
 def build_export_sensors(*, has_exports: bool) -> list[dg.AutomationConditionSensorDefinition]:

@@ -14,13 +14,17 @@ import dagster as dg
 from connector.landing.compaction import is_crowded
 from connector.landing.files import LandedFile
 from connector.landing.zones import zone_of
+from connector.system.lock import is_held
+from pipelines.actions.due import has_work
+from pipelines.actions.paths import lock_of
+from pipelines.actions.pause import is_paused
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import is_fetching
 from pipelines.enrichment.hold import explain_hold, held_until
 from pipelines.instance.abandoned import UNFINISHED
 from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
-from pipelines.names import COMPACT_JOB, FETCH_JOB, LOAD_JOB, PUBLISHED
+from pipelines.names import ACT_JOB, COMPACT_JOB, FETCH_JOB, LOAD_JOB, PUBLISHED
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.intake import MissingFilesError, list_new_files
 from pipelines.warehouse.sources import source_of
@@ -135,6 +139,34 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
         return dg.RunRequest(tags={"due": str(due)})
 
     return due_answers
+
+
+def action_sensor() -> dg.SensorDefinition:
+    """Build the sensor that starts a run when a rule wants something, or something is to be tried again."""
+
+    @dg.sensor(
+        name="wanted_actions",
+        job_name=ACT_JOB,
+        minimum_interval_seconds=_AT_EVERY_LOOK,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sends what the rules want.",
+    )
+    def wanted_actions(
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
+    ) -> dg.RunRequest | dg.SkipReason:
+        folder = warehouse.folder
+        if is_paused(folder.path):
+            return dg.SkipReason("Actions are paused. `verbex-sync actions resume` lets them go out again.")
+        if is_held(lock_of(folder)) or _is_starting(context.instance, ACT_JOB):
+            return dg.SkipReason("Another process or run sends what the rules want.")
+        now = datetime.now(UTC)
+        if _has_just_failed(context.instance, ACT_JOB, now):
+            return dg.SkipReason("The last run failed less than a minute ago. It shows the reason.")
+        if not has_work(folder, now):
+            return dg.SkipReason("No rule wants anything now.")
+        return dg.RunRequest()
+
+    return wanted_actions
 
 
 def crowded_sensor() -> dg.SensorDefinition:

@@ -8,19 +8,22 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from aiohttp import web
 
 from connector.errors import OperatorError
 from connector.simulator import listing
-from connector.simulator.calls import Call
-from connector.simulator.faults import Faults, break_answer
+from connector.simulator.calls import SECOND_US, Call
+from connector.simulator.dialling import PATH as DIAL_PATH
+from connector.simulator.dialling import Dials
+from connector.simulator.faults import BEFORE_ALL, Faults, break_answer
 from connector.simulator.subscriptions import Subscriptions, add_routes
 from connector.simulator.world import World
 
 DEFAULT_API_KEY = "simulated-key"
+_DELAY_S = web.RequestKey("delay_s", float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class PortError(OperatorError):
 class ApiServer:
     """The server of a world's API, which runs while its context is open.
 
-    `faults`, `api_key` and `now_us` may change while it runs. `on_request` is called at each request, and
+    `faults`, `api_key` and `now_us` may change while it runs. `dial_faults` stand in place of `faults` where
+    a call is dialled, and `dials` counts what was dialled. `on_request` is called at each request, and
     `requests` holds all of them. Opening the context raises `PortError` if the port can't be listened on.
 
     Args:
@@ -67,6 +71,7 @@ class ApiServer:
         self.world = world
         self.api_key = api_key
         self.faults = faults or Faults()
+        self.dial_faults: Faults | None = None
         self.now_us = now_us
         self.on_request: Callable[[], None] = lambda: None
         self.requests: list[LoggedRequest] = []
@@ -74,6 +79,7 @@ class ApiServer:
         self.max_in_flight = 0
         self.peers: set[tuple[str, int]] = set()
         self.subscriptions = Subscriptions(world.seed)
+        self.dials = Dials(world)
         self.url = ""
         self._host, self._port = host, port
         self._seen: Counter[str] = Counter()
@@ -108,6 +114,7 @@ class ApiServer:
         app.router.add_get("/v2/ai-agents/{agent_id}/postcall-analysis", self._get_configuration)
         app.router.add_get("/v1/calls/", self._list_calls)
         app.router.add_get("/v1/calls/{call_id}", self._get_call)
+        app.router.add_post(DIAL_PATH, self._dial)
         add_routes(app, self.subscriptions)
         return app
 
@@ -117,7 +124,10 @@ class ApiServer:
     ) -> web.StreamResponse:
         nth = self._seen[request.path]
         self._seen[request.path] += 1
-        fault = self.faults.draw(request.path, nth)
+        faults = self.faults
+        if request.path == DIAL_PATH and self.dial_faults is not None:
+            faults = self.dial_faults
+        fault = faults.draw(request.path, nth)
         self.requests.append(_log(request, fault))
         self.on_request()
         if request.transport is not None:
@@ -127,10 +137,11 @@ class ApiServer:
         try:
             if request.headers.get("Authorization") != f"Bearer {self.api_key}":
                 return _problem("Invalid API key", 401)
-            right = await handler(request)
+            request[_DELAY_S] = faults.late_s if fault == "late" else 0.0
+            right = web.Response() if fault in BEFORE_ALL else await handler(request)
             if fault is None or not isinstance(right, web.Response):
                 return right
-            return await break_answer(fault, self.faults, request, right)
+            return await break_answer(fault, faults, request, right)
         finally:
             self.in_flight -= 1
 
@@ -146,26 +157,43 @@ class ApiServer:
 
     async def _get_call(self, request: web.Request) -> web.Response:
         call = self._find_call(request)
-        return _json(self.world.details(call)) if call else _problem("Call not found", 404)
+        return _json(self._details(call)) if call else _problem("Call not found", 404)
+
+    async def _dial(self, request: web.Request) -> web.Response:
+        at_us = self._present() + int(request[_DELAY_S] * SECOND_US)
+        try:
+            call = self.dials.dial(await request.read(), at_us)
+        except ValueError as error:
+            return _json({"detail": [{"msg": str(error), "type": "value_error"}]}, 422)
+        return _json(self.dials.details(call, at_us), 201)
 
     async def _list_calls(self, request: web.Request) -> web.Response:
-        known = (call for call in self.world.calls if self._is_known(call))
+        known = (call for call in (*self.world.calls, *self.dials.calls) if self._is_known(call))
         try:
             page, more = listing.list_calls(known, request.query)
         except ValueError as error:
             return _json({"detail": [{"msg": str(error), "type": "value_error"}]}, 422)
-        return _json({"calls": [self.world.details(call) for call in page], **more})
+        return _json({"calls": [self._details(call) for call in page], **more})
 
     def _find_call(self, request: web.Request) -> Call | None:
-        call = self.world.call_by_id.get(request.match_info["call_id"])
+        call_id = request.match_info["call_id"]
+        call = self.world.call_by_id.get(call_id) or self.dials.find(call_id)
         return call if call is not None and self._is_known(call) else None
 
     def _is_known(self, call: Call) -> bool:
-        now_us = self._now()
+        now_us = self._present() if self.dials.has(call) else self._now()
         return now_us is None or call.started_us <= now_us
+
+    def _details(self, call: Call) -> dict[str, Any]:
+        is_dialled = self.dials.has(call)
+        return self.dials.details(call, self._present()) if is_dialled else self.world.details(call)
 
     def _now(self) -> int | None:
         return None if self.now_us is None else self.now_us()
+
+    def _present(self) -> int:
+        """Return the time for what is dialled, which without a clock happens in real time."""
+        return time.time_ns() // 1000 if self.now_us is None else self.now_us()
 
 
 def _log(request: web.Request, fault: str | None) -> LoggedRequest:

@@ -34,16 +34,21 @@ class Faults:
     """200 whose JSON reports an error."""
     slow: float = 0.0
     """The right answer, `slow_s` late."""
+    unheard: float = 0.0
+    """The connection breaks before anything is done."""
+    late: float = 0.0
+    """The connection breaks, and a call that was dialled is known only `late_s` later."""
 
     seed: int = 0
     retry_after_s: int = 1
     is_retry_after_date: bool = False
     slow_s: float = 5.0
+    late_s: float = 5.0
 
     @classmethod
     def evenly(cls, rate: float, *, seed: int = 0) -> "Faults":
-        """Return faults of all kinds except `slow`, which add up to `rate`."""
-        harmful = [kind for kind in _KINDS if kind != "slow"]
+        """Return faults of all kinds that any request can have, except `slow`, which add up to `rate`."""
+        harmful = [kind for kind in _KINDS if kind not in ("slow", "unheard", "late")]
         return cls(seed=seed, **dict.fromkeys(harmful, rate / len(harmful)))  # type: ignore[arg-type]
 
     def draw(self, path: str, nth: int) -> str | None:
@@ -56,7 +61,12 @@ class Faults:
         return None
 
 
-_KINDS = ("too_many", "server_error", "reset", "cut", "truncated", "html", "error_in_200", "slow")
+BEFORE_ALL = ("too_many", "unheard")
+"""The faults after which nothing was done."""
+_KINDS = (
+    *("too_many", "server_error", "reset", "cut", "truncated", "html", "error_in_200", "slow"),
+    *("unheard", "late"),
+)
 
 
 async def break_answer(

@@ -22,6 +22,7 @@ _CALL_FIELDS = {
     *("_id", "ai_agent_id", "messages", "metadata", "call_status", "call_type"),
     *("call_start_time", "call_end_time", "call_duration_seconds", "call_finish_reason"),
 }
+_IDS_OF_CALL = ("_id", "call_id", "id")
 _IDENTITIES = ("_id", "call_id", "ai_agent_id")
 
 Fields = dict[str, msgspec.Raw]
@@ -35,14 +36,21 @@ class VerbexError(OperatorError):
     Attributes:
         http_status: The status of the answer; None if there was none.
         retry_after_s: The wait that the API asked for; None if it did not ask.
+        was_sent: Whether the API may have got the request. False only if it is certain that it did not.
     """
 
     def __init__(
-        self, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+        self.was_sent = was_sent
 
 
 class NotAuthorizedError(VerbexError):
@@ -158,6 +166,37 @@ def read_call(asked: str, answer: Answer) -> Answer:
     )
 
 
+def read_dialled(asked: str, answer: Answer) -> Answer:
+    """Return the answer if it says that a call was made.
+
+    Raises:
+        RequestRefusedError: 404, so that nothing was made.
+        ApiUnavailableError: It is JSON, but says neither. A call may have been made.
+    """
+    reason = f" ({answer.reason})" if answer.reason else ""
+    if answer.http_status == HTTPStatus.NOT_FOUND:
+        raise RequestRefusedError(
+            f"{asked} got 404{reason}. The same request would fail again. Check the request and"
+            " VERBEX_API_URL.",
+            http_status=answer.http_status,
+            retry_after_s=answer.retry_after_s,
+        )
+    is_created = answer.http_status == HTTPStatus.CREATED
+    if answer.body is None or not (is_created or id_of_call(answer)):
+        raise ApiUnavailableError(
+            f"{asked} got {answer.http_status} without a call{reason}. Look for it at Verbex.",
+            http_status=answer.http_status,
+            retry_after_s=answer.retry_after_s,
+        )
+    return answer
+
+
+def id_of_call(answer: Answer) -> str | None:
+    """Return the id of the call that an answer is about, or None if it names none."""
+    fields = _fields_within(answer)
+    return next(filter(None, (_text_of(fields.get(name)) for name in _IDS_OF_CALL)), None)
+
+
 def fields_of(value: bytes | msgspec.Raw) -> Fields:
     """Return the fields of a JSON object, each still as JSON. For any other JSON, return none."""
     try:
@@ -242,6 +281,10 @@ def _quote(reason: msgspec.Raw) -> str:
     except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError):
         return "a reason that can't be read"
     return (value if isinstance(value, str) else clean.decode())[:_MAX_QUOTE]
+
+
+def _text_of(value: msgspec.Raw | None) -> str | None:
+    return msgspec.json.decode(value) if value is not None and bytes(value).startswith(b'"') else None
 
 
 def _has(fields: Fields, name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 from connector.known_secrets import known_secrets
 from connector.settings import Settings
@@ -23,6 +24,7 @@ from connector.verbex.answer import (
     RequestRefusedError,
     fields_of,
     read_call,
+    read_dialled,
     read_pca,
 )
 from connector.verbex.credentials import drop_credentials
@@ -30,6 +32,7 @@ from connector.verbex.listed import ListedCall, Listing, read_page
 from connector.verbex.seen import Seen, read_seen
 from connector.verbex.transport import TRIES, Clock, Query, Transport, utc_now
 
+DIAL_PATH = "/v1/calls/dial-outbound-phone-call"
 MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 """The limit for one page of calls. Only one page is in flight at a time."""
@@ -101,10 +104,19 @@ class VerbexClient:
         """Return the PCA items that an agent is configured with, without a body if there are none (yet)."""
         return read_pca(await self._get(f"/v2/ai-agents/{_segment(agent_id)}/postcall-analysis"))
 
-    async def get_call(self, call_id: str) -> Answer:
+    async def get_call(self, call_id: str, *, tries: int = TRIES) -> Answer:
         """Return one call with its transcript, without a body if it is unknown (yet)."""
         path = f"/v1/calls/{_segment(call_id)}"
-        return read_call(f"GET {path}", await self._get(path))
+        return read_call(f"GET {path}", await self._get(path, tries))
+
+    async def dial(self, body: bytes) -> Answer:
+        """Ask for one outbound call with this JSON, and return it as Verbex made it, without credentials.
+
+        One request is sent and never a second. If that fails, `was_sent` and `http_status` of the error say
+        whether a phone may ring nevertheless.
+        """
+        answer = await self._transport.ask("POST", DIAL_PATH, body=body, tries=1)
+        return read_dialled(f"POST {DIAL_PATH}", _without_credentials(f"POST {DIAL_PATH}", answer))
 
     async def list_calls(self, query: Query | None = None) -> AsyncIterator[list[ListedCall]]:
         """Yield the pages of the calls that `query` asks for, each a list of calls.
@@ -143,21 +155,11 @@ class VerbexClient:
     async def send(self, method: str, path: str, value: object = None) -> Answer:
         """Send any other request and return its JSON answer with credentials. A POST is never repeated."""
         tries = 1 if method == "POST" else TRIES
-        return await self._transport.ask(method, path, json=value, tries=tries, has_secrets=True)
+        body = None if value is None else msgspec.json.encode(value)
+        return await self._transport.ask(method, path, body=body, tries=tries, has_secrets=True)
 
-    async def _get(self, path: str) -> Answer:
-        answer = await self._transport.ask("GET", path)
-        if answer.body is None:
-            return answer
-        try:
-            body = drop_credentials(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise ApiUnavailableError(
-                f"GET {path} got JSON that can't be searched for credentials, so it is not stored."
-                " Try again later.",
-                http_status=answer.http_status,
-            ) from error
-        return answer if body is answer.body else replace(answer, body=body, fields=fields_of(body))
+    async def _get(self, path: str, tries: int = TRIES) -> Answer:
+        return _without_credentials(f"GET {path}", await self._transport.ask("GET", path, tries=tries))
 
 
 def api_key_of(settings: Settings) -> str:
@@ -168,14 +170,30 @@ def api_key_of(settings: Settings) -> str:
     """
     if settings.api_key is None:
         raise NotAuthorizedError(
-            "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env."
+            "There is no key for the Verbex API. Set VERBEX_API_KEY in the environment or in .env.",
+            was_sent=False,
         )
     return settings.api_key.get_secret_value()
+
+
+def _without_credentials(asked: str, answer: Answer) -> Answer:
+    if answer.body is None:
+        return answer
+    try:
+        body = drop_credentials(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise ApiUnavailableError(
+            f"{asked} got JSON that can't be searched for credentials, so it is not stored. Try again later.",
+            http_status=answer.http_status,
+        ) from error
+    return answer if body is answer.body else replace(answer, body=body, fields=fields_of(body))
 
 
 def _segment(name: str) -> str:
     """Return an id as one segment of a path. Ids come from outside, so they can hold any character."""
     quoted = name if _PLAIN_ID.fullmatch(name) else quote(name, safe="")
     if quoted.strip(".") == "":
-        raise RequestRefusedError(f"{name!r} is not a valid id, so no request was sent. Check the id.")
+        raise RequestRefusedError(
+            f"{name!r} is not a valid id, so no request was sent. Check the id.", was_sent=False
+        )
     return quoted

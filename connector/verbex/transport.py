@@ -36,6 +36,9 @@ MAX_HEADERS = 1024
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """The limit for one call or analysis, decompressed. Hours of talk need less than a tenth of it."""
 
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""What fails while a connection is made, TLS and a proxy's consent included, and so before any request."""
+
 Clock = Callable[[], datetime]
 Query = Mapping[str, str | Sequence[str]]
 
@@ -108,12 +111,12 @@ class Transport:
         path: str,
         *,
         query: Query | None = None,
-        json: object = None,
+        body: bytes | None = None,
         tries: int = TRIES,
         most_bytes: int = MAX_ANSWER_BYTES,
         has_secrets: bool = False,
     ) -> Answer:
-        """Send a request, up to `tries` times while the API or the network fails.
+        """Send a request, up to `tries` times while the API or the network fails. `body` is JSON.
 
         Known secrets are cut out of the answer, unless `has_secrets` says that it is asked for one.
 
@@ -131,7 +134,7 @@ class Transport:
                 # First room, then a turn: if a request waited after its turn, a hold could not stop it.
                 async with self._room:
                     await self._pace.take_turn()
-                    return await self._ask_once(method, path, url, json, most_bytes, has_secrets=has_secrets)
+                    return await self._ask_once(method, path, url, body, most_bytes, has_secrets=has_secrets)
             except ApiUnavailableError as error:
                 wait_s = error.retry_after_s or 0.0
                 if wait_s <= LONGEST_HOLD_S:
@@ -144,21 +147,24 @@ class Transport:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _ask_once(
-        self, method: str, path: str, url: URL, json: object, most_bytes: int, *, has_secrets: bool
+        self, method: str, path: str, url: URL, body: bytes | None, most_bytes: int, *, has_secrets: bool
     ) -> Answer:
         asked = f"{method} {path}"
+        headers = {} if body is None else {hdrs.CONTENT_TYPE: "application/json"}
+        sending = self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
         try:
-            async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+            async with sending as response:
                 self.on_response(response)
-                body = await _read_body(asked, response, most_bytes)
+                received = await _read_body(asked, response, most_bytes)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, zlib.error) as error:
             raise ApiUnavailableError(
-                f"{asked} got no answer from {url.host} ({type(error).__name__}). Try again later."
+                f"{asked} got no answer from {url.host} ({type(error).__name__}). Try again later.",
+                was_sent=not isinstance(error, _NOT_SENT),
             ) from error
         if not has_secrets:
-            body = cut_secrets(body, self._secrets)
+            received = cut_secrets(received, self._secrets)
         wait_s = longest_wait_s(response.headers, self._clock())
-        return read_answer(asked, response.status, body, retry_after_s=wait_s)
+        return read_answer(asked, response.status, received, retry_after_s=wait_s)
 
 
 async def _read_body(asked: str, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:

@@ -20,6 +20,7 @@ from pipelines.actions.action import Action
 from pipelines.models.rule import HAPPENED_AT, Rule
 from pipelines.warehouse.catalog import columns_of, quoted
 from pipelines.warehouse.changes import changed_keys
+from pipelines.warehouse.data_folder import DataFolder
 
 BODY = "body"
 """The column that, where a rule has it, is sent alone and as a whole."""
@@ -100,6 +101,14 @@ def list_wanted(
         return []
     found = connection.execute(_query(connection, rule, changed), {"begins_at": begins_at}).fetchall()
     return list(_new(rule, found, known or {}))
+
+
+def is_wanted(folder: DataFolder, rule: Rule, action: Action) -> bool:
+    """Return whether the published table of a rule still has the row that an action was made of."""
+    with folder.read() as connection:
+        types = dict(columns_of(connection, f"from {rule.table}"))
+        sql = f"select 1 from {rule.table} where {_object(rule.once_per, types)} = $identity limit 1"
+        return bool(connection.execute(sql, {"identity": action.identity}).fetchall())
 
 
 def _new(rule: Rule, rows: Sequence[tuple[Any, ...]], known: Known) -> Iterator[Wanted]:

@@ -1,10 +1,10 @@
-"""Sends what rules want, once: the loop that looks at the tables, and what surrounds each attempt.
+"""Sends what rules want, once: the look at the tables, and what surrounds each attempt.
 
 When an attempt may be made, and what is stored of it, belongs here. What is wanted does not: see
 `pipelines.actions.look`. How one attempt is made does not either: see `pipelines.actions.senders`.
 
-Each rule has workers of its own, so that a slow or dead destination holds up no other rule. Whatever an attempt
-came to is durable before its worker makes another one.
+The attempts of a rule have room of their own, so that a slow or dead destination holds up no other rule.
+Whatever an attempt came to is durable before its room is free again.
 """
 
 import asyncio
@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from connector.errors import OperatorError
 from connector.landing.zones import Step
+from connector.settings import Settings
 from connector.system.files import make_folder
 from connector.system.lock import hold_lock
+from connector.verbex.transport import utc_now
 from pipelines.actions.action import Action, Answer
 from pipelines.actions.backlog import Backlog, Waiting
 from pipelines.actions.look import Lookout, Seen
@@ -243,14 +246,12 @@ class Dispatcher:
             await self._store_answer(rule, waiting, answer)
         elif action.expires_at is not None and now > action.expires_at:
             await self._finish(waiting, "expired", error="it was too late: see its `not after:`")
-        elif held := await self._reason_to_hold(rule, waiting, now):
+        elif held := self._reason_to_hold(rule, now):
             await self._hold(waiting, *held)
         else:
             await self._attempt(rule, waiting, now)
 
-    async def _reason_to_hold(
-        self, rule: Rule, waiting: Waiting, now: datetime
-    ) -> tuple[str, datetime] | None:
+    def _reason_to_hold(self, rule: Rule, now: datetime) -> tuple[str, datetime] | None:
         if rule.quiet_hours is not None and rule.quiet_hours.is_quiet(now):
             return f"quiet hours: {rule.fields['quiet hours']}", rule.quiet_hours.next_open(now)
         if rule.at_most is not None:
@@ -260,7 +261,7 @@ class Dispatcher:
             if len(times) >= rule.at_most.count:
                 return f"at most {rule.fields['at most']}", times[0] + rule.at_most.period
         if problem := self.senders.problem_of(rule):
-            return problem, now + timedelta(seconds=60)
+            return problem, now + _PAUSE_AFTER_FAULT
         return None
 
     async def _hold(self, waiting: Waiting, reason: str, until: datetime) -> None:
@@ -273,10 +274,12 @@ class Dispatcher:
 
     async def _attempt(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
         action = waiting.action
-        if rule.at_most is not None:
-            self._attempted.setdefault(rule.name, deque()).append(now)
         if action.kind == "dial":
-            refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
+            try:
+                refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
+            except OperatorError as error:
+                await self._hold(waiting, str(error), now + _PAUSE_AFTER_FAULT)
+                return
             if refused is not None:
                 await self._store_answer(rule, waiting, refused)
                 return
@@ -284,7 +287,9 @@ class Dispatcher:
             await self._store(self._next_step(waiting, "started"))
             await asyncio.to_thread(self._log.land)
             waiting.is_begun = True
-        answer = await self.senders.send(rule, action, waiting.round)
+        if rule.at_most is not None:
+            self._attempted.setdefault(rule.name, deque()).append(now)
+        answer = await self.senders.send(action, waiting.round)
         if answer.result == "unknown" and action.kind == "dial":
             answer = await self.senders.find_out(action, waiting.round)
         await self._store_answer(rule, waiting, answer)
@@ -350,3 +355,9 @@ class Dispatcher:
         if self._problems.get(about) != text:
             self._problems[about] = text
             self.echo(text)
+
+
+def new_dispatcher(settings: Settings, folder: DataFolder, echo: Echo) -> Dispatcher:
+    """Return what sends what the rules of the settings want, by the clock of this machine."""
+    rng = random.SystemRandom()
+    return Dispatcher(folder, Senders(settings, folder, rng, utc_now), utc_now, rng, echo)

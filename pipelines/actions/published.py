@@ -46,6 +46,13 @@ _ATTEMPTED = """
     order by recorded_at
 """
 
+_TROUBLES = """
+    select rule, state, count(*)
+    from stored.actions
+    where state in ('failed', 'unknown') and list_contains($rules, rule)
+    group by all
+"""
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -116,6 +123,17 @@ def read_last_received_at(connection: duckdb.DuckDBPyConnection) -> datetime | N
         "select max(received_at) from stored.events"
     ).fetchall()
     return found[0][0]
+
+
+def count_troubles(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count by rule and state the actions that a person must look at: those that failed or are unknown."""
+    counts: dict[str, dict[str, int]] = {}
+    found = connection.execute(_TROUBLES, {"rules": list(rules)}).fetchall()
+    for rule, state, count in found:
+        counts.setdefault(rule, {})[state] = count
+    return counts
 
 
 def _rows(found: Sequence[tuple[Any, ...]]) -> list[Row]:

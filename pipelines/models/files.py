@@ -10,7 +10,13 @@ from pathlib import Path
 
 from pipelines.models.sql_file import ModelError, list_odd_files, list_sql_files
 
+<<<<<<< HEAD
 _NO_MODELS = ("checks", "functions", "queries", "questions", "rules", "seeds")
+=======
+_SEEDS = "seeds"
+"""The folder of lists that people write as CSV."""
+_NO_MODELS = ("checks", "functions", "queries", "questions", _SEEDS)
+>>>>>>> act-dial
 
 
 def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:
@@ -33,6 +39,8 @@ def list_odd_model_files(folder: Path, own: Path | None = None) -> dict[Path, st
         stray = (path for path in sorted(each.iterdir()) if not path.name.startswith(".") and path.is_file())
         for path in (path for path in stray if path.suffix.lower() == ".sql"):
             odd[path] = f"{path}: SQL files lie in `sql/<folder>/`. Move it into `sql/marts/`."
+        for path in sorted((each / _SEEDS).rglob("*.[sS][qQ][lL]")):
+            odd[path] = f"{path}: `{_SEEDS}/` holds lists as CSV and no SQL. Move it into `sql/marts/`."
     for path in list_sql_files(own / "queries") if own is not None else ():
         odd[path] = f"{path}: only commands of verbex-sync run queries. Make a question of it."
     return odd

@@ -18,7 +18,16 @@ from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
 from pipelines.instance.timeline import add_to_timeline, tag_location
-from pipelines.names import ANSWERS, BACKFILL_JOB, EXPORT_JOB, FETCH_JOB, LOAD_JOB, SWEEP, VERIFY_JOB
+from pipelines.names import (
+    ACT_JOB,
+    ANSWERS,
+    BACKFILL_JOB,
+    EXPORT_JOB,
+    FETCH_JOB,
+    LOAD_JOB,
+    SWEEP,
+    VERIFY_JOB,
+)
 from pipelines.reconciliation.sweep import Swept
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -78,6 +87,15 @@ def run_export(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Run
     return _run(definitions, EXPORT_JOB, instance)
 
 
+def run_actions(definitions: dg.Definitions, instance: dg.DagsterInstance) -> RunReport:
+    """Send what the rules of the settings want now.
+
+    Raises:
+        RunFailedError: Another process does, or what happened can't be stored.
+    """
+    return _run(definitions, ACT_JOB, instance)
+
+
 def run_verify(definitions: dg.Definitions, instance: dg.DagsterInstance, span: Span) -> Swept:
     """List the span's calls at Verbex, load the list and everything else that landed, and compare.
 
@@ -120,7 +138,7 @@ def _run(
         raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:
         reasons = "\n".join(_failures(result))
-        if job_name != EXPORT_JOB and was_published_since(instance, started_at):
+        if job_name not in (EXPORT_JOB, ACT_JOB) and was_published_since(instance, started_at):
             raise PartlyPublishedError(
                 f"{reasons}\nThis and what reads it is as before. All else is published."
             )

@@ -27,6 +27,7 @@ from pipelines.exports.address import name_targets
 from pipelines.instance.retention import forget_old_records
 from pipelines.models.model import Model
 from pipelines.models.sql_file import ModelError
+from pipelines.runs.actions import BackgroundActions
 from pipelines.runs.background import BackgroundCompaction
 from pipelines.runs.exports import BackgroundExport
 from pipelines.runs.patience import Echo, Patience, describe
@@ -65,6 +66,7 @@ class Follower:
     _compacting: Patience = field(init=False)
     _compaction: BackgroundCompaction = field(init=False)
     _exports: tuple[BackgroundExport, ...] = field(init=False)
+    _actions: BackgroundActions = field(init=False)
     _tried: list[LandedFile] = field(default_factory=list)
     _retry_at_s: float = 0.0
     _retry_pause_s: float = _FIRST_RETRY_S
@@ -85,6 +87,7 @@ class Follower:
         names = name_targets(each.get_secret_value() for each in self.settings.exports)
         exports = (BackgroundExport(self.folder, url, name, self.echo) for url, name in names.items())
         self._exports = tuple(exports)
+        self._actions = BackgroundActions(self.settings, self.folder, self.echo)
 
     def stop(self) -> None:
         """Let `run` end after its current step. A signal handler may call this."""
@@ -99,6 +102,7 @@ class Follower:
         fetch: Future[Fetched | None] | None = None
         for each in self._exports:
             each.start()
+        self._actions.start()
         with ThreadPoolExecutor(1) as fetcher:
             try:
                 while not self._is_stopping:
@@ -120,6 +124,7 @@ class Follower:
                 self._stop_fetching.set()
                 for each in self._exports:
                     each.stop()
+                self._actions.stop()
                 Patience("The last report to Dagster", self.echo).attempt(self.report)
                 self._say_what_was_done()
 
@@ -128,6 +133,9 @@ class Follower:
         self._reports.report_fetched()
         for each in self._exports:
             self._reports.report_exported(each.name, each.address, each.done)
+        for rule, acted in self._actions.take_done().items():
+            self._reports.report_acted(rule, acted)
+            self._tally.acted += acted.counts["sent"]
         if self._is_published:
             try:
                 self._reports.report_tables()

@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from connector.fetch.calls import Fetched
+from pipelines.actions.dispatcher import Acted
+from pipelines.actions.published import count_troubles
+from pipelines.assets.acted import acted_metadata, actions_result
 from pipelines.assets.exported import exported_metadata
 from pipelines.assets.metadata import (
     check_results,
@@ -26,10 +29,11 @@ from pipelines.assets.metadata import (
 from pipelines.exports.address import Address
 from pipelines.exports.export import Exported
 from pipelines.models.model import Model
-from pipelines.names import ANSWERS, PUBLISHED
+from pipelines.names import ANSWERS, PUBLISHED, action_asset
 from pipelines.warehouse.audit import AuditError, inspect
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
+from pipelines.warehouse.files import NothingPublishedError
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.update import TableUpdate
 
@@ -75,6 +79,17 @@ class Reports:
         if exports:
             metadata = exported_metadata(exports, address, datetime.now(UTC))
             self._report(dg.AssetMaterialization(name, metadata=metadata))
+
+    def report_acted(self, rule: str, acted: Acted) -> None:
+        """Report what was done for a rule."""
+        metadata = acted_metadata(rule, acted)
+        self._report(dg.AssetMaterialization(action_asset(rule), metadata=metadata))
+        try:
+            with self.folder.read() as tables:
+                counts = count_troubles(tables, [rule])
+        except NothingPublishedError:
+            return
+        self._report_if_new(_evaluation(action_asset(rule), actions_result(rule, counts.get(rule, {}))))
 
     def report_tables(self) -> None:
         """Report what was done to tables, from the published file.

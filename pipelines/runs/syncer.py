@@ -16,8 +16,11 @@ import dagster as dg
 from connector.landing.compaction import compact_crowded
 from connector.settings import Settings
 from connector.system.counts import counted
+from connector.system.lock import is_held
 from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
+from pipelines.actions.due import has_work
+from pipelines.actions.paths import lock_of
 from pipelines.definitions import build_definitions
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.span import Span
@@ -30,6 +33,7 @@ from pipelines.runs.execute import (
     PartlyPublishedError,
     RunFailedError,
     RunReport,
+    run_actions,
     run_backfill,
     run_export,
     run_fetch,
@@ -72,6 +76,7 @@ class Syncer:
             else:
                 echo(_fetched(run_fetch(self.definitions, self.instance)))
                 failure = self._load(echo)
+        failure = self._act(echo) or failure
         self._compact(echo)
         try:
             self._export(echo)
@@ -79,6 +84,20 @@ class Syncer:
             raise RunFailedError(f"{failure}\n{error}" if failure else str(error)) from None
         if failure is not None:
             raise failure
+
+    def _act(self, echo: Echo) -> PartlyPublishedError | None:
+        """Send what rules want, and load what became of it. A process that does so already goes on."""
+        if not self.settings.actions or is_held(lock_of(self.folder)):
+            return None
+        if not has_work(self.folder, datetime.now(UTC)):
+            return None
+        try:
+            for metadata in run_actions(self.definitions, self.instance).assets.values():
+                done = [f"{metadata[name]:.0f} {name}" for name in ("sent", "tried", "failed", "unknown")]
+                echo(f"Rule {metadata['rule']}: {', '.join(done)}")
+        except RunFailedError as error:
+            echo(str(error))
+        return self._load(echo)
 
     def _export(self, echo: Echo) -> None:
         if self.settings.exports:

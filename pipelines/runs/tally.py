@@ -15,6 +15,7 @@ class Tally:
     loads: int = 0
     deliveries: int = 0
     asked: int = 0
+    acted: int = 0
 
     def add_load(self, deliveries: int) -> None:
         """Count one load of this many deliveries; answers of Verbex load without any."""
@@ -28,5 +29,7 @@ class Tally:
             parts.append(f"Loaded {counted(self.deliveries, 'delivery')} in {counted(self.loads, 'load')}")
         if self.asked:
             parts.append(f"{'asked' if parts else 'Asked'} Verbex {counted(self.asked, 'time')}")
-        self.loads = self.deliveries = self.asked = 0
+        if self.acted:
+            parts.append(f"{'did' if parts else 'Did'} {counted(self.acted, 'action')}")
+        self.loads = self.deliveries = self.asked = self.acted = 0
         return ", ".join(parts)

@@ -78,6 +78,7 @@ class DataFolder:
             time_zone=settings.time_zone,
             memory_bytes=settings.memory_bytes,
             longest_call_s=settings.longest_call_s,
+            rules=settings.actions,
         )
 
     @cached_property

@@ -125,3 +125,16 @@ def test_a_folder_that_is_not_there_is_refused(folder: data_folder.DataFolder, o
     own.rmdir()
     with pytest.raises(ModelError, match=f"VERBEX_SQL_DIR names {own}, which is no folder"):
         load(folder)
+
+
+def test_lists_in_seeds_are_no_sql(folder: data_folder.DataFolder, write: Write) -> None:
+    """The folder holds CSV and makes no table. SQL in it would have no effect, so it is named."""
+    write("seeds/do_not_call.csv", "number\n+819012345678\n")
+    load(folder)
+    assert not folder.sql.unusable
+    assert "do_not_call" not in {model.name for model in folder.models}
+    for name in ("seeds/misplaced.sql", "seeds/deeper/lost.SQL"):
+        path = write(name, OWN["marts/calls_weekly.sql"])
+        (problem,) = [model.problem for model in folder.models if model.name == path.stem]
+        assert str(path) in problem
+        assert "`sql/marts/`" in problem

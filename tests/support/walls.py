@@ -44,10 +44,12 @@ LIBRARIES = {
     "deltalake": ("pipelines.exports.delta", "pipelines.exports.delta_marks", "pipelines.exports.delta_rows"),
     "duckdb": (
         *("pipelines.models", "pipelines.warehouse", "pipelines.reconciliation", "pipelines.exports.change"),
-        "pipelines.cli.query",
-        "pipelines.live.published",
+        "pipelines.actions.do_not_call",
+        *("pipelines.cli.query", "pipelines.live.published"),
+        *("pipelines.actions.decide", "pipelines.actions.due", "pipelines.actions.look"),
+        "pipelines.actions.published",
     ),
-    "http": ("connector", "pipelines.live", "pipelines.actions.http"),
+    "http": ("connector", "pipelines.actions", "pipelines.live"),
     "httpx": (),
     "importlib": ("pipelines.cli",),  # an import of a name in a text can't be read from the source
     "os.fdatasync": ("connector.system.files",),
@@ -55,6 +57,7 @@ LIBRARIES = {
     "pyarrow": (
         *("connector.landing", "connector.journal", "connector.fetch.attempts"),
         *("pipelines.warehouse.sources", "pipelines.warehouse.reader"),
+        "pipelines.actions.steps",
         "pipelines.exports",  # rows reach a target as Arrow batches
     ),
     "requests": (),
