@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from connector.system.env_file import without_quotes
 
 ACTION_PREFIX = "VERBEX_ACTION_"
-URL, SECRET, HEADERS = SUFFIXES = ("URL", "SECRET", "HEADERS")
+URL, SECRET, HEADERS, TO = SUFFIXES = ("URL", "SECRET", "HEADERS", "TO")
 
 _OPTION = re.compile(rf"{ACTION_PREFIX}(\w+)_({'|'.join(SUFFIXES)})", re.ASCII)
 

@@ -99,21 +99,23 @@ ACTION_SCHEMA = pa.schema(
 )
 """One row per step of an action, or of a rule. Grain: `actor_id`, `sequence`.
 
-`step` is a `Step`. Those of a rule have no `action_id`: `named` (it acts on what happens from `due_at` on;
-`cause` is the version of its SQL) and `unnamed`. Those of an action are ordered by `step_number`, which counts
-the steps that were known, this one included, whatever the clocks of the machines showed.
+`step` is a `Step`. Those of a rule have no `action_id`: `named` (it acts on what happens from `due_at` on,
+and `cause` is the version of its SQL) and `unnamed`. Those of an action are ordered by `step_number`, which
+counts the steps that were known, this one included, whatever the clocks of the machines showed.
 
-`intended` holds all about the action: `body` is what is to be sent, `identity` what it is done once per (a JSON
-object), `cause` the values whose change makes it be done again (a JSON object), and `lane` what its actions are
-in order of. A person's step is `retried`, `cancelled` or `settled`, with
-`cause` `sent` or `failed`. Of an attempt, `body` is what the other side answered, credentials removed, and `links` the fields
+`intended` holds all about the action: `body` is what is to be sent, `identity` what it is done once per (a
+JSON object), `cause` the values whose change makes it be done again (a JSON object), and `lane` what its
+actions are in order of. A person's step is `retried`, `cancelled` or `settled`, with `cause` `sent` or
+`failed`. Of an attempt, `body` is what the other side answered, credentials removed, and `links` the fields
 of it that the rule keeps. `due_at` is the earliest time of the next attempt.
 """
 
+# fmt: off
 Step = Literal[
-    *("named", "unnamed", "intended", "held", "started", "tried"),
-    *("sent", "failed", "unknown", "expired", "cancelled", "retried", "settled"),
+    "named", "unnamed", "intended", "held", "started", "tried", "sent", "failed", "unknown", "expired",
+    "cancelled", "retried", "settled",
 ]
+# fmt: on
 """What happened to an action, or to a rule."""
 
 

@@ -168,7 +168,8 @@ def _query(connection: duckdb.DuckDBPyConnection, rule: Rule, changed: str | Non
         )
 
         select
-            _identity, _cause, _lane, _call_id, _happened_at, _before, _after, _body, known.revision, known.cause
+            _identity, _cause, _lane, _call_id, _happened_at, _before, _after, _body,
+            known.revision, known.cause
         from new
         left join known on known.identity = _identity
         {"" if rule.again_when else "where known.revision is null"}
@@ -198,7 +199,11 @@ def _refuse_columns(rule: Rule, types: Mapping[str, str]) -> None:
 def _body(rule: Rule, types: Mapping[str, str]) -> str:
     if BODY in types:
         return f"coalesce({_as_json(BODY, types[BODY])}::varchar, 'null')"
-    left_out = {rule.not_before, rule.not_after, *(column.name for column in rule.columns if column.is_hidden)}
+    left_out = {
+        rule.not_before,
+        rule.not_after,
+        *(column.name for column in rule.columns if column.is_hidden),
+    }
     return _object([name for name in types if name not in left_out], types)
 
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from connector.errors import OperatorError
 from connector.landing.zones import Step
@@ -22,13 +21,13 @@ from connector.settings import Settings
 from connector.system.files import make_folder
 from connector.system.lock import hold_lock
 from connector.verbex.transport import utc_now
-from pipelines.actions.action import Action, Answer
+from pipelines.actions.action import Answer
 from pipelines.actions.backlog import Backlog, Waiting
 from pipelines.actions.look import Lookout, Seen
-from pipelines.actions.patience import MOST_ATTEMPTS, pause_after
 from pipelines.actions.paths import lock_of, state_dir_of
+from pipelines.actions.patience import MOST_ATTEMPTS, pause_after
 from pipelines.actions.pause import is_paused
-from pipelines.actions.published import list_attempt_times
+from pipelines.actions.published import Row, list_attempt_times
 from pipelines.actions.senders import Senders
 from pipelines.actions.step_log import StepLog, land_files
 from pipelines.actions.steps import StepRow, new_actor_id, step_of
@@ -115,7 +114,7 @@ class Dispatcher:
         async with self._working():
             await self._look()
             began_at = self.clock()
-            while not is_paused(self.folder.path) and self._is_busy(began_at):
+            while not is_paused(self.folder.path) and self._is_busy(began_at):  # noqa: ASYNC110 - many end it
                 await asyncio.sleep(_TURN_S)
 
     @asynccontextmanager
@@ -168,20 +167,17 @@ class Dispatcher:
 
     def _take_in(self, seen: Seen) -> None:
         self._rules = seen.rules
-        for name, problem in seen.problems.items():
-            self._say(name, f"The rule {name} does not act: {problem}")
-        for name in self._problems.keys() & seen.rules.keys() - seen.problems.keys():
-            del self._problems[name]
+        self._say_problems(seen)
         if seen.is_first:
             with self.folder.read() as connection:
                 times = list_attempt_times(connection, self.clock() - _LONGEST_LIMIT)
             self._attempted = {rule: deque(each) for rule, each in times.items()}
         for row in seen.rows:
-            waiting = row.waiting
-            if waiting.action.rule in seen.switched_on and row.state in ("due", "held"):
-                self._log.append([self._cancelled(waiting, "the rule was switched off meanwhile")])
-                continue
-            self._take_in_row(waiting, row.state, row.last_step)
+            if row.is_unsettled and row.waiting.action.rule in seen.switched_on:
+                reason = "the rule was switched off meanwhile"
+                self._log.append([self._next_step(row.waiting, "cancelled", error=reason)])
+            else:
+                self._take_in_row(row)
         for action in seen.actions:
             self._count(action.rule, "intended")
             self._backlog(action.rule).add(Waiting(action, action.due_at))
@@ -189,26 +185,25 @@ class Dispatcher:
             if len(self._backlog(name)) and (name not in self._servers or self._servers[name].done()):
                 self._servers[name] = asyncio.create_task(self._serve(name))
 
-    def _take_in_row(self, waiting: Waiting, state: str, last_step: str) -> None:
+    def _say_problems(self, seen: Seen) -> None:
+        for name, problem in seen.problems.items():
+            self._say(name, f"The rule {name} does not act: {problem}")
+        for name in self._problems.keys() & seen.rules.keys() - seen.problems.keys():
+            del self._problems[name]
+
+    def _take_in_row(self, row: Row) -> None:
         """Take in what the tables say of an action: what this process did itself, it knows better."""
-        action_id, rule = waiting.action.action_id, waiting.action.rule
-        mine = self._backlog(rule).find(action_id)
-        if mine is None and action_id not in self._settled:
-            if state in ("due", "held"):
-                self._backlog(rule).add(waiting)
-        elif mine is None:
-            if state == "due" and last_step == "retried":
-                self._settled.discard(action_id)
-                self._backlog(rule).add(waiting)
-            elif state not in ("due", "held"):
-                self._settled.discard(action_id)
-        elif last_step in ("cancelled", "settled"):
-            mine.is_dropped = True
-            if not mine.is_running:
-                self._backlog(rule).settle(mine)
-        elif last_step == "retried" and waiting.round > mine.round:
-            mine.round, mine.steps, mine.attempts = waiting.round, waiting.steps, 0
-            self._backlog(rule).hasten(mine, waiting.due_at)
+        action_id = row.waiting.action.action_id
+        backlog = self._backlog(row.waiting.action.rule)
+        mine = backlog.find(action_id)
+        if mine is not None:
+            _take_in_person(backlog, mine, row)
+        elif action_id not in self._settled or row.last_step == "retried":
+            self._settled.discard(action_id)
+            if row.is_unsettled:
+                backlog.add(row.waiting)
+        elif not row.is_unsettled:
+            self._settled.discard(action_id)
 
     def _backlog(self, rule: str) -> Backlog:
         return self._backlogs.setdefault(rule, Backlog())
@@ -355,6 +350,17 @@ class Dispatcher:
         if self._problems.get(about) != text:
             self._problems[about] = text
             self.echo(text)
+
+
+def _take_in_person(backlog: Backlog, mine: Waiting, row: Row) -> None:
+    """Take in what a person did about an action that waits or is on its way."""
+    if row.last_step in ("cancelled", "settled"):
+        mine.is_dropped = True
+        if not mine.is_running:
+            backlog.settle(mine)
+    elif row.last_step == "retried" and row.waiting.round > mine.round:
+        mine.round, mine.steps, mine.attempts = row.waiting.round, row.waiting.steps, 0
+        backlog.hasten(mine, row.waiting.due_at)
 
 
 def new_dispatcher(settings: Settings, folder: DataFolder, echo: Echo) -> Dispatcher:

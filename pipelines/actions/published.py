@@ -71,6 +71,11 @@ class Row:
     state: str
     last_step: str
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether something is still to be done."""
+        return self.state in ("due", "held")
+
 
 def is_current(connection: duckdb.DuckDBPyConnection, models: Sequence[Model]) -> bool:
     """Return whether the published tables of `models` were made by today's SQL."""
@@ -125,9 +130,7 @@ def read_last_received_at(connection: duckdb.DuckDBPyConnection) -> datetime | N
     return found[0][0]
 
 
-def count_troubles(
-    connection: duckdb.DuckDBPyConnection, rules: Sequence[str]
-) -> dict[str, dict[str, int]]:
+def count_troubles(connection: duckdb.DuckDBPyConnection, rules: Sequence[str]) -> dict[str, dict[str, int]]:
     """Count by rule and state the actions that a person must look at: those that failed or are unknown."""
     counts: dict[str, dict[str, int]] = {}
     found = connection.execute(_TROUBLES, {"rules": list(rules)}).fetchall()

@@ -4,8 +4,8 @@ A file of this log, and what happens to it after a crash, belong here. So a requ
 soon as it is answered, and still landing has few files. The rows do not belong here: see
 `pipelines.actions.steps`.
 
-A file is named `<actor_id>-<number>.steps`. Each line is a CRC-32 in hex, and a step with its number as JSON. A
-line that a kill cut off is no step: what it would have said was never relied on.
+A file is named `<actor_id>-<number>.steps`. Each line is a CRC-32 in hex, and a step with its number as JSON.
+A line that a kill cut off is no step: what it would have said was never relied on.
 """
 
 import os
@@ -51,11 +51,7 @@ class StepLog:
             lines = [_line(self._sequence + place, step) for place, step in enumerate(steps)]
             self._sequence += len(steps)
             try:
-                descriptor = self._open()
-                data = b"".join(lines)
-                if os.write(descriptor, data) < len(data):
-                    raise OSError(f"{self._path}: not all bytes were written. Check if the disk is full.")
-                fsync_data(descriptor)
+                self._write(b"".join(lines))
             except OSError:
                 self._close()  # an fsync that failed once may succeed later without having written anything
                 raise
@@ -70,6 +66,12 @@ class StepLog:
             with self._lock:
                 self._close()
             return land_files(self._folder, self._landing, self.actor_id)
+
+    def _write(self, data: bytes) -> None:
+        descriptor = self._open()
+        if os.write(descriptor, data) < len(data):
+            raise OSError(f"{self._path}: not all bytes were written. Check if the disk is full.")
+        fsync_data(descriptor)
 
     def _open(self) -> int:
         if self._descriptor is None:

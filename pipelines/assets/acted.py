@@ -41,13 +41,14 @@ def acted_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         dispatcher = new_dispatcher(settings, folder, context.log.warning)
         try:
             if is_paused(folder.path):
-                context.log.warning("Actions are paused. `verbex-sync actions resume` lets them go out again.")
+                context.log.warning(
+                    "Actions are paused. `verbex-sync actions resume` lets them go out again."
+                )
             else:
                 run(dispatcher.act_once())
         except LockHeldError as error:
             raise dg.Failure(
-                f"Process {error.holder} sends what the rules want, such as `verbex-sync sync --follow`. "
-                "Nothing is left for this run.",
+                f"Process {error.holder} sends what the rules want, such as `verbex-sync sync --follow`.",
                 allow_retries=False,
             ) from None
         except OperatorError as error:
@@ -69,14 +70,16 @@ def acted_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def acted_metadata(rule: str, acted: Acted) -> dict[str, float | str]:
     """Return what was done for a rule as numbers to plot: counts, and the delays of what was sent [s]."""
-    counts: dict[str, float | str] = {"rule": rule} | {name: acted.counts[name] for name in ("intended", *_KINDS)}
+    counts: dict[str, float | str] = {"rule": rule} | {
+        name: acted.counts[name] for name in ("intended", *_KINDS)
+    }
     if acted.delays_s:
         counts |= {"median_delay_s": median(acted.delays_s), "longest_delay_s": max(acted.delays_s)}
     return counts
 
 
 def actions_result(rule: str, troubles: Mapping[str, int]) -> dg.AssetCheckResult:
-    """Return the result of the check of a rule, for the actions of it that a person must look at, by state."""
+    """Return the result of a rule's check, for its actions that a person must look at, by state."""
     parts = [f"{count} {state}" for state, count in sorted(troubles.items()) if count]
     listed = ", ".join(parts)
     total = counted(sum(troubles.values()), "action")

@@ -10,13 +10,9 @@ from pathlib import Path
 
 from pipelines.models.sql_file import ModelError, list_odd_files, list_sql_files
 
-<<<<<<< HEAD
-_NO_MODELS = ("checks", "functions", "queries", "questions", "rules", "seeds")
-=======
 _SEEDS = "seeds"
 """The folder of lists that people write as CSV."""
-_NO_MODELS = ("checks", "functions", "queries", "questions", _SEEDS)
->>>>>>> act-dial
+_NO_MODELS = ("checks", "functions", "queries", "questions", "rules", _SEEDS)
 
 
 def list_model_files(folder: Path, own: Path | None = None) -> list[Path]:

@@ -2,12 +2,13 @@
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 from support.acting import AFTER_S, ENDED, NAMED_AT, Watcher, acting, call, landed_steps, write_rule
 from support.data_folder import body
 
 
-def test_each_thing_is_wanted_once_however_often_it_is_delivered_and_loaded(tmp_path):
+def test_each_thing_is_wanted_once_however_often_it_is_delivered_and_loaded(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     watcher = Watcher(folder)
@@ -29,7 +30,7 @@ def test_each_thing_is_wanted_once_however_often_it_is_delivered_and_loaded(tmp_
     ]
 
 
-def test_history_sets_nothing_off_and_neither_does_what_comes_late_of_it(tmp_path):
+def test_history_sets_nothing_off_and_neither_does_what_comes_late_of_it(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     folder.land(call(1, -5000))
@@ -41,7 +42,7 @@ def test_history_sets_nothing_off_and_neither_does_what_comes_late_of_it(tmp_pat
     assert watcher.wanted() == ['{"call_id":"call-3"}']
 
 
-def test_a_clock_that_is_behind_makes_no_history_of_what_is_known(tmp_path):
+def test_a_clock_that_is_behind_makes_no_history_of_what_is_known(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     folder.land(call(1, -5000), received_at_us=int(NAMED_AT.timestamp() * 1e6))
@@ -50,7 +51,7 @@ def test_a_clock_that_is_behind_makes_no_history_of_what_is_known(tmp_path):
     assert [step["due_at"] for step in landed_steps(folder)] == [NAMED_AT + timedelta(seconds=1)]
 
 
-def test_what_was_decided_and_not_landed_before_a_crash_is_not_decided_again(tmp_path):
+def test_what_was_decided_and_not_landed_before_a_crash_is_not_decided_again(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     first = Watcher(folder)
@@ -61,12 +62,12 @@ def test_what_was_decided_and_not_landed_before_a_crash_is_not_decided_again(tmp
     assert len(seen.actions) == 1
     # the process is killed here: the log is on the disk and not in landing
     second = Watcher(folder)
-    assert second.look() is None  # the tables do not know yet what has landed by now
+    assert second.lookout.look(()) is None  # the tables do not know yet what has landed by now
     assert second.wanted() == []
     assert folder.rows("select action_id from actions") == [(seen.actions[0].action_id,)]
 
 
-def test_a_folder_that_was_moved_or_restored_sets_nothing_off(tmp_path):
+def test_a_folder_that_was_moved_or_restored_sets_nothing_off(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     watcher = Watcher(folder)
@@ -91,7 +92,7 @@ def test_a_folder_that_was_moved_or_restored_sets_nothing_off(tmp_path):
     assert (repeated.action_id,) in folder.rows("select action_id from actions")
 
 
-def test_a_change_makes_it_be_done_once_more_and_the_way_back_once_more_again(tmp_path):
+def test_a_change_makes_it_be_done_once_more_and_the_way_back_once_more_again(tmp_path: Path) -> None:
     text = """-- A test.
 --
 -- action: http
@@ -119,7 +120,7 @@ select call_id, transfer_to, transferred_at as happened_at from calls where tran
     ]
 
 
-def test_an_edited_rule_acts_on_what_happens_from_then_on(tmp_path):
+def test_an_edited_rule_acts_on_what_happens_from_then_on(tmp_path: Path) -> None:
     path = write_rule(tmp_path / "own", more="-- again when: status\n")
     path.write_text(path.read_text().replace("where ended_at", "where call_id <> 'call-1' and ended_at"))
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
@@ -137,7 +138,7 @@ def test_an_edited_rule_acts_on_what_happens_from_then_on(tmp_path):
     assert restarted.wanted() == ['{"call_id":"call-2"}']
 
 
-def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_between(tmp_path):
+def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_between(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     write_rule(tmp_path / "own", name="other")
     both = acting(tmp_path / "data", "mine", "other", own=tmp_path / "own")
@@ -157,7 +158,7 @@ def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_be
     assert len(watcher.wanted()) == 2
 
 
-def test_hostile_values_stay_values(tmp_path):
+def test_hostile_values_stay_values(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     watcher = Watcher(folder)
@@ -172,7 +173,7 @@ def test_hostile_values_stay_values(tmp_path):
     assert folder.rows("select request ->> '$.call_id' from actions") == [(odd,)]
 
 
-def test_steps_that_a_kill_cut_off_are_left_out_and_damaged_ones_are_kept_aside(tmp_path):
+def test_steps_that_a_kill_cut_off_are_left_out_and_damaged_ones_are_kept_aside(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
     watcher = Watcher(folder)

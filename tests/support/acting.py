@@ -1,4 +1,4 @@
-"""Data folders whose rules act, for tests: what is wanted is looked up as follow mode does, without sending."""
+"""Data folders whose rules act, for tests: what they want is found as follow mode does, without sending."""
 
 import random
 from datetime import UTC, datetime
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from connector.landing.zones import ACTIONS
-from pipelines.actions.paths import state_dir_of
 from pipelines.actions.look import Lookout, Seen
+from pipelines.actions.paths import state_dir_of
 from pipelines.actions.step_log import StepLog, land_files
 from pipelines.actions.steps import new_actor_id
 from support.data_folder import DataFolder, body
@@ -61,14 +61,16 @@ class Watcher:
         land_files(state_dir_of(folder), folder.landing)
         self.lookout = Lookout(folder, state_dir_of(folder), self.log, lambda: self.at)
 
-    def look(self) -> Seen | None:
-        """Look once, without landing."""
-        return self.lookout.look(())
+    def look(self) -> Seen:
+        """Look at tables that are new, without landing."""
+        seen = self.lookout.look(())
+        assert seen is not None
+        return seen
 
     def wanted(self) -> list[str]:
         """Bring the tables up to date, look, land, and return the identities of what is new."""
         self.folder.sync()
-        seen = self.look()
+        seen = self.lookout.look(())
         self.log.land()
         return [] if seen is None else [action.identity for action in seen.actions]
 

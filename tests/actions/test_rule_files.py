@@ -24,14 +24,14 @@ def written(folder: Path, text: str, name: str = "mine") -> Path:
     return path
 
 
-def test_rules_are_off_until_they_are_named():
+def test_rules_are_off_until_they_are_named() -> None:
     assert not [model for model in load_sql(sql_folder()).models if isinstance(model, Rule)]
     named = load_sql(sql_folder(), rules=("callbacks",)).models
     assert [model.table for model in named if isinstance(model, Rule)] == ["rules.callbacks"]
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_each_example_can_be_used(name):
+def test_each_example_can_be_used(name: str) -> None:
     sql = load_sql(sql_folder(), rules=(name,))
     (rule,) = [model for model in sql.models if isinstance(model, Rule)]
     assert not rule.problem
@@ -39,7 +39,7 @@ def test_each_example_can_be_used(name):
     assert rule.description
 
 
-def test_the_examples_are_those_that_people_expect():
+def test_the_examples_are_those_that_people_expect() -> None:
     kinds = {
         rule.name: rule.kind
         for rule in load_sql(sql_folder(), rules=tuple(RULES)).models
@@ -54,14 +54,14 @@ def test_the_examples_are_those_that_people_expect():
     }
 
 
-def test_a_rule_that_is_named_and_not_there_is_named_with_those_that_are():
+def test_a_rule_that_is_named_and_not_there_is_named_with_those_that_are() -> None:
     (unusable,) = load_sql(sql_folder(), rules=("calback",)).unusable
     assert unusable.name == "calback"
     assert "callbacks" in unusable.problem
     assert "VERBEX_ACTIONS" in unusable.problem
 
 
-def test_a_rule_may_not_have_the_name_of_a_table(tmp_path):
+def test_a_rule_may_not_have_the_name_of_a_table(tmp_path: Path) -> None:
     written(tmp_path, HEADER + SELECT, "calls")
     sql = load_sql(sql_folder(), tmp_path, rules=("calls",))
     (unusable,) = sql.unusable
@@ -86,12 +86,14 @@ def test_a_rule_may_not_have_the_name_of_a_table(tmp_path):
         (HEADER + "-- schema: ops\n", "no field and no column"),
     ],
 )
-def test_a_header_that_leaves_something_open_is_refused_with_the_fix(tmp_path, header, problem):
+def test_a_header_that_leaves_something_open_is_refused_with_the_fix(
+    tmp_path: Path, header: str, problem: str
+) -> None:
     with pytest.raises(ModelError, match=problem):
         read_rule(written(tmp_path, header + SELECT))
 
 
-def test_a_broken_rule_is_named_and_the_tables_go_on(tmp_path):
+def test_a_broken_rule_is_named_and_the_tables_go_on(tmp_path: Path) -> None:
     written(tmp_path, HEADER + "selekt 1")
     sql = load_sql(sql_folder(), tmp_path, rules=("mine",))
     (broken,) = [model for model in sql.models if model.problem]
@@ -99,7 +101,9 @@ def test_a_broken_rule_is_named_and_the_tables_go_on(tmp_path):
     assert "mine.sql" in broken.problem
 
 
-def test_an_upgrade_of_duckdb_makes_no_rule_another_one_and_an_edit_does(tmp_path, monkeypatch):
+def test_an_upgrade_of_duckdb_makes_no_rule_another_one_and_an_edit_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = read_rule(written(tmp_path, HEADER + SELECT))
     monkeypatch.setattr("pipelines.models.model.duckdb.__version__", "99.0")
     same = read_rule(written(tmp_path, HEADER + SELECT))
