@@ -1,13 +1,20 @@
 """Data folders whose rules act, for tests: what they want is found as follow mode does, without sending."""
 
 import random
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from connector.landing.zones import ACTIONS
+from connector.settings import Settings
+from connector.verbex.transport import utc_now
+from pipelines.actions.dispatcher import Dispatcher
 from pipelines.actions.look import Lookout, Seen
 from pipelines.actions.paths import state_dir_of
+from pipelines.actions.senders import Senders
 from pipelines.actions.step_log import StepLog, land_files
 from pipelines.actions.steps import new_actor_id
 from support.data_folder import DataFolder, body
@@ -79,3 +86,42 @@ def landed_steps(folder: DataFolder) -> list[dict[str, Any]]:
     """Return all steps that have landed, in the order of their files."""
     files = folder.landing.list_files(ACTIONS)
     return [row for file in files for row in folder.landing.read(file, ACTIONS.schema).to_pylist()]
+
+
+def seconds_of(at: datetime) -> float:
+    """Return a moment in the seconds that `call` takes."""
+    return (at - NAMED_AT).total_seconds()
+
+
+async def act(settings: Settings, folder: DataFolder, clock: Callable[[], datetime] = utc_now) -> Dispatcher:
+    """Act once on what is published, as a process of its own, and return what did it."""
+    said: list[str] = []
+    rng = random.Random()
+    senders = Senders(settings, folder, rng, clock)
+    dispatcher = Dispatcher(folder, senders, clock, rng, said.append)
+    await dispatcher.act_once()
+    return dispatcher
+
+
+async def act_on(
+    settings: Settings, folder: DataFolder, bodies: Iterable[bytes], clock: Callable[[], datetime] = utc_now
+) -> Dispatcher:
+    """Land deliveries, bring the tables up to date, act once, and load what became of it."""
+    folder.land(bodies)
+    folder.sync(published_at=clock())
+    dispatcher = await act(settings, folder, clock)
+    folder.sync(published_at=clock())
+    return dispatcher
+
+
+def settings_of(folder: DataFolder, **options: Any) -> Settings:  # noqa: ANN401
+    """Return settings of a folder in which its rules act, with `options` of rules such as `MINE_URL`."""
+    named = {
+        name: options.pop(name)
+        for name in list(options)
+        if name.endswith(("_URL", "_SECRET", "_HEADERS", "_TO"))
+    }
+    chosen = {f"VERBEX_ACTION_{name}": SecretStr(value) for name, value in named.items()}
+    return Settings(
+        _env_file=None, data_dir=folder.path, actions=folder.rules, action_options=chosen, **options
+    )
