@@ -108,10 +108,6 @@ class DialSender:
             `sent` with the call; `failed` if Verbex refused it; `tried` if it was certainly not made and may
             be asked for again; `unknown` if it may have been made: then ask `settle`, and never this again.
         """
-        if call_id in self._perhaps_made:
-            return Answer(
-                "unknown", error=f"The call {call_id} was asked for already. It is not asked for again."
-            )
         try:
             made = await self.is_made(call_id)
         except VerbexError as error:
@@ -142,6 +138,10 @@ class DialSender:
         return _trouble("unknown", last, call_id) if last else _not_made(call_id)
 
     async def _ask_for(self, request: bytes, call_id: str) -> Answer:
+        if call_id in self._perhaps_made:
+            return Answer(
+                "unknown", error=f"The call {call_id} was asked for already. It is not asked for again."
+            )
         self._perhaps_made.add(call_id)
         try:
             answer = await self._client.dial(request)
