@@ -199,8 +199,11 @@ def _within_limit(body: bytes) -> bytes:
 
 
 def _text_of(value: msgspec.Raw | None) -> str | None:
-    return msgspec.json.decode(value) if value is not None and bytes(value).startswith(b'"') else None
+    try:
+        return msgspec.json.decode(value or b"null", type=str | None)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # of another type, or cut within a character
+        return None
 
 
 def _shown(value: msgspec.Raw | None) -> str:
-    return "missing" if value is None else bytes(value).decode()[:40]
+    return "missing" if value is None else bytes(value).decode(errors="replace")[:40]

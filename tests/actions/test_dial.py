@@ -165,6 +165,15 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     assert refusal_of(replace(ACTION, body=body), frozenset())
 
 
+@pytest.mark.parametrize("number", [b'"\\ud83d"', b'"\xff"', b'"\\ud83d\\ude00"'])
+def test_a_number_of_broken_characters_is_refused(number: bytes) -> None:
+    """A text that was cut, or that never was one, ends nothing but its own action."""
+    body = b'{"from_number": "+81312345678", "to_number": ' + number + b"}"
+    reason = refusal_of(replace(ACTION, body=body), frozenset())
+    assert reason is not None
+    assert reason.encode()
+
+
 async def test_a_call_is_made_once_and_kept_without_its_credential(api: ApiServer) -> None:
     """The answer ties the action to the call."""
     async with sender_of(api.url) as sender:
