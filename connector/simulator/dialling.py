@@ -7,6 +7,7 @@ assumes the worst and dials again.
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -37,12 +38,14 @@ class Dials:
         calls: Every call in its order. Two have the same id if it was asked for twice.
         by_number: How often each number was dialled.
         by_call_id: How often a call of each id was dialled.
+        on_dial: Called with every call that is dialled.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, on_dial: Callable[[Call], None] = lambda _: None) -> None:
         self.calls: list[Call] = []
         self.by_number: Counter[str] = Counter()
         self.by_call_id: Counter[str] = Counter()
+        self.on_dial = on_dial
         self._world = world
         self._asked: dict[int, dict[str, Any]] = {}
 
@@ -70,6 +73,7 @@ class Dials:
         self._asked[id(call)] = {name: asked[name] for name in _AS_ASKED if name in asked}
         self.by_number[asked["to_number"]] += 1
         self.by_call_id[call.call_id] += 1
+        self.on_dial(call)
         return call
 
     def has(self, call: Call) -> bool:

@@ -3,14 +3,18 @@
 The combination of the simulator's parts for a command belongs here. The command line does not.
 """
 
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connector.simulator.api import DEFAULT_API_KEY, ApiServer
-from connector.simulator.sender import SendOptions, SendReport, send, send_first
+from connector.simulator.calls import SECOND_US, Call
+from connector.simulator.deliveries import Dispatch
+from connector.simulator.events import events_of
+from connector.simulator.sender import SendOptions, SendReport, send, send_first, send_when_due
 from connector.simulator.truth import Truth
 from connector.simulator.world import World
 from connector.system.progress import Progress, no_progress
@@ -65,6 +69,8 @@ async def simulate(
 ) -> SimulateReport:
     """Send a world's webhooks, and serve its API during that time and until `and_then` returns.
 
+    A call that is dialled there sends its webhooks too, as long as the API is served.
+
     Raises:
         NotAcceptedError: The receiver is not there, or refuses everything.
         OSError: The port is in use, or the truth can't be written.
@@ -77,8 +83,7 @@ async def simulate(
     async with AsyncExitStack() as stack:
         api_url = None
         if options.api_port is not None:
-            server = ApiServer(world, port=options.api_port, api_key=options.api_key)
-            api_url = (await stack.enter_async_context(server)).url
+            api_url = await stack.enter_async_context(_serving(world, options, options.api_port))
         deliveries = world.deliveries(
             duplicates=options.duplicates, disorder=options.disorder, losses=options.losses
         )
@@ -90,6 +95,29 @@ async def simulate(
         if and_then is not None:
             await and_then(report)
     return report
+
+
+@asynccontextmanager
+async def _serving(world: World, options: SimulateOptions, port: int) -> AsyncIterator[str]:
+    """Serve the API, and send the webhooks of the calls that are dialled there, at their times."""
+    tasks: list[asyncio.Task[SendReport]] = []
+
+    def send_events_of(call: Call) -> None:
+        planned = [
+            Dispatch((event.at_us - call.started_us) / SECOND_US, event)
+            for event in events_of(call, world.seed)
+        ]
+        sending = send_when_due(planned, options.send, call.started_us / SECOND_US)
+        tasks.append(asyncio.create_task(sending))
+
+    async with ApiServer(world, port=port, api_key=options.api_key) as server:
+        server.dials.on_dial = send_events_of
+        try:
+            yield server.url
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def recent_start(now: datetime) -> datetime:

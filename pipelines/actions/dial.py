@@ -108,10 +108,6 @@ class DialSender:
             `sent` with the call; `failed` if Verbex refused it; `tried` if it was certainly not made and may
             be asked for again; `unknown` if it may have been made: then ask `settle`, and never this again.
         """
-        if call_id in self._perhaps_made:
-            return Answer(
-                "unknown", error=f"The call {call_id} was asked for already. It is not asked for again."
-            )
         try:
             made = await self.is_made(call_id)
         except VerbexError as error:
@@ -142,6 +138,10 @@ class DialSender:
         return _trouble("unknown", last, call_id) if last else _not_made(call_id)
 
     async def _ask_for(self, request: bytes, call_id: str) -> Answer:
+        if call_id in self._perhaps_made:
+            return Answer(
+                "unknown", error=f"The call {call_id} was asked for already. It is not asked for again."
+            )
         self._perhaps_made.add(call_id)
         try:
             answer = await self._client.dial(request)
@@ -199,8 +199,11 @@ def _within_limit(body: bytes) -> bytes:
 
 
 def _text_of(value: msgspec.Raw | None) -> str | None:
-    return msgspec.json.decode(value) if value is not None and bytes(value).startswith(b'"') else None
+    try:
+        return msgspec.json.decode(value or b"null", type=str | None)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # of another type, or cut within a character
+        return None
 
 
 def _shown(value: msgspec.Raw | None) -> str:
-    return "missing" if value is None else bytes(value).decode()[:40]
+    return "missing" if value is None else bytes(value).decode(errors="replace")[:40]

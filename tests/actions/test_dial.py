@@ -1,5 +1,6 @@
 """Calls that rules ask for: what is sent, what is refused, and that no fault makes two of one."""
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -11,6 +12,8 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +165,15 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     assert refusal_of(replace(ACTION, body=body), frozenset())
 
 
+@pytest.mark.parametrize("number", [b'"\\ud83d"', b'"\xff"', b'"\\ud83d\\ude00"'])
+def test_a_number_of_broken_characters_is_refused(number: bytes) -> None:
+    """A text that was cut, or that never was one, ends nothing but its own action."""
+    body = b'{"from_number": "+81312345678", "to_number": ' + number + b"}"
+    reason = refusal_of(replace(ACTION, body=body), frozenset())
+    assert reason is not None
+    assert reason.encode()
+
+
 async def test_a_call_is_made_once_and_kept_without_its_credential(api: ApiServer) -> None:
     """The answer ties the action to the call."""
     async with sender_of(api.url) as sender:
@@ -240,6 +252,42 @@ async def test_a_call_that_may_have_been_made_is_not_asked_for_again(api: ApiSer
         results = [(await sender.dial(ACTION, CALL_ID)).result for _ in range(3)]
     assert results == ["unknown"] * 3
     assert api.dials.by_call_id == {CALL_ID: 1}
+
+
+async def test_two_at_once_make_one_call(api: ApiServer) -> None:
+    """Even if a caller has lost count."""
+    async with sender_of(api.url) as sender:
+        answers = await asyncio.gather(*(sender.dial(ACTION, CALL_ID) for _ in range(2)))
+    assert sorted(answer.result for answer in answers) == ["sent", "unknown"]
+    assert api.dials.by_call_id == {CALL_ID: 1}
+
+
+STATUSES = {
+    **dict.fromkeys((400, 402, 403, 404, 405, 410, 413, 422), "failed"),
+    **dict.fromkeys((401, 429), "tried"),
+    **dict.fromkeys((302, 303, 307, 408, 409, 425, 500, 502, 503, 504), "unknown"),
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("content_type", ["application/json", "text/html"])
+async def test_a_status_is_certain_or_not(status: int, content_type: str) -> None:
+    """Only a plain refusal counts as not made, and only a fault of ours is tried again."""
+
+    async def answer(request: web.Request) -> web.Response:
+        is_question = request.method == "GET"
+        return web.Response(
+            text="{}",
+            status=404 if is_question else status,
+            content_type="application/json" if is_question else content_type,
+        )
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server, sender_of(str(server.make_url("")).rstrip("/")) as sender:
+        answered = await sender.dial(ACTION, CALL_ID)
+    assert (answered.result, answered.http_status) == (STATUSES[status], status)
+    assert "\n" not in str(answered.error)
 
 
 async def test_a_call_that_is_known_late_is_found(api: ApiServer) -> None:

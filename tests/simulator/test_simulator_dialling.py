@@ -1,16 +1,23 @@
 """Dialling at the simulated REST API: what is made, counted, refused, and known when."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from support.deadline import HANG_S
 
 from connector.simulator.api import ApiServer
 from connector.simulator.details import ACCESS_TOKEN_MARK
 from connector.simulator.dialling import PATH
 from connector.simulator.faults import Faults
+from connector.simulator.run import SimulateOptions, SimulateReport, simulate
+from connector.simulator.sender import SendOptions
+from connector.simulator.world import DEFAULT_START
 
 WANTED = {"from_number": "+81312345678", "to_number": "+819012345678", "direction": "outbound"}
 
@@ -121,3 +128,27 @@ async def test_a_late_call_is_known_only_later(api: ApiServer, http: aiohttp.Cli
     assert (await get(http, api, "ours"))[0] == 404
     api.now_us = lambda: api.world.start_us + 5_000_000
     assert (await get(http, api, "ours"))[0] == 200
+
+
+async def test_a_dialled_call_sends_its_webhooks() -> None:
+    """As any call does, so that a receiver and its tables see it come."""
+    has_begun = asyncio.Event()
+
+    async def receive(request: web.Request) -> web.Response:
+        if (await request.json())["payload"].get("call_id") == "ours":
+            has_begun.set()
+        return web.Response()
+
+    async def dial_and_wait(report: SimulateReport) -> None:
+        key = {"Authorization": "Bearer simulated-key"}
+        wanted = {**WANTED, "call_id": "ours"}
+        async with aiohttp.ClientSession(headers=key) as http:
+            await http.post(f"{report.api_url}{PATH}", json=wanted)
+        await asyncio.wait_for(has_begun.wait(), HANG_S)
+
+    app = web.Application()
+    app.router.add_post("/", receive)
+    async with TestServer(app) as receiver:
+        sending = SendOptions(str(receiver.make_url("/")))
+        options = SimulateOptions(sending, DEFAULT_START, calls=1, api_port=0)
+        await simulate(options, and_then=dial_and_wait)
