@@ -88,7 +88,7 @@ async def test_what_is_too_late_expires_and_what_is_too_early_waits(tmp_path: Pa
 -- not after: late_at
 select call_id, ended_at as happened_at,
     ended_at + if(call_id = 'call-1', interval 0 seconds, interval 1 hour) as early_at,
-    ended_at - if(call_id = 'call-2', interval 2 hours, interval -9 hours) as late_at
+    ended_at + if(call_id = 'call-2', interval 1 second, interval 9 hours) as late_at
 from calls where ended_at is not null
 """
     write_rule(tmp_path / "own", text)
