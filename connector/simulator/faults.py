@@ -34,6 +34,8 @@ class Faults:
     """200 whose JSON reports an error."""
     slow: float = 0.0
     """The right answer, `slow_s` late."""
+    dropped: float = 0.0
+    """The request is handled, and then the connection breaks before the answer."""
 
     seed: int = 0
     retry_after_s: int = 1
@@ -42,8 +44,8 @@ class Faults:
 
     @classmethod
     def evenly(cls, rate: float, *, seed: int = 0) -> "Faults":
-        """Return faults of all kinds except `slow`, which add up to `rate`."""
-        harmful = [kind for kind in _KINDS if kind != "slow"]
+        """Return faults of all kinds except `slow` and `dropped`, which add up to `rate`."""
+        harmful = [kind for kind in _KINDS if kind not in ("slow", "dropped")]
         return cls(seed=seed, **dict.fromkeys(harmful, rate / len(harmful)))  # type: ignore[arg-type]
 
     def draw(self, path: str, nth: int) -> str | None:
@@ -56,7 +58,7 @@ class Faults:
         return None
 
 
-_KINDS = ("too_many", "server_error", "reset", "cut", "truncated", "html", "error_in_200", "slow")
+_KINDS = ("too_many", "server_error", "reset", "cut", "truncated", "html", "error_in_200", "slow", "dropped")
 
 
 async def break_answer(
