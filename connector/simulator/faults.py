@@ -38,6 +38,8 @@ class Faults:
     """The connection breaks before anything is done."""
     late: float = 0.0
     """The connection breaks, and a call that was dialled is known only `late_s` later."""
+    dropped: float = 0.0
+    """The request is handled, and then the connection breaks before the answer."""
 
     seed: int = 0
     retry_after_s: int = 1
@@ -48,7 +50,7 @@ class Faults:
     @classmethod
     def evenly(cls, rate: float, *, seed: int = 0) -> "Faults":
         """Return faults of all kinds that any request can have, except `slow`, which add up to `rate`."""
-        harmful = [kind for kind in _KINDS if kind not in ("slow", "unheard", "late")]
+        harmful = [kind for kind in _KINDS if kind not in ("slow", "unheard", "late", "dropped")]
         return cls(seed=seed, **dict.fromkeys(harmful, rate / len(harmful)))  # type: ignore[arg-type]
 
     def draw(self, path: str, nth: int) -> str | None:
@@ -65,7 +67,7 @@ BEFORE_ALL = ("too_many", "unheard")
 """The faults after which nothing was done."""
 _KINDS = (
     *("too_many", "server_error", "reset", "cut", "truncated", "html", "error_in_200", "slow"),
-    *("unheard", "late"),
+    *("unheard", "late", "dropped"),
 )
 
 
