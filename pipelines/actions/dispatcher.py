@@ -35,7 +35,7 @@ from pipelines.models.rule import Rule
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import NothingPublishedError
 
-WORKERS = {"http": 8, "email": 4, "dial": 1}
+WORKERS = {"http": 8, "email": 4, "dial": 8}
 """How many attempts of one rule may be on their way at the same time, by kind."""
 _LOOK_EVERY_S = 0.1
 _TURN_S = 0.05
@@ -161,6 +161,7 @@ class Dispatcher:
         try:
             seen = await asyncio.to_thread(self._lookout.look, [*known, *self._settled])
         except NothingPublishedError:
+            await asyncio.to_thread(self._lookout.name_first)
             return
         if seen is not None:
             self._take_in(seen)

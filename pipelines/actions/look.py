@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from connector.landing.zones import ACTIONS
 from pipelines.actions.action import Action
 from pipelines.actions.decide import RuleError, list_wanted
 from pipelines.actions.position import Position, read_positions, write_positions
@@ -67,6 +68,7 @@ class Lookout:
     clock: Callable[[], datetime]
     _seen: Publish | None = None
     _link_seen: tuple[int, int] | None = None
+    _has_named_first: bool = False
     _namings: dict[str, Naming] = field(default_factory=dict)
     _recent: dict[tuple[str, str], tuple[int, str | None]] = field(default_factory=dict)
 
@@ -99,6 +101,20 @@ class Lookout:
             seen = self._look(connection, publish, models, known)
             self._link_seen = link
             return seen
+
+    def name_first(self) -> None:
+        """Name the rules where none ever was, before there are tables: the first call counts already.
+
+        Raises:
+            OSError: The steps can't be stored.
+        """
+        if self._has_named_first or self.folder.landing.list_stored([ACTIONS]):
+            return
+        self._has_named_first = True
+        now = self.clock()
+        rules = [model for model in self.folder.models if isinstance(model, Rule)]
+        self.log.append([StepRow(now, "named", rule.name, cause=rule.version, due_at=now) for rule in rules])
+        self.log.land()
 
     def _link(self) -> tuple[int, int]:
         """Return what shows that something was published: each publish makes another link."""
