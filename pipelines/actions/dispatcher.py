@@ -42,6 +42,7 @@ _TURN_S = 0.05
 _LAST_WAIT_S = 5.0
 _PAUSE_AFTER_FAULT = timedelta(seconds=60)
 _LAND_EVERY_S = 0.5
+_LAND_IN_BUCKET_EVERY_S = 2.0  # each file is a request that costs money
 _STORE_AGAIN_S = 1.0
 _LONGEST_LIMIT = timedelta(days=1)
 
@@ -147,8 +148,9 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _land_regularly(self) -> None:
+        every_s = _LAND_EVERY_S if self.folder.landing.is_local else _LAND_IN_BUCKET_EVERY_S
         while True:
-            await asyncio.sleep(_LAND_EVERY_S)
+            await asyncio.sleep(every_s)
             try:
                 await asyncio.to_thread(self._log.land)
             except OSError as error:
@@ -162,6 +164,9 @@ class Dispatcher:
             seen = await asyncio.to_thread(self._lookout.look, [*known, *self._settled])
         except NothingPublishedError:
             await asyncio.to_thread(self._lookout.name_first)
+            return
+        except OSError as error:
+            self._say("storing", f"What rules want can't be stored: {error}. It is looked for again.")
             return
         if seen is not None:
             self._take_in(seen)

@@ -4,7 +4,7 @@ What follows from the tables belongs here, and that it is durable before anybody
 not: see `pipelines.actions.dispatcher`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -111,10 +111,25 @@ class Lookout:
         if self._has_named_first or self.folder.landing.list_stored([ACTIONS]):
             return
         self._has_named_first = True
-        now = self.clock()
         rules = [model for model in self.folder.models if isinstance(model, Rule)]
-        self.log.append([StepRow(now, "named", rule.name, cause=rule.version, due_at=now) for rule in rules])
+        namings = {
+            rule.name: Naming(is_named=True, version=rule.version, begins_at=self.clock()) for rule in rules
+        }
+        self.log.append(self._steps_of(namings))
         self.log.land()
+
+    def _steps_of(self, namings: Mapping[str, Naming]) -> list[StepRow]:
+        now = self.clock()
+        return [
+            StepRow(
+                now,
+                "named" if naming.is_named else "unnamed",
+                name,
+                cause=naming.version,
+                due_at=naming.begins_at,
+            )
+            for name, naming in namings.items()
+        ]
 
     def _link(self) -> tuple[int, int]:
         """Return what shows that something was published: each publish makes another link."""
@@ -141,7 +156,7 @@ class Lookout:
             table = next(model for model in models if model.table == TABLE)
             rows = list_changed(connection, table, self._seen.id, known)
         off = {name for name, naming in self._namings.items() if not naming.is_named}
-        steps = self._name(connection, rules, positions)
+        namings = self._name(connection, rules, positions)
         actions: list[Action] = []
         looked: dict[str, Position] = {}
         for name, rule in rules.items():
@@ -149,7 +164,7 @@ class Lookout:
                 continue  # its table is not built, or it is held back; `sync` says why
             before = positions.get(name)
             since = before.publish_id if before and before.version == rule.version else None
-            begins_at = self._namings[name].begins_at
+            begins_at = (namings.get(name) or self._namings[name]).begins_at
             try:
                 wanted = list_wanted(connection, rule, begins_at=begins_at, since=since, known=self._recent)
             except RuleError as error:
@@ -158,7 +173,8 @@ class Lookout:
             now = self.clock()
             actions += [each.as_action(now) for each in wanted]
             looked[name] = Position(publish.id, publish.published_at, rule.version)
-        self.log.append([*steps, *map(intended, actions)])
+        self.log.append([*self._steps_of(namings), *map(intended, actions)])
+        self._namings |= namings
         write_positions(self.state_dir, positions | looked)
         is_first, self._seen = self._seen is None, publish
         self._remember(connection, actions)
@@ -174,27 +190,25 @@ class Lookout:
         connection: duckdb.DuckDBPyConnection,
         rules: dict[str, Rule],
         positions: dict[str, Position],
-    ) -> list[StepRow]:
-        """Return the steps of rules that begin to act now, say something else than before, or are off."""
+    ) -> dict[str, Naming]:
+        """Return the namings of rules that begin to act now, say something else than before, or are off."""
         now = self.clock()
-        steps = []
+        namings: dict[str, Naming] = {}
         for name, rule in rules.items():
-            naming = self._namings.get(name)
-            if naming is not None and naming.is_named and naming.version == rule.version:
+            before = self._namings.get(name)
+            if before is not None and before.is_named and before.version == rule.version:
                 continue
-            if naming is not None and naming.is_named and name in positions:
+            if before is not None and before.is_named and name in positions:
                 # what happened since the last look is still to be judged
                 begins_at = positions[name].looked_at
             else:
                 # a clock that is behind must not make history of what is known already
                 begins_at = max(filter(None, (now, read_last_received_at(connection))))
-            steps.append(StepRow(now, "named", name, cause=rule.version, due_at=begins_at))
-            self._namings[name] = Naming(is_named=True, version=rule.version, begins_at=begins_at)
+            namings[name] = Naming(is_named=True, version=rule.version, begins_at=begins_at)
         for name, naming in self._namings.items():
             if naming.is_named and name not in self.folder.rules:
-                steps.append(StepRow(now, "unnamed", name))
-                self._namings[name] = Naming(is_named=False, version=None, begins_at=None)
-        return steps
+                namings[name] = Naming(is_named=False, version=None, begins_at=None)
+        return namings
 
     def _remember(self, connection: duckdb.DuckDBPyConnection, actions: Sequence[Action]) -> None:
         """Remember what the published tables can't know yet, and forget what they know by now."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from support.acting import acting, call, landed_steps, seconds_of, settings_of, write_rule
+from support.acting import acting, call, landed_steps, seconds_of, write_rule
 from support.command import inherited
 from support.data_folder import DataFolder
 from support.deadline import HANG_S
@@ -28,7 +28,7 @@ from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
 
-SECRET = "whsec_" + "c2VjcmV0" * 6  # noqa: S105 - of a test
+SECRET = "whsec_" + "c2VjcmV0" * 6
 FOLLOW = """
 from pipelines.actions import dial, dispatcher, http, patience
 http.HttpSender.__init__.__kwdefaults__["timeout_s"] = 1.0
@@ -152,38 +152,37 @@ async def survive(path: Path, *, kills: int, seed: int, calls_each: int = 4) -> 
     write_rule(own, MAILED, name="mailed")
     write_rule(own, DIALLED.replace("{quiet}", quiet_hour(datetime.now(UTC))), name="dialled")
     folder = acting(path / "data", "asked", "mailed", "dialled", own=own)
-    async with destinations(seed) as (destination, api):
-        async with listening(mails) as smtp:
-            environment = inherited() | {
-                "VERBEX_API_URL": api.url,
-                "VERBEX_API_KEY": api.api_key,
-                "VERBEX_API_RPS": "1000",
-                "VERBEX_SQL_DIR": str(own),
-                "VERBEX_ACTIONS": "asked,mailed,dialled",
-                "VERBEX_ACTION_ASKED_URL": destination.url,
-                "VERBEX_ACTION_ASKED_SECRET": SECRET,
-                "VERBEX_ACTION_MAILED_TO": "ops@example.com",
-                "VERBEX_SMTP_URL": smtp,
-                "VERBEX_SMTP_FROM": "verbex@example.com",
-            }
-            acted = Acting(path, folder, environment)
-            with acted.running():
-                await until(lambda: any(row["step"] == "named" for row in landed_steps(folder)))
-            numbers = iter(range(1, 1_000_000))
-            for _ in range(kills):
-                with acted.running() as process:
-                    before = len(destination.requests)
-                    land(folder, numbers, calls_each)
-                    await until(lambda: len(destination.requests) > before)  # noqa: B023
-                    land(folder, numbers, calls_each)
-                    await asyncio.sleep(rng.uniform(0, 1.5))
-                    process.kill()
-                    acted.kills += await asyncio.to_thread(process.wait) == -signal.SIGKILL
-            total = 2 * kills * calls_each
+    async with destinations(seed) as (destination, api), listening(mails) as smtp:
+        environment = inherited() | {
+            "VERBEX_API_URL": api.url,
+            "VERBEX_API_KEY": api.api_key,
+            "VERBEX_API_RPS": "1000",
+            "VERBEX_SQL_DIR": str(own),
+            "VERBEX_ACTIONS": "asked,mailed,dialled",
+            "VERBEX_ACTION_ASKED_URL": destination.url,
+            "VERBEX_ACTION_ASKED_SECRET": SECRET,
+            "VERBEX_ACTION_MAILED_TO": "ops@example.com",
+            "VERBEX_SMTP_URL": smtp,
+            "VERBEX_SMTP_FROM": "verbex@example.com",
+        }
+        acted = Acting(path, folder, environment)
+        with acted.running():
+            await until(lambda: any(row["step"] == "named" for row in landed_steps(folder)))
+        numbers = iter(range(1, 1_000_000))
+        for _ in range(kills):
             with acted.running() as process:
-                await until(lambda: acted.count() == 3 * total and acted.unsettled() == 0)
-                process.send_signal(signal.SIGTERM)
-                assert await asyncio.to_thread(process.wait, HANG_S) == 0, (path / "log").read_text()
+                before = len(destination.requests)
+                land(folder, numbers, calls_each)
+                await until(lambda: len(destination.requests) > before)  # noqa: B023
+                land(folder, numbers, calls_each)
+                await asyncio.sleep(rng.uniform(0, 1.5))
+                process.kill()
+                acted.kills += await asyncio.to_thread(process.wait) == -signal.SIGKILL
+        total = 2 * kills * calls_each
+        with acted.running() as process:
+            await until(lambda: acted.count() == 3 * total and acted.unsettled() == 0)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, HANG_S) == 0, (path / "log").read_text()
     folder.sync()
     assert_each_once(folder, destination, api, mails, total=total, kills=acted.kills)
 
