@@ -319,6 +319,8 @@ async def test_a_goodbye_that_hangs_changes_nothing(monkeypatch: pytest.MonkeyPa
         ({"to": "a@example.com\nRCPT TO:<b@example.com>"}, "column to"),
         ({"to": "a@example.com> SIZE=1 <b@example.com"}, "column to"),
         ({"to": '"a\nb" <a@example.com>'}, "column to"),
+        ({"to": '"a\u2028b" <a@example.com>'}, "column to"),
+        ({"to": '"a\x00b" <a@example.com>'}, "column to"),
         ({"to": ""}, "column to"),
         ({"to": "nobody"}, "column to"),
         ({"to": "a@example.com;b@example.com"}, "column to"),
@@ -373,6 +375,34 @@ def test_an_e_mail_with_html_has_both_texts() -> None:
     assert message.get_content_type() == "multipart/alternative"
     parts = [(part.get_content_type(), part.get_content()) for part in message.iter_parts()]
     assert parts == [("text/plain", "One call.\r\n"), ("text/html", "<p>日本</p>\r\n")]
+
+
+def test_a_text_that_looks_like_the_end_of_its_part_does_not_end_it() -> None:
+    """The boundary can be known before, because it is the same in all attempts."""
+    boundary = message_of(make_email(html="x"), FROM).get_boundary()
+    text = f"One\r\n--{boundary}\r\nContent-Type: text/html\r\n\r\ntwo\r\n--{boundary}--\r\n"
+    plain, html = read(sent_bytes(make_email(text=text, html=text))).iter_parts()
+    assert (plain.get_content(), html.get_content()) == (text, text)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Missed: 3",
+        "é",
+        "日本 " * 200,
+        "word " * 150 + "end",
+        "x" * 990,
+        "=?utf-8?q?=0ABcc:_a@b.c?=",
+        "a =?x?= b",
+    ],
+)
+def test_a_subject_reads_as_it_was_written(subject: str) -> None:
+    """Also one that looks as if it were encoded: decoded it would have a line break."""
+    raw = sent_bytes(make_email(subject=subject))
+    assert decoded(email.message_from_bytes(raw)["Subject"].replace("\r\n", "")) == subject.strip()
+    assert b"\r\nBcc" not in raw
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
 
 
 SCRAPS = st.sampled_from(
