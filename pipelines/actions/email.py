@@ -135,6 +135,9 @@ class EmailSender:
         except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:  # the last: a host that is no name
             client.close()  # whatever it would still say belongs to another command
             return Answer("tried", error=f"{server.host}: {self._line(error)}")
+        except asyncio.CancelledError:
+            client.close()
+            raise
         else:
             return self._accepted(server, len(recipients), refused, said)
         finally:

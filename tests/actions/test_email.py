@@ -61,6 +61,7 @@ class Mailbox:
     logins: list[LoginPassword] = field(default_factory=list)
     has_tls: list[bool] = field(default_factory=list)
     port: int = 0
+    is_hanging: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle_MAIL(  # noqa: N802 - named by the library
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
@@ -104,6 +105,7 @@ class Mailbox:
 
     async def _say(self, command: str, usual: str) -> str:
         if self.hangs_at == command:
+            self.is_hanging.set()
             await asyncio.sleep(HANG_S)
         return self.answers.get(command, usual)
 
@@ -310,6 +312,18 @@ async def test_a_goodbye_that_hangs_changes_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pipelines.actions.email._GOODBYE_S", SHORT_S)
     async with mail_server(Mailbox(hangs_at="QUIT")) as mailbox:
         assert (await asyncio.wait_for(send(mailbox), HANG_S / 2)).result == "sent"
+
+
+async def test_an_attempt_that_is_stopped_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a goodbye, which a server that hangs would not hear."""
+    monkeypatch.setattr("pipelines.actions.email._GOODBYE_S", HANG_S)
+    async with mail_server(Mailbox(hangs_at="RCPT")) as mailbox:
+        attempt = asyncio.create_task(send(mailbox))
+        await asyncio.wait_for(mailbox.is_hanging.wait(), HANG_S)
+        attempt.cancel()
+        _, left = await asyncio.wait([attempt], timeout=HANG_S / 4)
+    assert not left
+    assert attempt.cancelled()
 
 
 @pytest.mark.parametrize(
