@@ -111,11 +111,8 @@ class HttpSender:
                 proxy=proxy_for(url),
             ) as response:
                 return self._answer(action, url, response, await self._read_body(response))
-        except (
-            aiohttp.ClientError,
-            OSError,
-            UnicodeError,
-        ) as error:  # the last: a name that can't be looked up
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            # A UnicodeError is a name with a part of more than 63 characters, which no one can look up.
             return Answer("tried", error=f"{url.host} gave no answer ({type(error).__name__}).")
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:

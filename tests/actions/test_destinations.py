@@ -140,6 +140,7 @@ def test_every_secret_of_an_option_is_cut_out_of_deliveries_and_answers() -> Non
                 '{"Authorization": "Bearer bearer-token", "Accept": "application/x-y"}'
             ),
             "VERBEX_ACTION_BROKEN_HEADERS": SecretStr("{broken-json"),
+            "VERBEX_ACTION_TICKET_URL": SecretStr("https://alerts%40example.com:x@example.com/services"),
         },
     )
     texts = ["apiuser1", "password1", path_key, "a%2Bsig9999", "a+sig9999", SECRET, "bearer-token"]
