@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
-from connector.known_secrets import known_secrets
+from connector.known_secrets import secrets_of_verbex
 from connector.settings import Settings
 from connector.verbex.credentials import cut_secrets, secret_forms
 
@@ -23,7 +23,7 @@ class Redactor:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Return the removal of all secrets in the settings."""
-        return cls.of(known_secrets(settings))
+        return cls.of(secrets_of_verbex(settings))
 
     @classmethod
     def of(cls, secrets: Iterable[str]) -> Self:

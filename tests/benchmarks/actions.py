@@ -8,7 +8,7 @@
 at a steady rate of calls, and prints the seconds from the 2xx of pcaCompleted to the request about its call,
 and how many requests a minute arrived. `rules` prints the CPU seconds of a sync that touches no rule, without
 rules and with many. `history` prints the CPU seconds of a sync of ten calls that a rule wants, and of the
-look at it, for each number of calls that the rule has acted on before, and the ratio of the last to the first.
+look at it, for each number of calls that the rule has acted on before, and the ratio of last to first.
 """
 
 import argparse
