@@ -98,15 +98,28 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"`verbex-sync {name}" in read("README.md")
 
 
+def test_every_command_of_a_group_is_in_the_readme_of_the_pipelines() -> None:
+    """The front page has only the group."""
+    groups = {name: group for name, group in commands().items() if isinstance(group, click.Group)}
+    assert groups
+    for name, group in groups.items():
+        for inner in group.commands:
+            assert f"`verbex-sync {name} {inner}" in read("pipelines/README.md")
+
+
 @each_document
 def test_no_document_names_a_command_or_an_option_that_is_not_there(name: str) -> None:
     """Every `verbex-sync ...` in backticks can be typed."""
     there = commands()
     for span in code_spans(read(name)):
         if typed := re.match(r"verbex-sync\s+([a-z-]+)(.*)", span, re.DOTALL):
-            command, words = typed.groups()
-            assert command in there, span
-            known = {option for parameter in there[command].params for option in parameter.opts}
+            name_of_command, words = typed.groups()
+            assert name_of_command in there, span
+            command = there[name_of_command]
+            if isinstance(command, click.Group) and (inner := re.match(r"\s+([a-z-]+)", words)):
+                assert inner[1] in command.commands, span
+                command = command.commands[inner[1]]
+            known = {option for parameter in command.params for option in parameter.opts}
             assert set(re.findall(r"--[a-z-]+", words)) <= known, span
 
 

@@ -36,6 +36,7 @@ class Dials:
 
     Attributes:
         calls: Every call in its order. Two have the same id if it was asked for twice.
+        bodies: The request of each of them, as it came.
         by_number: How often each number was dialled.
         by_call_id: How often a call of each id was dialled.
         on_dial: Called with every call that is dialled.
@@ -43,6 +44,7 @@ class Dials:
 
     def __init__(self, world: World, on_dial: Callable[[Call], None] = lambda _: None) -> None:
         self.calls: list[Call] = []
+        self.bodies: list[bytes] = []
         self.by_number: Counter[str] = Counter()
         self.by_call_id: Counter[str] = Counter()
         self.on_dial = on_dial
@@ -70,6 +72,7 @@ class Dials:
             transfer_to=None,
         )
         self.calls.append(call)
+        self.bodies.append(body)
         self._asked[id(call)] = {name: asked[name] for name in _AS_ASKED if name in asked}
         self.by_number[asked["to_number"]] += 1
         self.by_call_id[call.call_id] += 1

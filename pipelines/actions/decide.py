@@ -81,6 +81,7 @@ def list_wanted(
     rule: Rule,
     *,
     begins_at: datetime | None,
+    ends_at: datetime | None = None,
     since: UUID | None = None,
     known: Known | None = None,
 ) -> list[Wanted]:
@@ -90,6 +91,7 @@ def list_wanted(
         connection: The published tables, UTC.
         rule: The rule.
         begins_at: The time from which on what happens counts, UTC; None for all of history.
+        ends_at: The time from which on it does not count any more, UTC; None for no end.
         since: The publish up to which this was asked before; None to look at all rows.
         known: Actions that the published tables may not have yet.
 
@@ -99,8 +101,33 @@ def list_wanted(
     changed = changed_keys(connection, rule, since) if since else None
     if changed is not None and not connection.execute(f"select 1 from ({changed}) limit 1").fetchall():
         return []
-    found = connection.execute(_query(connection, rule, changed), {"begins_at": begins_at}).fetchall()
+    span = {"begins_at": begins_at, "ends_at": ends_at}
+    found = connection.execute(_query(connection, rule, changed), span).fetchall()
     return list(_new(rule, found, known or {}))
+
+
+def list_newest(connection: duckdb.DuckDBPyConnection, rule: Rule, relation: str, most: int) -> list[Wanted]:
+    """List the newest rows of a rule as they would be acted on for the first time.
+
+    Args:
+        connection: The published tables, UTC.
+        rule: The rule.
+        relation: Where its rows are: its table, or another relation with the same columns.
+        most: The number of rows.
+
+    Raises:
+        RuleError: As for `list_wanted`.
+    """
+    found = connection.execute(
+        f"""
+        select *, null::integer as _revision, null::varchar as _last_cause
+        from ({_rows(connection, rule, relation)})
+        where _happened_at is not null
+        order by _happened_at desc, _identity
+        limit {most}
+        """
+    ).fetchall()
+    return list(_new(rule, found, {}))
 
 
 def is_wanted(folder: DataFolder, rule: Rule, action: Action) -> bool:
@@ -124,35 +151,17 @@ def _new(rule: Rule, rows: Sequence[tuple[Any, ...]], known: Known) -> Iterator[
 
 
 def _query(connection: duckdb.DuckDBPyConnection, rule: Rule, changed: str | None) -> str:
-    types = dict(columns_of(connection, f"from {rule.table}"))
-    _refuse_columns(rule, types)
     keys = ", ".join(map(quoted, rule.keys))
     semi = f"where rowid in (select rowid from {rule.table} semi join ({changed}) using ({keys}))"
-    moments = [
-        f"{quoted(name)} as {alias}" if name else f"null::timestamptz as {alias}"
-        for name, alias in (
-            (HAPPENED_AT, "_happened_at"),
-            (rule.not_before, "_before"),
-            (rule.not_after, "_after"),
-        )
-    ]
-    call_id = "call_id::varchar" if "call_id" in types else "null"
+    rows = _rows(connection, rule, rule.table)
     return f"""
-        with wanted as (
-            select
-                {_object(rule.once_per, types)} as _identity,
-                {_object(rule.again_when, types) if rule.again_when else "null"} as _cause,
-                {_object(rule.in_order_of, types) if rule.in_order_of else "null"} as _lane,
-                {call_id} as _call_id,
-                {", ".join(moments)},
-                {_body(rule, types)} as _body
-            from {rule.table}
-            {semi if changed else ""}
-        ),
+        with wanted as ({rows} {semi if changed else ""}),
 
         new as (
             select * from wanted
-            where _happened_at is not null and ($begins_at is null or _happened_at >= $begins_at)
+            where _happened_at is not null
+                and ($begins_at is null or _happened_at >= $begins_at)
+                and ($ends_at is null or _happened_at < $ends_at)
         ),
 
         known as (
@@ -174,6 +183,31 @@ def _query(connection: duckdb.DuckDBPyConnection, rule: Rule, changed: str | Non
         left join known on known.identity = _identity
         {"" if rule.again_when else "where known.revision is null"}
         order by _happened_at, _identity
+    """
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, relation: str) -> str:
+    """Return a SELECT, to which WHERE can be added, of the rows of a rule with what acting needs."""
+    types = dict(columns_of(connection, f"from {relation}"))
+    _refuse_columns(rule, types)
+    moments = [
+        f"{quoted(name)} as {alias}" if name else f"null::timestamptz as {alias}"
+        for name, alias in (
+            (HAPPENED_AT, "_happened_at"),
+            (rule.not_before, "_before"),
+            (rule.not_after, "_after"),
+        )
+    ]
+    call_id = "call_id::varchar" if "call_id" in types else "null"
+    return f"""
+        select
+            {_object(rule.once_per, types)} as _identity,
+            {_object(rule.again_when, types) if rule.again_when else "null"} as _cause,
+            {_object(rule.in_order_of, types) if rule.in_order_of else "null"} as _lane,
+            {call_id} as _call_id,
+            {", ".join(moments)},
+            {_body(rule, types)} as _body
+        from {relation}
     """
 
 

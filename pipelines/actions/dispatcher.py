@@ -12,7 +12,7 @@ import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from connector.errors import OperatorError
@@ -75,7 +75,8 @@ class Dispatcher:
     _lookout: Lookout = field(init=False)
     _rules: dict[str, Rule] = field(default_factory=dict)
     _backlogs: dict[str, Backlog] = field(default_factory=dict)
-    _settled: set[str] = field(default_factory=set)
+    _settled: dict[str, int] = field(default_factory=dict)
+    """The round in which this process has settled an action, until the tables know it."""
     _problems: dict[str, str] = field(default_factory=dict)
     _attempted: dict[str, deque[datetime]] = field(default_factory=dict)
     _servers: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
@@ -204,12 +205,12 @@ class Dispatcher:
         mine = backlog.find(action_id)
         if mine is not None:
             _take_in_person(backlog, mine, row)
-        elif action_id not in self._settled or row.last_step == "retried":
-            self._settled.discard(action_id)
+        elif row.waiting.round > self._settled.get(action_id, 0):
+            self._settled.pop(action_id, None)
             if row.is_unsettled:
                 backlog.add(row.waiting)
         elif not row.is_unsettled:
-            self._settled.discard(action_id)
+            self._settled.pop(action_id, None)
 
     def _backlog(self, rule: str) -> Backlog:
         return self._backlogs.setdefault(rule, Backlog())
@@ -236,16 +237,14 @@ class Dispatcher:
             await self._handle(rule, waiting, now)
         except Exception as error:  # noqa: BLE001 - one action must not stop the others of its rule
             self._say(rule.name, f"The rule {rule.name} failed: {type(error).__name__}: {error}")
-            self._backlog(rule.name).put_back(waiting, now + _PAUSE_AFTER_FAULT)
+            self._put_back(waiting, now + _PAUSE_AFTER_FAULT)
 
     async def _handle(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
         action = waiting.action
-        if waiting.is_dropped:
-            self._backlog(rule.name).settle(waiting)
-        elif waiting.is_begun:
+        if waiting.is_begun:
             answer = await self.senders.find_out(action, waiting.round)
             await self._store_answer(rule, waiting, answer)
-        elif action.expires_at is not None and now > action.expires_at:
+        elif waiting.round == 1 and action.expires_at is not None and now > action.expires_at:
             await self._finish(waiting, "expired", error="it was too late: see its `not after:`")
         elif held := self._reason_to_hold(rule, now):
             await self._hold(waiting, *held)
@@ -271,10 +270,19 @@ class Dispatcher:
             waiting.reason = reason
             await self._store(self._next_step(waiting, "held", error=reason, due_at=until))
             self._count(waiting.action.rule, "held")
-        self._backlog(waiting.action.rule).put_back(waiting, until)
+        self._put_back(waiting, until)
+
+    def _put_back(self, waiting: Waiting, due_at: datetime) -> None:
+        """Let an action wait, unless a person has ended it meanwhile."""
+        backlog = self._backlog(waiting.action.rule)
+        if waiting.is_dropped:
+            backlog.settle(waiting)
+        else:
+            backlog.put_back(waiting, due_at)
 
     async def _attempt(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
-        action = waiting.action
+        # what the tables give has no `keep:`, and a person may begin another round meanwhile
+        action, round_number = replace(waiting.action, keep=rule.keep), waiting.round
         if action.kind == "dial":
             try:
                 refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
@@ -284,15 +292,18 @@ class Dispatcher:
             if refused is not None:
                 await self._store_answer(rule, waiting, refused)
                 return
+            if waiting.is_dropped or is_paused(self.folder.path):
+                self._put_back(waiting, now)
+                return
             # durable and landed before the request, so that no crash can make it forgotten
             await self._store(self._next_step(waiting, "started"))
             await asyncio.to_thread(self._log.land)
             waiting.is_begun = True
         if rule.at_most is not None:
             self._attempted.setdefault(rule.name, deque()).append(now)
-        answer = await self.senders.send(action, waiting.round)
+        answer = await self.senders.send(action, round_number)
         if answer.result == "unknown" and action.kind == "dial":
-            answer = await self.senders.find_out(action, waiting.round)
+            answer = await self.senders.find_out(action, round_number)
         await self._store_answer(rule, waiting, answer)
 
     async def _store_answer(self, rule: Rule, waiting: Waiting, answer: Answer) -> None:
@@ -314,12 +325,12 @@ class Dispatcher:
             due_at = self.clock() + pause_after(waiting.attempts, self.rng, answer.retry_after_s)
             await self._store(self._next_step(waiting, "tried", due_at=due_at, **said))
             self._count(rule.name, "tried")
-            self._backlog(rule.name).put_back(waiting, due_at)
+            self._put_back(waiting, due_at)
 
     async def _finish(self, waiting: Waiting, step: Step, **said: object) -> None:
         row = self._next_step(waiting, step, **said)
         await self._store(row)
-        self._settled.add(waiting.action.action_id)
+        self._settled[waiting.action.action_id] = waiting.round
         self._backlog(waiting.action.rule).settle(waiting)
         self._count(waiting.action.rule, step)
         if step == "sent":
@@ -342,9 +353,6 @@ class Dispatcher:
         waiting.steps += 1
         return step_of(waiting.action, step, waiting.steps, self.clock(), **more)
 
-    def _cancelled(self, waiting: Waiting, reason: str) -> StepRow:
-        return self._next_step(waiting, "cancelled", error=reason)
-
     def _acted(self, rule: str) -> Acted:
         return self.done.setdefault(rule, Acted())
 
@@ -360,13 +368,15 @@ class Dispatcher:
 
 def _take_in_person(backlog: Backlog, mine: Waiting, row: Row) -> None:
     """Take in what a person did about an action that waits or is on its way."""
-    if row.last_step in ("cancelled", "settled"):
+    if row.waiting.round > mine.round:
+        mine.round, mine.attempts, mine.is_dropped = row.waiting.round, 0, not row.is_unsettled
+        mine.steps = max(mine.steps, row.waiting.steps)
+        if row.is_unsettled:
+            backlog.hasten(mine, row.waiting.due_at)
+    elif row.last_step in ("cancelled", "settled"):
         mine.is_dropped = True
-        if not mine.is_running:
-            backlog.settle(mine)
-    elif row.last_step == "retried" and row.waiting.round > mine.round:
-        mine.round, mine.steps, mine.attempts = row.waiting.round, row.waiting.steps, 0
-        backlog.hasten(mine, row.waiting.due_at)
+    if mine.is_dropped and not mine.is_running:
+        backlog.settle(mine)
 
 
 def new_dispatcher(settings: Settings, folder: DataFolder, echo: Echo) -> Dispatcher:

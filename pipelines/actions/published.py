@@ -3,7 +3,8 @@
 Reading belongs here. What follows from it does not: see `pipelines.actions.dispatcher`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.actions.action import Action
 from pipelines.actions.backlog import Waiting
 from pipelines.models.model import Model
 from pipelines.warehouse.changes import changed_keys
+from pipelines.warehouse.data_folder import DataFolder, OutdatedTablesError
 from pipelines.warehouse.intake import find_new_files
 
 STEPS = "ops.action_steps"
@@ -77,6 +79,23 @@ class Row:
         return self.state in ("due", "held")
 
 
+@contextmanager
+def read_actions(folder: DataFolder) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the published tables for people, who are to see what is known of actions.
+
+    Raises:
+        NothingPublishedError: Nothing is published yet.
+        OutdatedTablesError: The tables of actions were made by another version.
+    """
+    with folder.read() as connection:
+        if not is_current(connection, [model for model in folder.models if model.table in (STEPS, TABLE)]):
+            raise OutdatedTablesError(
+                "The published tables of actions were made by another version of verbex-sync. Run "
+                "`verbex-sync sync` first."
+            )
+        yield connection
+
+
 def is_current(connection: duckdb.DuckDBPyConnection, models: Sequence[Model]) -> bool:
     """Return whether the published tables of `models` were made by today's SQL."""
     built = dict(connection.execute("select model, fingerprint from ops.models").fetchall())
@@ -104,6 +123,16 @@ def list_changed(
         which = f"rowid in (select rowid from stored.actions semi join ({changed}) using (identity_hash))"
         given = {}
     return _rows(connection.execute(f"{_COLUMNS} where {which}", given).fetchall())
+
+
+def list_actions_of(
+    connection: duckdb.DuckDBPyConnection, rules: Collection[str], ids: Collection[str]
+) -> list[Row]:
+    """List the actions of rules that are not sent, and those with these ids, oldest first."""
+    which = "(list_contains($rules, rule) and state <> 'sent') or list_contains($ids, action_id)"
+    given = {"rules": list(rules), "ids": list(ids)}
+    sql = f"{_COLUMNS} where {which} order by intended_at, action_id"
+    return _rows(connection.execute(sql, given).fetchall())
 
 
 def list_namings(connection: duckdb.DuckDBPyConnection) -> dict[str, Naming]:

@@ -56,16 +56,7 @@ class Senders:
 
     def problem_of(self, rule: Rule) -> str | None:
         """Return why nothing of a rule can go out as things are set, or None."""
-        try:
-            if rule.kind == "http":
-                destination_of(self._settings, rule.name)
-            elif rule.kind == "email":
-                mail_server_of(self._settings)
-            else:
-                api_key_of(self._settings)
-        except OperatorError as error:
-            return str(error)
-        return None
+        return problem_of(self._settings, rule)
 
     def refusal_of(self, rule: Rule, action: Action) -> Answer | None:
         """Return why a call must not be made, as the answer of an attempt that was not made, or None.
@@ -99,6 +90,20 @@ class Senders:
         if self._dial is None:
             return Answer("unknown", error="VERBEX_API_KEY is not set, so Verbex can't be asked.")
         return await self._dial.settle(call_id_of(action, round_number))
+
+
+def problem_of(settings: Settings, rule: Rule) -> str | None:
+    """Return which setting keeps a rule from sending anything, or None."""
+    try:
+        if rule.kind == "http":
+            destination_of(settings, rule.name)
+        elif rule.kind == "email":
+            mail_server_of(settings)
+        else:
+            api_key_of(settings)
+    except OperatorError as error:
+        return str(error)
+    return None
 
 
 def with_recipient(action: Action, settings: Settings) -> Action:

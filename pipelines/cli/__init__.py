@@ -33,6 +33,9 @@ _COMMANDS = {
         "live": ("live:live", "Show on a web page what happens now."),
         "ui": ("ui:ui", "Open Dagster's UI on the tables and their history."),
     },
+    "Act on them": {
+        "actions": ("actions:actions", "Show what rules set off, and decide about it."),
+    },
     "Check and repair": {
         "doctor": ("doctor:doctor", "Look for what may be wrong, and say how to fix it."),
         "verify": ("verify:verify", "Compare the tables with Verbex, or with a rebuild."),

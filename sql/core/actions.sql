@@ -71,11 +71,15 @@ intents as (
     group by action_id
 ),
 
--- what was sent stays sent, whatever somebody else noted at the same time
-newest as (
+moments as (
     select
         action_id,
-        arg_max(struct_pack(step, error, due_at, recorded_at), place) as step,
+        arg_max(struct_pack(step, error, due_at, place), place) as newest,
+        arg_max(struct_pack(step, error, due_at, place), place)
+            filter (step in ('sent', 'failed', 'unknown', 'expired', 'cancelled', 'settled')) as ended,
+        arg_max(struct_pack(step, error, due_at, place), place) filter (step = 'started') as started,
+        max(place) filter (step in ('tried', 'sent', 'failed', 'unknown', 'settled')) as answered_place,
+        max(place) filter (step = 'retried') as retried_place,
         bool_or(step = 'sent' or cause = 'sent' and step = 'settled') as is_sent,
         min(recorded_at) filter (step = 'sent' or cause = 'sent' and step = 'settled') as sent_at,
         count(*) as steps,
@@ -83,6 +87,19 @@ newest as (
         max(recorded_at) as updated_at
     from steps
     group by action_id
+),
+
+-- who was sending may not have known yet what a person had decided, and the other way round: what was sent stays sent,
+-- a call that may have been made is asked about, and what has ended waits no more unless it is tried again
+newest as (
+    select
+        * exclude (newest, ended, started),
+        case
+            when started.place > answered_place or started is not null and answered_place is null then started
+            when ended.place > retried_place or ended is not null and retried_place is null then ended
+            else newest
+        end as step
+    from moments
 ),
 
 attempts as (
