@@ -48,7 +48,7 @@ def build_definitions(
             agreement_asset(),
             compaction_asset(),
             *exported_assets(settings),
-            *acted_assets(settings),
+            *acted_assets(settings, sql.models),
         ],
         jobs=[*JOBS, *([EXPORT] if has_exports else []), *([ACT] if settings.actions else [])],
         schedules=build_schedules(has_api_key=has_api_key),
@@ -58,7 +58,7 @@ def build_definitions(
             crowded_sensor(),
             retention_sensor(),
             *build_export_sensors(has_exports=has_exports),
-            *([action_sensor()] if settings.actions else []),
+            *([action_sensor(settings)] if settings.actions else []),
         ],
         resources={"warehouse": warehouse.definition()},
         # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.

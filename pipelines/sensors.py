@@ -14,10 +14,12 @@ import dagster as dg
 from connector.landing.compaction import is_crowded
 from connector.landing.files import LandedFile
 from connector.landing.zones import zone_of
+from connector.settings import Settings
 from connector.system.lock import is_held
 from pipelines.actions.due import has_work
 from pipelines.actions.paths import lock_of
 from pipelines.actions.pause import is_paused
+from pipelines.assets.acted import report_checks
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import is_fetching
 from pipelines.enrichment.hold import explain_hold, held_until
@@ -141,7 +143,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     return due_answers
 
 
-def action_sensor() -> dg.SensorDefinition:
+def action_sensor(settings: Settings) -> dg.SensorDefinition:
     """Build the sensor that starts a run when a rule wants something, or something is to be tried again."""
 
     @dg.sensor(
@@ -155,14 +157,17 @@ def action_sensor() -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
         folder = warehouse.folder
+        now = datetime.now(UTC)
+        if not _is_since(context.cursor, now, _SELDOM):
+            report_checks(context.instance, folder, settings.actions)
+            context.update_cursor(now.isoformat())
         if is_paused(folder.path):
             return dg.SkipReason("Actions are paused. `verbex-sync actions resume` lets them go out again.")
         if is_held(lock_of(folder)) or _is_starting(context.instance, ACT_JOB):
             return dg.SkipReason("Another process or run sends what the rules want.")
-        now = datetime.now(UTC)
         if _has_just_failed(context.instance, ACT_JOB, now):
             return dg.SkipReason("The last run failed less than a minute ago. It shows the reason.")
-        if not has_work(folder, now):
+        if not has_work(settings, folder, now):
             return dg.SkipReason("No rule wants anything now.")
         return dg.RunRequest()
 

@@ -14,15 +14,15 @@ from typing import Self
 import msgspec
 
 from connector.action_options import TO, option_name
-from connector.errors import OperatorError
 from connector.settings import Settings
-from connector.verbex.client import VerbexClient, api_key_of
+from connector.verbex.client import VerbexClient
 from pipelines.actions.action import Action, Answer
 from pipelines.actions.decide import is_wanted
 from pipelines.actions.destinations import DestinationError, destination_of, mail_server_of
 from pipelines.actions.dial import DialSender, call_id_of, refusal_of
 from pipelines.actions.do_not_call import read_do_not_call
 from pipelines.actions.email import EmailSender
+from pipelines.actions.holding import problem_of
 from pipelines.actions.http import HttpSender
 from pipelines.models.rule import Rule
 from pipelines.warehouse.data_folder import DataFolder
@@ -56,16 +56,7 @@ class Senders:
 
     def problem_of(self, rule: Rule) -> str | None:
         """Return why nothing of a rule can go out as things are set, or None."""
-        try:
-            if rule.kind == "http":
-                destination_of(self._settings, rule.name)
-            elif rule.kind == "email":
-                mail_server_of(self._settings)
-            else:
-                api_key_of(self._settings)
-        except OperatorError as error:
-            return str(error)
-        return None
+        return problem_of(self._settings, rule)
 
     def refusal_of(self, rule: Rule, action: Action) -> Answer | None:
         """Return why a call must not be made, as the answer of an attempt that was not made, or None.

@@ -17,7 +17,7 @@ ROOMS = {
     "pipelines": (
         *(("names",), ("models",), ("instance",), ("warehouse",)),
         ("enrichment", "exports", "actions", "live", "doctor", "cluster", "privacy"),
-        *(("reconciliation",), ("resources", "jobs"), ("assets", "sensors"), ("definitions",)),
+        *(("reconciliation",), ("resources", "jobs"), ("assets",), ("sensors", "failures"), ("definitions",)),
         *(("runs", "ui"), ("cli",)),
     ),
 }
@@ -37,7 +37,7 @@ LIBRARIES = {
     "click": ("pipelines.cli",),
     "dagster": (
         *("pipelines.instance", "pipelines.resources", "pipelines.jobs", "pipelines.assets"),
-        *("pipelines.sensors", "pipelines.definitions", "pipelines.runs"),
+        *("pipelines.sensors", "pipelines.failures", "pipelines.definitions", "pipelines.runs"),
         "pipelines.ui.webserver",
     ),
     "dagster_webserver": ("pipelines.ui.webserver",),
