@@ -16,6 +16,7 @@ from pipelines.assets.landed import landed_assets
 from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
+from pipelines.failures import failure_sensor
 from pipelines.jobs import ACT, EXPORT, JOBS, build_export_sensors, build_schedules
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import action_sensor, crowded_sensor, due_sensor, landing_sensor, retention_sensor
@@ -57,6 +58,7 @@ def build_definitions(
             due_sensor(has_api_key=has_api_key),
             crowded_sensor(),
             retention_sensor(),
+            failure_sensor(settings),
             *build_export_sensors(has_exports=has_exports),
             *([action_sensor(settings)] if settings.actions else []),
         ],

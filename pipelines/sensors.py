@@ -37,7 +37,7 @@ _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 # Dagster looks every few seconds, and evaluates a sensor if this many have passed since the last time, which
 # it noted. Less than none always have: after a minute with a clock that was two days ahead, any other number
 # would stop the sensor for two days, also after a restart.
-_AT_EVERY_LOOK = -1_000_000_000
+AT_EVERY_LOOK = -1_000_000_000
 
 _START_TIMEOUT = timedelta(minutes=1)
 _FIRST_RETRY = timedelta(seconds=30)
@@ -82,7 +82,7 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_landed_files",
         job_name=LOAD_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Loads what landed since the last publish.",
     )
@@ -119,7 +119,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     @dg.sensor(
         name="due_answers",
         job_name=FETCH_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks Verbex for what is due.",
     )
@@ -149,7 +149,7 @@ def action_sensor(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name="wanted_actions",
         job_name=ACT_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends what the rules want.",
     )
@@ -180,7 +180,7 @@ def crowded_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="crowded_landing",
         job_name=COMPACT_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Merges the small files of a day that holds many, also while it runs.",
     )
@@ -205,7 +205,7 @@ def retention_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name="old_records",
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Removes old runs and reports from Dagster's storage.",
     )

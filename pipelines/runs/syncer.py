@@ -102,16 +102,15 @@ class Syncer:
         return failure
 
     def _act_and_load(self, echo: Echo) -> RunFailedError | None:
-        reasons = []
+        failure: RunFailedError | None = None
         try:
             for metadata in run_actions(self.definitions, self.instance).assets.values():
                 done = [f"{metadata[name]} {name}" for name in ("sent", "tried", "failed", "unknown")]
                 echo(f"Rule {metadata['rule']}: {', '.join(done)}")
         except RunFailedError as error:
-            reasons.append(str(error))
-        if failure := self._load(echo):
-            reasons.append(str(failure))
-        return RunFailedError("\n".join(reasons)) if reasons else None
+            failure = error
+        held_back = self._load(echo)
+        return RunFailedError(f"{failure}\n{held_back}") if failure and held_back else failure or held_back
 
     def _export(self, echo: Echo) -> None:
         if self.settings.exports:

@@ -193,7 +193,9 @@ async def test_no_run_is_started_for_what_can_only_be_held_again(tmp_path: Path)
     soon = datetime.now(UTC) + timedelta(minutes=2)
     assert not has_work(settings, folder, soon)
     assert has_work(settings, folder, soon + timedelta(hours=1))
-    assert has_work(settings_of(folder, LIMITED_URL="http://a.test", NOWHERE_URL="http://a.test"), folder, soon)
+    assert has_work(
+        settings_of(folder, LIMITED_URL="http://a.test", NOWHERE_URL="http://a.test"), folder, soon
+    )
 
 
 async def test_no_run_is_started_for_a_rule_that_can_not_act_or_for_what_waits_behind_another(

@@ -71,7 +71,9 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
     """Every table depends on a zone of landing, and the published file depends on every table."""
     graph = definitions_of(folder).resolve_asset_graph()
     published = dg.AssetKey("published_warehouse")
-    roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed", "actions")}
+    roots = {
+        dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed", "actions")
+    }
     assert graph.root_materializable_asset_keys <= {
         dg.AssetKey("action_steps"),
         dg.AssetKey("agent_names_fetched"),

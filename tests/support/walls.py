@@ -17,8 +17,8 @@ ROOMS = {
     "pipelines": (
         *(("names",), ("models",), ("instance",), ("warehouse",)),
         ("enrichment", "exports", "actions", "live", "doctor", "cluster", "privacy"),
-        *(("reconciliation",), ("resources", "jobs"), ("assets",), ("sensors", "failures"), ("definitions",)),
-        *(("runs", "ui"), ("cli",)),
+        *(("reconciliation",), ("resources", "jobs"), ("assets",), ("sensors",), ("failures",)),
+        *(("definitions",), ("runs", "ui"), ("cli",)),
     ),
 }
 """By package, the floors from the ground up.
