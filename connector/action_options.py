@@ -15,6 +15,8 @@ from connector.system.env_file import without_quotes
 
 ACTION_PREFIX = "VERBEX_ACTION_"
 URL, SECRET, HEADERS, TO = SUFFIXES = ("URL", "SECRET", "HEADERS", "TO")
+FAILURES = "pipeline_failures"
+"""Whose options say how people are told of a run that failed. It is no rule, so nothing switches it on."""
 
 _OPTION = re.compile(rf"{ACTION_PREFIX}(\w+)_({'|'.join(SUFFIXES)})", re.ASCII)
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from dotenv import dotenv_values
 
-from connector.action_options import option_names, rule_of
+from connector.action_options import FAILURES, option_names, rule_of
 from connector.settings import ENV_FILE, ENV_PREFIX, Settings
 
 SETTING_NAMES = tuple(
@@ -33,7 +33,7 @@ def find_unknown_settings(environment: Mapping[str, str], rules: Sequence[str]) 
         OSError: `.env` can't be read.
         UnicodeDecodeError: `.env` is not valid UTF-8.
     """
-    known = [*SETTING_NAMES, *option_names(rules)]
+    known = [*SETTING_NAMES, *option_names([*rules, FAILURES])]
     variables = {**dotenv_values(ENV_FILE, interpolate=False), **environment}
     unknown = [
         name

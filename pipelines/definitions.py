@@ -16,6 +16,7 @@ from pipelines.assets.landed import landed_assets
 from pipelines.assets.listed import listed_asset
 from pipelines.assets.published import published_asset
 from pipelines.assets.tables import model_assets
+from pipelines.failures import failure_sensor
 from pipelines.jobs import ACT, EXPORT, JOBS, build_export_sensors, build_schedules
 from pipelines.resources import WarehouseResource
 from pipelines.sensors import action_sensor, crowded_sensor, due_sensor, landing_sensor, retention_sensor
@@ -48,7 +49,7 @@ def build_definitions(
             agreement_asset(),
             compaction_asset(),
             *exported_assets(settings),
-            *acted_assets(settings),
+            *acted_assets(settings, sql.models),
         ],
         jobs=[*JOBS, *([EXPORT] if has_exports else []), *([ACT] if settings.actions else [])],
         schedules=build_schedules(has_api_key=has_api_key),
@@ -57,8 +58,9 @@ def build_definitions(
             due_sensor(has_api_key=has_api_key),
             crowded_sensor(),
             retention_sensor(),
+            failure_sensor(settings),
             *build_export_sensors(has_exports=has_exports),
-            *([action_sensor()] if settings.actions else []),
+            *([action_sensor(settings)] if settings.actions else []),
         ],
         resources={"warehouse": warehouse.definition()},
         # Only one process can write a DuckDB file, so parallel steps would only wait for each other's lock.

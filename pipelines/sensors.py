@@ -14,10 +14,12 @@ import dagster as dg
 from connector.landing.compaction import is_crowded
 from connector.landing.files import LandedFile
 from connector.landing.zones import zone_of
+from connector.settings import Settings
 from connector.system.lock import is_held
 from pipelines.actions.due import has_work
 from pipelines.actions.paths import lock_of
 from pipelines.actions.pause import is_paused
+from pipelines.assets.acted import report_checks
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import is_fetching
 from pipelines.enrichment.hold import explain_hold, held_until
@@ -35,7 +37,7 @@ _PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 # Dagster looks every few seconds, and evaluates a sensor if this many have passed since the last time, which
 # it noted. Less than none always have: after a minute with a clock that was two days ahead, any other number
 # would stop the sensor for two days, also after a restart.
-_AT_EVERY_LOOK = -1_000_000_000
+AT_EVERY_LOOK = -1_000_000_000
 
 _START_TIMEOUT = timedelta(minutes=1)
 _FIRST_RETRY = timedelta(seconds=30)
@@ -80,7 +82,7 @@ def landing_sensor(models: Sequence[Model]) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_landed_files",
         job_name=LOAD_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Loads what landed since the last publish.",
     )
@@ -117,7 +119,7 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     @dg.sensor(
         name="due_answers",
         job_name=FETCH_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks Verbex for what is due.",
     )
@@ -141,13 +143,13 @@ def due_sensor(*, has_api_key: bool) -> dg.SensorDefinition:
     return due_answers
 
 
-def action_sensor() -> dg.SensorDefinition:
+def action_sensor(settings: Settings) -> dg.SensorDefinition:
     """Build the sensor that starts a run when a rule wants something, or something is to be tried again."""
 
     @dg.sensor(
         name="wanted_actions",
         job_name=ACT_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends what the rules want.",
     )
@@ -155,14 +157,17 @@ def action_sensor() -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[WarehouseResource]
     ) -> dg.RunRequest | dg.SkipReason:
         folder = warehouse.folder
+        now = datetime.now(UTC)
+        if not _is_since(context.cursor, now, _SELDOM):
+            report_checks(context.instance, folder, settings.actions)
+            context.update_cursor(now.isoformat())
         if is_paused(folder.path):
             return dg.SkipReason("Actions are paused. `verbex-sync actions resume` lets them go out again.")
         if is_held(lock_of(folder)) or _is_starting(context.instance, ACT_JOB):
             return dg.SkipReason("Another process or run sends what the rules want.")
-        now = datetime.now(UTC)
         if _has_just_failed(context.instance, ACT_JOB, now):
             return dg.SkipReason("The last run failed less than a minute ago. It shows the reason.")
-        if not has_work(folder, now):
+        if not has_work(settings, folder, now):
             return dg.SkipReason("No rule wants anything now.")
         return dg.RunRequest()
 
@@ -175,7 +180,7 @@ def crowded_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="crowded_landing",
         job_name=COMPACT_JOB,
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Merges the small files of a day that holds many, also while it runs.",
     )
@@ -200,7 +205,7 @@ def retention_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name="old_records",
-        minimum_interval_seconds=_AT_EVERY_LOOK,
+        minimum_interval_seconds=AT_EVERY_LOOK,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Removes old runs and reports from Dagster's storage.",
     )

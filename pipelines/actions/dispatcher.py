@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from connector.errors import OperatorError
 from connector.landing.zones import Step
@@ -23,6 +23,7 @@ from connector.system.lock import hold_lock
 from connector.verbex.transport import utc_now
 from pipelines.actions.action import Answer
 from pipelines.actions.backlog import Backlog, Waiting
+from pipelines.actions.holding import LONGEST_LIMIT, PAUSE_AFTER_FAULT, reason_to_hold
 from pipelines.actions.look import Lookout, Seen
 from pipelines.actions.paths import lock_of, state_dir_of
 from pipelines.actions.patience import MOST_ATTEMPTS, pause_after
@@ -40,11 +41,9 @@ WORKERS = {"http": 8, "email": 4, "dial": 8}
 _LOOK_EVERY_S = 0.1
 _TURN_S = 0.05
 _LAST_WAIT_S = 5.0
-_PAUSE_AFTER_FAULT = timedelta(seconds=60)
 _LAND_EVERY_S = 0.5
 _LAND_IN_BUCKET_EVERY_S = 2.0  # each file is a request that costs money
 _STORE_AGAIN_S = 1.0
-_LONGEST_LIMIT = timedelta(days=1)
 
 Clock = Callable[[], datetime]
 Echo = Callable[[str], None]
@@ -177,7 +176,7 @@ class Dispatcher:
         self._say_problems(seen)
         if seen.is_first:
             with self.folder.read() as connection:
-                times = list_attempt_times(connection, self.clock() - _LONGEST_LIMIT)
+                times = list_attempt_times(connection, self.clock() - LONGEST_LIMIT)
             self._attempted = {rule: deque(each) for rule, each in times.items()}
         for row in seen.rows:
             if row.is_unsettled and row.waiting.action.rule in seen.switched_on:
@@ -237,7 +236,7 @@ class Dispatcher:
             await self._handle(rule, waiting, now)
         except Exception as error:  # noqa: BLE001 - one action must not stop the others of its rule
             self._say(rule.name, f"The rule {rule.name} failed: {type(error).__name__}: {error}")
-            self._put_back(waiting, now + _PAUSE_AFTER_FAULT)
+            self._put_back(waiting, now + PAUSE_AFTER_FAULT)
 
     async def _handle(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
         action = waiting.action
@@ -252,17 +251,8 @@ class Dispatcher:
             await self._attempt(rule, waiting, now)
 
     def _reason_to_hold(self, rule: Rule, now: datetime) -> tuple[str, datetime] | None:
-        if rule.quiet_hours is not None and rule.quiet_hours.is_quiet(now):
-            return f"quiet hours: {rule.fields['quiet hours']}", rule.quiet_hours.next_open(now)
-        if rule.at_most is not None:
-            times = self._attempted.setdefault(rule.name, deque())
-            while times and times[0] <= now - rule.at_most.period:
-                times.popleft()
-            if len(times) >= rule.at_most.count:
-                return f"at most {rule.fields['at most']}", times[0] + rule.at_most.period
-        if problem := self.senders.problem_of(rule):
-            return problem, now + _PAUSE_AFTER_FAULT
-        return None
+        times = self._attempted.setdefault(rule.name, deque())
+        return reason_to_hold(rule, times, now, self.senders.problem_of(rule))
 
     async def _hold(self, waiting: Waiting, reason: str, until: datetime) -> None:
         # said once for each reason, or a limit would fill the tables with rows
@@ -287,7 +277,7 @@ class Dispatcher:
             try:
                 refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
             except OperatorError as error:
-                await self._hold(waiting, str(error), now + _PAUSE_AFTER_FAULT)
+                await self._hold(waiting, str(error), now + PAUSE_AFTER_FAULT)
                 return
             if refused is not None:
                 await self._store_answer(rule, waiting, refused)

@@ -14,7 +14,7 @@ import duckdb
 from connector.landing.zones import ACTIONS
 from pipelines.actions.action import Action
 from pipelines.actions.decide import RuleError, list_wanted
-from pipelines.actions.position import Position, read_positions, write_positions
+from pipelines.actions.position import FAILED, Position, read_positions, write_positions
 from pipelines.actions.published import (
     STEPS,
     TABLE,
@@ -169,6 +169,8 @@ class Lookout:
                 wanted = list_wanted(connection, rule, begins_at=begins_at, since=since, known=self._recent)
             except RuleError as error:
                 problems[name] = str(error)
+                looked_at = before.looked_at if before else begins_at or publish.published_at
+                looked[name] = Position(publish.id, looked_at, FAILED)
                 continue
             now = self.clock()
             actions += [each.as_action(now) for each in wanted]

@@ -12,9 +12,9 @@ import duckdb
 
 from connector.settings import Settings
 from pipelines.actions.decide import RuleError, list_newest
+from pipelines.actions.holding import problem_of
 from pipelines.actions.published import Naming, is_current, list_namings, read_actions
 from pipelines.actions.rules import RuleWordError, load_rules, name_rules
-from pipelines.actions.senders import problem_of
 from pipelines.models.rule import Rule
 from pipelines.warehouse.data_folder import DataFolder, Rows
 

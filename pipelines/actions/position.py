@@ -15,12 +15,18 @@ from connector.system.files import make_folder
 
 
 class Position(msgspec.Struct, frozen=True):
-    """The publish that a rule was looked at last, when that was (UTC), and the rule's version then."""
+    """The publish that a rule was looked at last, when that was (UTC), and the rule's version then.
+
+    Where its table could not be used, the version is `FAILED`, and the time that of the last look before.
+    """
 
     publish_id: UUID
     looked_at: datetime
     version: str
 
+
+FAILED = ""
+"""The version of a rule whose table could not be used: all of it is to be looked at once it can."""
 
 _DECODER = msgspec.json.Decoder(dict[str, Position])
 

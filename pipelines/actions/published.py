@@ -44,14 +44,19 @@ _NAMED = """
 _ATTEMPTED = """
     select rule, recorded_at
     from ops.action_steps
-    where recorded_at >= $since and (step in ('tried', 'sent', 'failed', 'unknown') or step = 'started')
+    where recorded_at >= $since
+        and (
+            step = 'started'
+            or step in ('tried', 'sent', 'failed', 'unknown')
+                and action_id not in (select action_id from ops.action_steps where step = 'started')
+        )
     order by recorded_at
 """
 
 _TROUBLES = """
     select rule, state, count(*)
     from stored.actions
-    where state in ('failed', 'unknown') and list_contains($rules, rule)
+    where state in ('failed', 'unknown') and last_step <> 'settled' and list_contains($rules, rule)
     group by all
 """
 
@@ -160,7 +165,10 @@ def read_last_received_at(connection: duckdb.DuckDBPyConnection) -> datetime | N
 
 
 def count_troubles(connection: duckdb.DuckDBPyConnection, rules: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Count by rule and state the actions that a person must look at: those that failed or are unknown."""
+    """Count by rule and state the actions that a person must look at: those that failed or are unknown.
+
+    What a person has settled is not among them.
+    """
     counts: dict[str, dict[str, int]] = {}
     found = connection.execute(_TROUBLES, {"rules": list(rules)}).fetchall()
     for rule, state, count in found:

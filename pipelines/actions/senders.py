@@ -14,15 +14,15 @@ from typing import Self
 import msgspec
 
 from connector.action_options import TO, option_name
-from connector.errors import OperatorError
 from connector.settings import Settings
-from connector.verbex.client import VerbexClient, api_key_of
+from connector.verbex.client import VerbexClient
 from pipelines.actions.action import Action, Answer
 from pipelines.actions.decide import is_wanted
 from pipelines.actions.destinations import DestinationError, destination_of, mail_server_of
 from pipelines.actions.dial import DialSender, call_id_of, refusal_of
 from pipelines.actions.do_not_call import read_do_not_call
 from pipelines.actions.email import EmailSender
+from pipelines.actions.holding import problem_of
 from pipelines.actions.http import HttpSender
 from pipelines.models.rule import Rule
 from pipelines.warehouse.data_folder import DataFolder
@@ -90,20 +90,6 @@ class Senders:
         if self._dial is None:
             return Answer("unknown", error="VERBEX_API_KEY is not set, so Verbex can't be asked.")
         return await self._dial.settle(call_id_of(action, round_number))
-
-
-def problem_of(settings: Settings, rule: Rule) -> str | None:
-    """Return which setting keeps a rule from sending anything, or None."""
-    try:
-        if rule.kind == "http":
-            destination_of(settings, rule.name)
-        elif rule.kind == "email":
-            mail_server_of(settings)
-        else:
-            api_key_of(settings)
-    except OperatorError as error:
-        return str(error)
-    return None
 
 
 def with_recipient(action: Action, settings: Settings) -> Action:

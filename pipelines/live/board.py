@@ -49,6 +49,7 @@ def build_board(reader: Reader, view: View, health: Health, now: datetime, words
             "rows": reader.ask("live_events", **asked, **_newest(health, now), row_limit=_EVENTS_SHOWN)
         },
         "attention": _attention(reader, asked),
+        "actions": _actions(reader),
     }
 
 
@@ -83,6 +84,15 @@ def _attention(reader: Reader, asked: Mapping[str, object]) -> Part:
         "quarantine": quarantine,
         "bodies": _total(quarantine, "all_bodies"),
         "reasons": _total(quarantine, "reasons"),
+    }
+
+
+def _actions(reader: Reader) -> Part:
+    waiting = reader.ask("live_actions_waiting", row_limit=_NEEDY_SHOWN)
+    return {
+        "rows": reader.ask("live_actions", rules=list(reader.folder.rules)),
+        "waiting": waiting,
+        "total": _total(waiting, "actions"),
     }
 
 

@@ -24,5 +24,6 @@ def build_call(reader: Reader, call_id: str) -> dict[str, Part]:
         "call_events": {"rows": reader.ask("live_call_events", **asked)},
         "call_messages": {"rows": reader.ask("live_call_messages", **asked)},
         "call_items": {"rows": reader.ask("live_call_items", **asked)},
+        "call_actions": {"rows": reader.ask("live_call_actions", **asked)},
         "call_attempts": {"rows": reader.ask("live_call_attempts", **asked)},
     }

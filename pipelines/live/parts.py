@@ -20,8 +20,8 @@ from pipelines.live.view import View
 
 logger = logging.getLogger(__name__)
 
-MAIN_PARTS = ("now", "period", "minutes", "hours", "agents", "events", "attention")
-CALL_PARTS = ("call", "call_events", "call_messages", "call_items", "call_attempts")
+MAIN_PARTS = ("now", "period", "minutes", "hours", "agents", "events", "attention", "actions")
+CALL_PARTS = ("call", "call_events", "call_messages", "call_items", "call_actions", "call_attempts")
 
 _MEASURE_EVERY = timedelta(seconds=2)
 

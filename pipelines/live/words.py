@@ -3,6 +3,7 @@
 Which values are shown does not belong here: see the templates. Escaping does not either: templates do it.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 NOTHING = "\N{EN DASH}"
 _LONGEST_TEXT = 200
 _DIGITS_SHOWN = 4
+_PHONE_NUMBER = re.compile(r"\+?\d{7,}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Words:
         if not value or self.has_numbers:
             return short(value)
         return f"…{value[-_DIGITS_SHOWN:]}" if len(value) > _DIGITS_SHOWN else "…"
+
+    def reason(self, value: str | None) -> str:
+        """Return why something was not done, with each phone number in it written as `number` does."""
+        return _PHONE_NUMBER.sub(lambda found: self.number(found[0]), short(value))
 
     def _write(self, value: datetime | None, form: str) -> str:
         if value is None:

@@ -12,11 +12,11 @@ import dagster as dg
 
 from connector.errors import OperatorError
 from connector.landing.zones import LISTED
-from connector.system.counts import counted
 from pipelines.assets.published import was_published_since
 from pipelines.assets.span_config import step_config
 from pipelines.enrichment.span import Span
 from pipelines.instance.abandoned import tag_process
+from pipelines.instance.reasons import explain_failure
 from pipelines.instance.timeline import add_to_timeline, tag_location
 from pipelines.names import (
     ACT_JOB,
@@ -137,7 +137,7 @@ def _run(
     if _is_interrupted(result):
         raise KeyboardInterrupt  # Dagster reports it as a failure of the step that was running
     if not result.success:
-        reasons = "\n".join(_failures(result))
+        reasons = "\n".join(explain_failure(result.all_events))
         if job_name not in (EXPORT_JOB, ACT_JOB) and was_published_since(instance, started_at):
             raise PartlyPublishedError(
                 f"{reasons}\nThis and what reads it is as before. All else is published."
@@ -154,35 +154,9 @@ def _run(
     return RunReport(result.run_id, time.monotonic() - started_s, assets)
 
 
-def _reason(failure: Any) -> str:  # noqa: ANN401 - Dagster has no public name for its type
-    """Return our own message if we raised the failure, or else the first line of the error that began it."""
-    own = failure.user_failure_data
-    if own and own.description:
-        return str(own.description).strip()
-    error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    text = str(error.message if error is not None else failure.error_display_string).strip()
-    return f"{text.splitlines()[0]} (`verbex-sync ui` shows where.)"
-
-
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return any(
         error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
         for error in errors
     )
-
-
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """Return the reasons why steps failed, a line for each with the steps that it stopped."""
-    steps: dict[str, list[str]] = {}
-    for event in result.all_events:
-        if event.is_step_failure:
-            steps.setdefault(_reason(event.step_failure_data), []).append(str(event.step_key))
-    reasons = [f"{first}{_and_more(others)}: {reason}" for reason, (first, *others) in steps.items()]
-    return reasons or ["The run failed before its first step. See its log in the Dagster UI."]
-
-
-def _and_more(others: list[str]) -> str:
-    return f" and {counted(len(others), 'more step')}" if others else ""

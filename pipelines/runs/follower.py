@@ -20,6 +20,7 @@ from connector.errors import OperatorError
 from connector.fetch.calls import Fetched
 from connector.landing.files import LandedFile
 from connector.settings import Settings
+from pipelines.assets.acted import report_checks
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.fetch import fetch_all
 from pipelines.enrichment.hold import held_until
@@ -136,6 +137,7 @@ class Follower:
         for rule, acted in self._actions.take_done().items():
             self._reports.report_acted(rule, acted)
             self._tally.acted += acted.counts["sent"]
+        report_checks(self.instance, self.folder, self.settings.actions)
         if self._is_published:
             try:
                 self._reports.report_tables()

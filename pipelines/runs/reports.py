@@ -14,8 +14,7 @@ import dagster as dg
 
 from connector.fetch.calls import Fetched
 from pipelines.actions.dispatcher import Acted
-from pipelines.actions.published import count_troubles
-from pipelines.assets.acted import acted_metadata, actions_result
+from pipelines.assets.acted import acted_metadata
 from pipelines.assets.exported import exported_metadata
 from pipelines.assets.metadata import (
     check_results,
@@ -33,7 +32,6 @@ from pipelines.names import ANSWERS, PUBLISHED, action_asset
 from pipelines.warehouse.audit import AuditError, inspect
 from pipelines.warehouse.catalog import describe_columns
 from pipelines.warehouse.data_folder import DataFolder
-from pipelines.warehouse.files import NothingPublishedError
 from pipelines.warehouse.lag import measure_lag
 from pipelines.warehouse.update import TableUpdate
 
@@ -84,12 +82,6 @@ class Reports:
         """Report what was done for a rule."""
         metadata = acted_metadata(rule, acted)
         self._report(dg.AssetMaterialization(action_asset(rule), metadata=metadata))
-        try:
-            with self.folder.read() as tables:
-                counts = count_troubles(tables, [rule])
-        except NothingPublishedError:
-            return
-        self._report_if_new(_evaluation(action_asset(rule), actions_result(rule, counts.get(rule, {}))))
 
     def report_tables(self) -> None:
         """Report what was done to tables, from the published file.

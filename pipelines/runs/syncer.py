@@ -21,6 +21,8 @@ from connector.system.progress import Progress, no_progress
 from connector.verbex.client import api_key_of
 from pipelines.actions.due import has_work
 from pipelines.actions.paths import lock_of
+from pipelines.actions.pause import is_paused
+from pipelines.assets.acted import report_checks
 from pipelines.definitions import build_definitions
 from pipelines.enrichment.due import count_due
 from pipelines.enrichment.span import Span
@@ -69,7 +71,7 @@ class Syncer:
                 written, everything else was done.
         """
         forget_old_records(self.instance, self.settings.data_dir, datetime.now(UTC))
-        failure = self._load(echo)
+        failure: RunFailedError | None = self._load(echo)
         if count_due(self.folder, datetime.now(UTC)):
             if self.settings.api_key is None:
                 echo("Verbex was not asked for what is due. To ask it, set VERBEX_API_KEY.")
@@ -85,19 +87,30 @@ class Syncer:
         if failure is not None:
             raise failure
 
-    def _act(self, echo: Echo) -> PartlyPublishedError | None:
+    def _act(self, echo: Echo) -> RunFailedError | None:
         """Send what rules want, and load what became of it. A process that does so already goes on."""
         if not self.settings.actions or is_held(lock_of(self.folder)):
             return None
-        if not has_work(self.folder, datetime.now(UTC)):
+        if is_paused(self.folder.path):
+            echo("Actions are paused. `verbex-sync actions resume` lets them go out again.")
             return None
+        failure: RunFailedError | None = None
+        for _ in range(2):  # what a killed process left behind is loaded before anything new goes out
+            if failure is None and has_work(self.settings, self.folder, datetime.now(UTC)):
+                failure = self._act_and_load(echo)
+        report_checks(self.instance, self.folder, self.settings.actions)
+        return failure
+
+    def _act_and_load(self, echo: Echo) -> RunFailedError | None:
+        failure: RunFailedError | None = None
         try:
             for metadata in run_actions(self.definitions, self.instance).assets.values():
-                done = [f"{metadata[name]:.0f} {name}" for name in ("sent", "tried", "failed", "unknown")]
+                done = [f"{metadata[name]} {name}" for name in ("sent", "tried", "failed", "unknown")]
                 echo(f"Rule {metadata['rule']}: {', '.join(done)}")
         except RunFailedError as error:
-            echo(str(error))
-        return self._load(echo)
+            failure = error
+        held_back = self._load(echo)
+        return RunFailedError(f"{failure}\n{held_back}") if failure and held_back else failure or held_back
 
     def _export(self, echo: Echo) -> None:
         if self.settings.exports:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.acting import act, act_on, acting, call, seconds_of, settings_of, write_rule
+from support.acting import act, act_on, acting, call, later, settings_of, write_rule
 from support.data_folder import DataFolder
 
 from connector.simulator.destination import DestinationServer
@@ -13,11 +13,6 @@ from pipelines.actions.pause import pause, resume
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 KEEP = "-- keep: ticket_id, ticket.id\n"
-
-
-def later(seconds: float = 1) -> float:
-    """Return a moment from now in the seconds that `call` takes, before which its end lies."""
-    return seconds_of(datetime.now(UTC)) + seconds
 
 
 async def named(folder: DataFolder, url: str) -> DataFolder:

@@ -10,9 +10,10 @@ import pytest
 from support.data_folder import NOON, NOON_US, DataFolder, bodies_of, body
 from support.oracle import ENDED, STARTED
 
-from connector.landing.zones import EVENTS, PCA, ZONES
+from connector.landing.zones import ACTIONS, EVENTS, PCA, ZONES
 from connector.settings import Settings
 from connector.simulator.world import World
+from pipelines.actions.steps import StepRow, land_steps
 from pipelines.definitions import build_definitions
 from pipelines.models.sql_file import sql_folder
 from pipelines.names import COMPACT_JOB, LOAD_JOB
@@ -70,8 +71,11 @@ def test_the_graph_reaches_from_landing_to_the_published_file(folder: DataFolder
     """Every table depends on a zone of landing, and the published file depends on every table."""
     graph = definitions_of(folder).resolve_asset_graph()
     published = dg.AssetKey("published_warehouse")
-    roots = {dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed")}
+    roots = {
+        dg.AssetKey(f"landed_{zone}") for zone in ("events", "pca", "calls", "agents", "listed", "actions")
+    }
     assert graph.root_materializable_asset_keys <= {
+        dg.AssetKey("action_steps"),
         dg.AssetKey("agent_names_fetched"),
         dg.AssetKey("events"),
         dg.AssetKey("event_fields"),
@@ -214,9 +218,11 @@ def test_compaction_merges_closed_days_and_changes_no_table(
     folder: DataFolder, instance: dg.DagsterInstance
 ) -> None:
     """Every zone has fewer files, what was loaded stays loaded, and a rebuild gives the same tables."""
-    zones = [zone for zone in ZONES if zone is not EVENTS]
+    zones = [zone for zone in ZONES if zone not in (EVENTS, ACTIONS)]
     for number in range(4):
         folder.land([body(f"trace-{number}", STARTED, f"call-{number}", number)])
+        step = StepRow(NOON, "named", f"rule_{number}")
+        land_steps(folder.landing, f"actor-{number}", [(0, step)])
         for zone in zones:
             folder.land_answers(zone, [{"call_id": f"call-{number}", "outcome": "failed"}])
     folder.sync()
@@ -224,8 +230,8 @@ def test_compaction_merges_closed_days_and_changes_no_table(
     job = definitions_of(folder).resolve_job_def(COMPACT_JOB)
     result = job.execute_in_process(instance=instance)
     (event,) = result.asset_materializations_for_node("compacted_landing")
-    assert event.metadata["files_merged"].value == 4 * (1 + len(zones))
-    assert len(list((folder.path / "landing").rglob("*.parquet"))) == 1 + len(zones)
+    assert event.metadata["files_merged"].value == 4 * len(ZONES)
+    assert len(list((folder.path / "landing").rglob("*.parquet"))) == len(ZONES)
     assert folder.sync()["events"].files_read == 0
     folder.sync(is_full_refresh=True)
     assert folder.tables() == before

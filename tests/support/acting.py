@@ -93,6 +93,11 @@ def seconds_of(at: datetime) -> float:
     return (at - NAMED_AT).total_seconds()
 
 
+def later(seconds: float = 1) -> float:
+    """Return a moment from now in the seconds that `call` takes, before which its end lies."""
+    return seconds_of(datetime.now(UTC)) + seconds
+
+
 async def act(settings: Settings, folder: DataFolder, clock: Callable[[], datetime] = utc_now) -> Dispatcher:
     """Act once on what is published, as a process of its own, and return what did it."""
     said: list[str] = []

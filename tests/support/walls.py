@@ -17,8 +17,8 @@ ROOMS = {
     "pipelines": (
         *(("names",), ("models",), ("instance",), ("warehouse",)),
         ("enrichment", "exports", "actions", "live", "doctor", "cluster", "privacy"),
-        *(("reconciliation",), ("resources", "jobs"), ("assets", "sensors"), ("definitions",)),
-        *(("runs", "ui"), ("cli",)),
+        *(("reconciliation",), ("resources", "jobs"), ("assets",), ("sensors",), ("failures",)),
+        *(("definitions",), ("runs", "ui"), ("cli",)),
     ),
 }
 """By package, the floors from the ground up.
@@ -37,7 +37,7 @@ LIBRARIES = {
     "click": ("pipelines.cli",),
     "dagster": (
         *("pipelines.instance", "pipelines.resources", "pipelines.jobs", "pipelines.assets"),
-        *("pipelines.sensors", "pipelines.definitions", "pipelines.runs"),
+        *("pipelines.sensors", "pipelines.failures", "pipelines.definitions", "pipelines.runs"),
         "pipelines.ui.webserver",
     ),
     "dagster_webserver": ("pipelines.ui.webserver",),
