@@ -5,7 +5,7 @@ that the senders use, see `pipelines.actions.http`, `pipelines.actions.email` an
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.message import EmailMessage
 from http import HTTPMethod
@@ -120,8 +120,25 @@ def _unsent(
         yield Candidate(action, "new", action.due_at)
 
 
-def preview_of(candidate: Candidate, rule: Rule, settings: Settings, folder: DataFolder) -> Preview:
+def preview_of(
+    candidate: Candidate, rule: Rule, settings: Settings, folder: DataFolder, now: datetime
+) -> Preview:
     """Return what would be sent. Whatever keeps it from being sent is said in it, and is no error."""
+    preview = _made(candidate, rule, settings, folder)
+    is_example = candidate.state == "example"
+    return preview if preview.problem or is_example else replace(preview, problem=_hold(candidate, rule, now))
+
+
+def _hold(candidate: Candidate, rule: Rule, now: datetime) -> str:
+    expires_at = candidate.action.expires_at
+    if candidate.round == 1 and expires_at is not None and now > expires_at:
+        return "it is too late by its `not after:`."
+    if rule.quiet_hours is not None and rule.quiet_hours.is_quiet(now):
+        return f"it waits until {rule.quiet_hours.next_open(now):%Y-%m-%d %H:%M} UTC, after its quiet hours."
+    return ""
+
+
+def _made(candidate: Candidate, rule: Rule, settings: Settings, folder: DataFolder) -> Preview:
     action = candidate.action
     problem = problem_of(settings, rule) or ""
     if problem and rule.kind != "dial":

@@ -35,8 +35,9 @@ def preview(rule: str, *, limit: int, form: Format) -> None:
     settings = read_settings()
     folder = DataFolder.from_settings(settings)
     meant = rule_of(folder, rule)
-    candidates, count = list_candidates(folder, meant, utc_now(), limit)
-    previews = [preview_of(each, meant, settings, folder) for each in candidates]
+    now = utc_now()
+    candidates, count = list_candidates(folder, meant, now, limit)
+    previews = [preview_of(each, meant, settings, folder, now) for each in candidates]
     if form != "table":
         show(_COLUMNS, map(_row, previews), form)
         return
@@ -62,7 +63,7 @@ def _lines(number: int, shown: Preview) -> Iterator[str]:
     about = f", call {action.call_id}" if action.call_id else ""
     yield f"{number}. {action.action_id}{about}: {_state(shown)}"
     if shown.problem:
-        yield f"   It would not be sent: {shown.problem}"
+        yield f"   It would not be sent now: {shown.problem}"
     yield ""
     if shown.address:
         yield f"{shown.method} {shown.address}"

@@ -20,7 +20,7 @@ from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
-from pipelines.actions.action import Action
+from pipelines.actions.action import Action, Kind
 from pipelines.actions.dial import call_id_of
 from pipelines.actions.dispatcher import Dispatcher
 from pipelines.actions.persons import (
@@ -95,7 +95,9 @@ async def following(folder: DataFolder, settings: Settings) -> AsyncIterator[Act
             await task
 
 
-def make_actions(folder: DataFolder, *histories: str, rule: str = "mine", kind: str = "http") -> list[Action]:
+def make_actions(
+    folder: DataFolder, *histories: str, rule: str = "mine", kind: Kind = "http"
+) -> list[Action]:
     """Land an action with these steps for each history, such as `started 2, failed 3`."""
     actions = []
     for number, history in enumerate(histories):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ RING = """-- A test.
 --
 -- action: dial
 -- once per: call_id
--- quiet hours: 03:00-04:00 UTC
+-- quiet hours: {hour:02}:00-{hour:02}:59 UTC
 -- at most: 100 per hour
 select
     call_id,
@@ -64,19 +64,14 @@ class Mailbox:
         return "250 OK"
 
 
-def daytime() -> datetime:
-    """Return a time, now or a few hours later, at which the rule `ring` may call."""
-    now = datetime.now(UTC)
-    return now + timedelta(hours=3) if now.hour in (2, 3) else now
-
-
 class Typing:
     """A folder with three calls that ended, in which rules act, and commands typed on it."""
 
     def __init__(self, path: Path, *rules: str) -> None:
         own = path / "own"
         write_rule(own)
-        write_rule(own, RING, name="ring")
+        far_hour = (datetime.now(UTC).hour + 12) % 24
+        write_rule(own, RING.format(hour=far_hour), name="ring")
         write_rule(own, TELL, name="tell")
         write_rule(own, BROKEN, name="broken")
         self.folder = acting(path / "data", *rules, own=own)
@@ -156,7 +151,7 @@ async def test_a_preview_is_what_is_sent_byte_for_byte(tmp_path: Path, api: ApiS
                 api_url=api.url,
                 api_key=SecretStr(api.api_key),
             )
-            await act(settings, typing.folder, daytime)
+            await act(settings, typing.folder)
     sent = {request.webhook_id: request for request in destination.requests}
     assert len(sent) == len(mine) == 3
     for each in mine:
@@ -186,6 +181,21 @@ def test_a_preview_of_a_rule_that_is_off_shows_examples_and_says_so(shown: Typin
     assert (ring["state"], ring["call_id"]) == ("example", "call-0")
     assert "VERBEX_API_KEY" in ring["problem"]
     assert json.loads(ring["body"])["metadata"]["note"] == "é"
+
+
+def test_a_preview_says_what_keeps_an_action_from_being_sent(tmp_path: Path) -> None:
+    far_hour = (datetime.now(UTC).hour + 12) % 24
+    own = tmp_path / "own"
+    write_rule(own, name="quiet", more=f"-- quiet hours: {far_hour:02}:30-{far_hour:02}:20 UTC")
+    typing = Typing(tmp_path, "ring", "quiet")
+    ring = own / "rules" / "ring.sql"
+    ring.write_text(ring.read_text().replace("+819012345678", "+81-90"))
+    typing.folder.sync()
+    typing.fire("ring", "quiet")
+    (number, _, _) = typing.lines("preview", "ring", VERBEX_API_KEY="key")
+    assert (number["state"], "no telephone number" in number["problem"]) == ("due", True)
+    (hours, _, _) = typing.lines("preview", "quiet", VERBEX_ACTION_QUIET_URL="http://127.0.0.1:9")
+    assert "after its quiet hours" in hours["problem"]
 
 
 def test_all_rules_are_shown_and_what_is_wrong_with_them_is_named(shown: Typing) -> None:
