@@ -32,7 +32,7 @@ from pipelines.warehouse.session import open_session
 ASSET = dg.AssetKey("actions_of_mine")
 CHECK = dg.AssetCheckKey(ASSET, ACTION_CHECK)
 SECRET = "whsec_" + "c2VjcmV0" * 6
-FAILING_LATER = """-- A test.
+FAILING = """-- A test.
 --
 -- action: http
 -- once per: call_id
@@ -201,21 +201,29 @@ async def test_no_run_is_started_for_what_can_only_be_held_again(tmp_path: Path)
 async def test_no_run_is_started_for_a_rule_that_can_not_act_or_for_what_waits_behind_another(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    write_rule(tmp_path / "own", name="failing_later", text=FAILING_LATER)
+    write_rule(tmp_path / "own", name="failing", text=FAILING)
     write_rule(tmp_path / "own", name="without_time", text=WITHOUT_TIME)
-    rules = ("failing_later", "without_time", "call_states")
+    rules = ("failing", "without_time", "call_states")
     folder = acting(tmp_path / "data", *rules, own=tmp_path / "own")
     async with DestinationServer(faults=Faults(server_error=1)) as down:
         settings = settings_of(folder, CALL_STATES_URL=down.url)
-        await act_on(settings, folder, [])
+        folder.land(call(0, later(-60)))
+        for _ in range(2):
+            load_what_can_be(folder)
+            await act(settings, folder)
         folder.land(call(1, later()))
         load_what_can_be(folder)
         assert wants_run(folder, settings, instance)
         await act(settings, folder)
         load_what_can_be(folder)
-    assert folder.rows("select state, attempts from actions order by 2") == [("due", 0), ("due", 1)]
-    assert not wants_run(folder, settings, instance)
-    assert has_work(settings, folder, datetime.now(UTC) + timedelta(minutes=1))
+        assert folder.rows("select state, attempts from actions order by 2") == [("due", 0), ("due", 1)]
+        assert not wants_run(folder, settings, instance)
+        soon = datetime.now(UTC) + timedelta(minutes=1)
+        assert has_work(settings, folder, soon)
+        down.faults = Faults()
+        await act(settings, folder, lambda: soon)
+        assert len(down.handled) == 2
+        assert not has_work(settings, folder, soon)  # what was done is not loaded yet
 
 
 async def test_no_run_is_started_while_actions_are_paused_or_another_process_acts(

@@ -16,6 +16,7 @@ from support.oracle import ANALYSED, ENDED, STARTED
 from connector.journal.segment import DAMAGED_SUFFIX
 from connector.landing.zones import LISTED, PCA
 from connector.settings import Settings
+from pipelines.actions.steps import StepRow, land_steps
 from pipelines.definitions import build_definitions
 from pipelines.models.load import load_sql
 from pipelines.models.model import Check, Model
@@ -113,7 +114,14 @@ def land_list(folder: DataFolder, *calls: dict[str, Any], at: Any) -> None:  # n
     folder.land_answers(LISTED, [{**row, "attempted_at": at} for row in (*calls, swept)])
 
 
+def action_that_nothing_sends(folder: DataFolder) -> None:
+    at = NOON - timedelta(minutes=61)
+    step = StepRow(at, "intended", "rule", "act_1", 1, "http", "{}", 1, happened_at=at, due_at=at, body=b"{}")
+    land_steps(folder.landing, "actor", [(0, step)])
+
+
 CASES: dict[str, Callable[[DataFolder], None]] = {
+    "actions_wait_long": action_that_nothing_sends,
     "analyses_without_end": analysis_without_end,
     "calls_after_last_event": call_after_last_event,
     "calls_stuck_in_progress": only_an_old_start,

@@ -12,6 +12,7 @@ from support.data_folder import DataFolder, body
 from support.live import ago, running_live
 from support.oracle import STARTED
 
+from connector.landing.zones import Step
 from pipelines.actions.steps import StepRow, land_steps
 from pipelines.live.board import build_board
 from pipelines.live.call import build_call
@@ -24,20 +25,20 @@ from pipelines.live.words import Words
 HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\"onmouseover='x' {{ 7*7 }}"
 NOW = datetime.now(UTC).replace(microsecond=0)
 RULES = ("tickets", "calls_back", HOSTILE)
-STATES = ("due", "held", "sent", "failed", "unknown", "expired", "cancelled", "settled")
+STEPS: tuple[Step, ...] = ("intended", "held", "sent", "failed", "unknown", "expired", "cancelled", "settled")
 CALLS = ("call-1", "call-2", HOSTILE)
 
 
 def steps_of(number: int) -> list[StepRow]:
     """Return the steps of an action whose rule, state and call follow from its number."""
-    rule, state, call_id = RULES[number % 3], STATES[number % 8], CALLS[number % 7 % 3]
+    rule, state, call_id = RULES[number % 3], STEPS[number % 8], CALLS[number % 7 % 3]
     at = NOW - timedelta(minutes=number)
     identity = f'{{"number":{number}}}'
     first = StepRow(
         at, "intended", rule, f"act_{number:03}", 1, "http", identity, 1, None, None, call_id,
         at - timedelta(seconds=30), at, body=b'{"a":1}',
     )  # fmt: skip
-    if state == "due":
+    if state == "intended":
         return [first]
     last = StepRow(
         at + timedelta(seconds=1), state, rule, first.action_id, 2, identity=identity, call_id=call_id,
@@ -71,8 +72,8 @@ def reader(folder: DataFolder) -> Reader:
 
 
 def state_of(number: int) -> str:
-    state = STATES[number % 8]
-    return "failed" if state == "settled" else state
+    step = STEPS[number % 8]
+    return {"intended": "due", "settled": "failed"}.get(step, step)
 
 
 def test_the_counts_of_each_rule_are_those_of_its_actions(reader: Reader) -> None:
@@ -81,12 +82,12 @@ def test_the_counts_of_each_rule_are_those_of_its_actions(reader: Reader) -> Non
     rows = {row["rule"]: row for row in part["rows"]}
     assert rows.keys() == {*RULES, "quiet_rule"}
     for rule, row in rows.items():
-        shown = {state: row[state] for state in STATES if state != "settled"}
+        shown = {state: row[state] for state in map(state_of, range(8))}
         assert shown == {state: counts[rule, state] for state in shown}
         sent = [n for n in NUMBERS if RULES[n % 3] == rule and state_of(n) == "sent"]
         newest = NOW - timedelta(minutes=min(sent)) + timedelta(seconds=1) if sent else None
         assert row["last_sent_at"] == newest
-    waiting = [n for n in NUMBERS if STATES[n % 8] in ("held", "failed", "unknown")]
+    waiting = [n for n in NUMBERS if STEPS[n % 8] in ("held", "failed", "unknown")]
     assert part["total"] == len(waiting)
     assert [row["action_id"] for row in part["waiting"]] == [f"act_{n:03}" for n in waiting[:10]]
 
