@@ -24,11 +24,12 @@ from pipelines.actions.dial import call_id_of, refusal_of
 from pipelines.actions.dial import request_of as dial_request_of
 from pipelines.actions.do_not_call import read_do_not_call
 from pipelines.actions.email import UnsendableError, bytes_of, message_of
+from pipelines.actions.holding import problem_of
 from pipelines.actions.http import request_of
 from pipelines.actions.paths import state_dir_of
 from pipelines.actions.position import read_positions
 from pipelines.actions.published import is_current, list_namings, list_unsettled, read_actions
-from pipelines.actions.senders import problem_of, with_recipient
+from pipelines.actions.senders import with_recipient
 from pipelines.actions.trial import try_rule
 from pipelines.models.rule import Rule
 from pipelines.warehouse.data_folder import DataFolder

@@ -13,7 +13,8 @@ from connector.settings import Settings
 from connector.system.counts import counted
 from connector.system.lock import LockHeldError
 from connector.system.loop import run
-from pipelines.actions.dispatcher import Acted, new_dispatcher
+from pipelines.actions.attempts import Acted
+from pipelines.actions.dispatcher import new_dispatcher
 from pipelines.actions.pause import is_paused
 from pipelines.actions.published import count_troubles, has_all_steps
 from pipelines.assets.metadata import Result
@@ -60,8 +61,9 @@ def acted_assets(settings: Settings, models: Sequence[Model]) -> list[dg.AssetsD
             ) from None
         except OperatorError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        done = dispatcher.take_done()
         for rule in rules:
-            acted = dispatcher.done.get(rule, Acted())
+            acted = done.get(rule, Acted())
             yield dg.MaterializeResult(asset_key=action_asset(rule), metadata=acted_metadata(rule, acted))
             # what failed just now is in the tables only after the next load
             counts = {

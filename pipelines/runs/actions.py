@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from connector.settings import Settings
 from connector.system.loop import run
-from pipelines.actions.dispatcher import Acted, Dispatcher, new_dispatcher
+from pipelines.actions.attempts import Acted
+from pipelines.actions.dispatcher import Dispatcher, new_dispatcher
 from pipelines.runs.patience import Echo, Patience
 from pipelines.warehouse.data_folder import DataFolder
 
@@ -43,10 +44,7 @@ class BackgroundActions:
 
     def take_done(self) -> dict[str, Acted]:
         """Return what was done since this was asked last, by rule."""
-        if self._dispatcher is None:
-            return {}
-        done, self._dispatcher.done = self._dispatcher.done, {}
-        return done
+        return {} if self._dispatcher is None else self._dispatcher.take_done()
 
     def _run(self) -> None:
         patience = Patience("Acting", self.echo)

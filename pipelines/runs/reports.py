@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from connector.fetch.calls import Fetched
-from pipelines.actions.dispatcher import Acted
+from pipelines.actions.attempts import Acted
 from pipelines.assets.acted import acted_metadata
 from pipelines.assets.exported import exported_metadata
 from pipelines.assets.metadata import (
