@@ -37,17 +37,23 @@ CALL_IDS = [PLAIN, BARE, HOSTILE, *LONG]
 
 
 @pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each recipe wants to send, by its name and the call. All work on the same few calls."""
+def watcher(tmp_path_factory: pytest.TempPathFactory) -> Watcher:
+    """A process in which all recipes, and the rule that the text begins with, act from now on."""
     path = tmp_path_factory.mktemp("recipes")
     (path / "own" / "rules").mkdir(parents=True)
     ((example, text),) = EXAMPLE.findall(README.read_text(encoding="utf-8"))
     rules = {**RECIPES, example: text}
     for name, sql in rules.items():
         (path / "own" / "rules" / f"{name}.sql").write_text(sql, encoding="utf-8")
-    folder = acting(path / "data", *rules, own=path / "own")
-    watcher = Watcher(folder, NAMED_AT)
-    watcher.lookout.name_first()
+    found = Watcher(acting(path / "data", *rules, own=path / "own"))
+    found.lookout.name_first()
+    return found
+
+
+@pytest.fixture(scope="module")
+def bodies(watcher: Watcher) -> dict[str, dict[str, Any]]:
+    """What each of them wants to send, by its name and the call. All work on the same few calls."""
+    folder = watcher.folder
     folder.land([delivery for call_id in CALL_IDS for delivery in deliveries(call_id)])
     folder.land(deliveries(TALKED_LONG))
     folder.land_answers(PCA, [analysis(call_id) for call_id in CALL_IDS])
@@ -55,7 +61,7 @@ def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     folder.sync()
     seen = watcher.look()
     assert not seen.problems
-    found: dict[str, dict[str, Any]] = {name: {} for name in rules}
+    found: dict[str, dict[str, Any]] = {name: {} for name in seen.rules}
     for action in seen.actions:
         found[action.rule][str(action.call_id)] = json.loads(action.body)
     return found
@@ -84,7 +90,7 @@ def analysis(call_id: str) -> dict[str, Any]:
     return answer(call_id, {"items": items})
 
 
-def details(call_id: str) -> dict[str, Any]:
+def details(call_id: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     number = "+819012345678" if call_id == PLAIN else said_of(call_id)
     call = {
         "_id": call_id,
@@ -95,6 +101,7 @@ def details(call_id: str) -> dict[str, Any]:
         "direction": "inbound",
         "recorded_call_audio_url": "https://rec.example/1.mp3" if call_id == PLAIN else said_of(call_id),
         "messages": [],
+        **changes,
     }
     return answer(call_id, call)
 
@@ -285,3 +292,17 @@ def test_what_was_said_arrives_as_it_was_said(bodies: dict[str, dict[str, Any]])
     assert HOSTILE in bodies["salesforce_calls"][HOSTILE]["Analysis__c"]
     html = bodies["hubspot_calls"][HOSTILE]["inputs"][0]["properties"]["hs_call_body"].replace("<br>", "\n")
     assert HOSTILE in html.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+@pytest.mark.xdist_group("recipes")
+@pytest.mark.usefixtures("bodies")
+def test_only_what_a_recipe_says_is_sent_once_more(watcher: Watcher) -> None:
+    """Not all calls of an agent that gets another name, but one whose number comes late."""
+    folder = watcher.folder
+    renamed = details(PLAIN, ai_agent_name="Another name") | {"attempted_at": NAMED_AT + timedelta(hours=1)}
+    folder.land_answers(CALLS, [renamed, details(BARE)])
+    folder.sync()
+    found = [(action.rule, action.call_id) for action in watcher.look().actions]
+    assert sorted(found) == [("hubspot_calls", BARE), ("salesforce_calls", BARE)]
+    names = folder.rows(f"select agent_name from calls_enriched where call_id = '{PLAIN}'")
+    assert names == [("Another name",)]
