@@ -5,6 +5,7 @@ Reading it from the tables, and making actions of it, belongs here. When a rule 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import duckdb
-import msgspec
 
 from connector.errors import OperatorError
 from pipelines.actions.action import Action
@@ -25,6 +25,9 @@ from pipelines.warehouse.data_folder import DataFolder
 BODY = "body"
 """The column that, where a rule has it, is sent alone and as a whole."""
 _UTC_ISO = "strftime({} at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
+_FIRST, _LAST = "timestamptz '0001-01-02 00:00:00Z'", "timestamptz '9999-12-30 00:00:00Z'"
+"""The moments that Python has in every time zone; infinity is none of them."""
+_NOT_FINITE = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|-?(?:inf(?:inity)?|nan)', re.IGNORECASE)
 
 
 class RuleError(OperatorError):
@@ -191,7 +194,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, relation: str) -> s
     types = dict(columns_of(connection, f"from {relation}"))
     _refuse_columns(rule, types)
     moments = [
-        f"{quoted(name)} as {alias}" if name else f"null::timestamptz as {alias}"
+        f"{_within_calendar(quoted(name))} as {alias}" if name else f"null::timestamptz as {alias}"
         for name, alias in (
             (HAPPENED_AT, "_happened_at"),
             (rule.not_before, "_before"),
@@ -259,10 +262,10 @@ def _as_json(name: str, kind: str) -> str:
     return f"to_json({column})"
 
 
+def _within_calendar(moment: str) -> str:
+    return f"case when {moment} is not null then least(greatest({moment}, {_FIRST}), {_LAST}) end"
+
+
 def _valid(body: str) -> bytes:
-    """Return JSON text as bytes. What no JSON can say, such as a number that is not finite, becomes null."""
-    try:
-        msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return msgspec.json.encode(json.loads(body))
-    return body.encode()
+    """Return JSON of DuckDB as bytes. Numbers that are not finite become null; all else stays as written."""
+    return _NOT_FINITE.sub(lambda found: found[1] or "null", body).encode()
