@@ -87,6 +87,7 @@ def list_wanted(
     ends_at: datetime | None = None,
     since: UUID | None = None,
     known: Known | None = None,
+    is_backfill_counted: bool = False,
 ) -> list[Wanted]:
     """List what a rule wants done that no action is about yet, in the order in which it happened.
 
@@ -97,6 +98,7 @@ def list_wanted(
         ends_at: The time from which on it does not count any more, UTC; None for no end.
         since: The publish up to which this was asked before; None to look at all rows.
         known: Actions that the published tables may not have yet.
+        is_backfill_counted: Whether starts and ends of calls count that only a backfill found.
 
     Raises:
         RuleError: The table lacks a column, or a column has a type that can't be used.
@@ -104,8 +106,8 @@ def list_wanted(
     changed = changed_keys(connection, rule, since) if since else None
     if changed is not None and not connection.execute(f"select 1 from ({changed}) limit 1").fetchall():
         return []
-    span = {"begins_at": begins_at, "ends_at": ends_at}
-    found = connection.execute(_query(connection, rule, changed), span).fetchall()
+    given = {"begins_at": begins_at, "ends_at": ends_at, "is_backfill_counted": is_backfill_counted}
+    found = connection.execute(_query(connection, rule, changed), given).fetchall()
     return list(_new(rule, found, known or {}))
 
 
@@ -160,8 +162,17 @@ def _query(connection: duckdb.DuckDBPyConnection, rule: Rule, changed: str | Non
     return f"""
         with wanted as ({rows} {semi if changed else ""}),
 
+        backfilled as (
+            select call_id, started_at as found_at from stored.calls where started_source = 'api'
+            union all
+            select call_id, ended_at as found_at from stored.calls where ended_source = 'api'
+        ),
+
         new as (
-            select * from wanted
+            select wanted.*
+            from wanted
+            anti join backfilled
+                on call_id = _call_id and found_at = _happened_at and not $is_backfill_counted
             where _happened_at is not null
                 and ($begins_at is null or _happened_at >= $begins_at)
                 and ($ends_at is null or _happened_at < $ends_at)

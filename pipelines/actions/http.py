@@ -44,12 +44,15 @@ class HttpRequest:
 
 def request_of(action: Action, destination: HttpDestination, at: datetime) -> HttpRequest:
     """Return the request for an attempt at an action. `at` is the time of the attempt."""
+    given = {name.lower() for name in destination.headers}
+    # A receiver such as Zendesk drops a repetition by this one.
+    unless_given = {"Accept": "*/*", "Idempotency-Key": action.action_id}
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "verbex-sync",
         # No answer is inflated, so none can be a thousand times as large as what was sent.
         "Accept-Encoding": "identity",
-        **({} if any(name.lower() == "accept" for name in destination.headers) else {"Accept": "*/*"}),
+        **{name: value for name, value in unless_given.items() if name.lower() not in given},
         **destination.headers,
         "webhook-id": action.action_id,
         "webhook-timestamp": str(int(at.timestamp())),

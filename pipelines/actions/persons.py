@@ -128,7 +128,9 @@ def find_for_firing(
                 "`verbex-sync sync`, which says why if it can't be."
             )
         known = _not_loaded(connection, folder)
-        wanted = list_wanted(connection, rule, begins_at=begins_at, ends_at=ends_at, known=known)
+        wanted = list_wanted(
+            connection, rule, begins_at=begins_at, ends_at=ends_at, known=known, is_backfill_counted=True
+        )
     in_time = [each for each in wanted if each.not_after is None or each.not_after >= now]
     return Fired(in_time, len(wanted) - len(in_time))
 

@@ -1,8 +1,8 @@
--- Each analysed call for a CRM, by its call_id, and once more whenever its analysis changes.
+-- Each analysed call for a CRM, by its call_id, and once more when its analysis changes or its caller becomes known.
 --
 -- action: http
 -- once per: call_id
--- again when: analysis
+-- again when: analysis, from_number
 -- keys: call_hash
 -- changed by calls_enriched: select call_hash
 -- keep: id

@@ -1,11 +1,14 @@
 """What rules want: each thing once, and only of what happens from the moment on in which they are named."""
 
+import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
 
 from support.acting import AFTER_S, ENDED, NAMED_AT, Watcher, acting, call, landed_steps, write_rule
 from support.data_folder import body
+
+from connector.landing.zones import LISTED, PCA
 
 
 def test_each_thing_is_wanted_once_however_often_it_is_delivered_and_loaded(tmp_path: Path) -> None:
@@ -191,3 +194,24 @@ def test_steps_that_a_kill_cut_off_are_left_out_and_damaged_ones_are_kept_aside(
     damaged.write_bytes(b"00000000 [0,{}]\n" + whole[-10:])
     Watcher(folder)
     assert damaged.with_suffix(".damaged").exists()
+
+
+def test_what_a_backfill_finds_sets_nothing_off(tmp_path: Path) -> None:
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", "call_states", "call_summaries", own=tmp_path / "own")
+    watcher = Watcher(folder)
+    watcher.wanted()
+    at = NAMED_AT + timedelta(minutes=5)
+    listed = {"_id": "call-1", "ai_agent_id": "agent", "call_start_time": at.isoformat()}
+    listed |= {"call_end_time": (at + timedelta(minutes=1)).isoformat(), "call_status": "ended"}
+    row = {"call_id": "call-1", "outcome": "backfilled", "body": json.dumps(listed).encode()}
+    folder.land_answers(LISTED, [{**row, "attempted_at": at + timedelta(hours=1)}])
+    assert watcher.wanted() == []
+    assert folder.rows("select ended_source from calls") == [("api",)]
+    answer = {"items": [{"name": "Mood", "type": "string", "result": "fine"}]}
+    folder.land_answers(PCA, [{"call_id": "call-1", "body": json.dumps(answer).encode()}])
+    assert watcher.wanted() == []
+    assert folder.rows("select pca_status from calls") == [("fetched",)]
+    # the webhook of the end comes late: it happened, and it is told of once
+    folder.land(call(1, 301))
+    assert len(watcher.wanted()) == 3
