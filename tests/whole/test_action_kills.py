@@ -230,6 +230,7 @@ def assert_each_once(
     assert states["dialled", "sent"] + states["dialled", "failed"] + states["dialled", "unknown"] == total
 
 
+@pytest.mark.slow
 async def test_a_few_kills_repeat_no_call_and_lose_nothing(tmp_path: Path) -> None:
     """After SIGKILL at any moment, follow mode goes on where it was."""
     await survive(tmp_path, kills=2, seed=1)
