@@ -179,6 +179,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
             "create table stored.actions "
             "(rule varchar, identity varchar, revision integer, cause varchar, identity_hash ubigint)"
         )
+        opened.execute(
+            "create table stored.calls (call_id varchar, started_at timestamptz, started_source varchar, "
+            "ended_at timestamptz, ended_source varchar)"
+        )
         yield opened
 
 
