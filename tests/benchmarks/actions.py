@@ -57,6 +57,16 @@ from stored.calls
 where rowid in (select rowid from stored.calls semi join changed using (call_hash))
     and ended_at is not null
 """
+_STAGES = """
+    select
+        round(median(epoch_us(fetched_at - received_at) / 1e6), 2),
+        round(median(epoch_us(intended_at - fetched_at) / 1e6), 2),
+        round(median(epoch_us(sent_at - intended_at) / 1e6), 2)
+    from events
+    join pca using (call_id)
+    join actions using (call_id)
+    where event_name = 'callAnalysis.pcaCompleted' and revision = 1
+"""
 _PORTION = 100_000
 
 
@@ -92,6 +102,7 @@ async def arrive(folder: Path, rate: float, duration_s: float, seal_interval_s: 
                 options = SendOptions(url=receiver.url, rate_per_s=events_s, concurrency=1)
                 await send(deliveries, options, note)
                 await asyncio.sleep(15)
+        stages = DataFolder(folder / "data").rows(_STAGES)
     arrived_at: dict[str, float] = {}
     for request in destination.requests:
         call_id = msgspec.json.decode(request.body)["call_id"]
@@ -103,6 +114,7 @@ async def arrive(folder: Path, rate: float, duration_s: float, seal_interval_s: 
         f"| {rate:g} | {seal_interval_s:g} | {len(delays_s)} of {len(acked_at)} "
         f"| {cut[49]:.2f} | {cut[98]:.2f} | {delays_s[-1]:.2f} | {len(delays_s) / minutes:.0f} |"
     )
+    print("medians [s]: received to analysis fetched, to decided, to sent:", *stages[0])
 
 
 def measure_rules(calls: int, rules: int) -> None:
