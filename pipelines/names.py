@@ -11,6 +11,8 @@ EXPORT_GROUP = "exports"
 """The group of the assets that are named after the targets of exports."""
 ACTION_GROUP = "actions"
 """The group of the assets that are named after the rules that act."""
+ACT_STEP = "act_on_rules"
+"""The step that sends what rules want. It must not have the name of a table, such as `actions`."""
 
 SWEEP = "sweep"
 """The step that reads Verbex's list of calls. A run's days and agents are set in its configuration."""

@@ -20,7 +20,7 @@ from pipelines.actions.published import count_troubles, has_all_steps
 from pipelines.assets.metadata import Result
 from pipelines.models.model import Model
 from pipelines.models.rule import Rule
-from pipelines.names import ACTION_CHECK, ACTION_GROUP, PUBLISHED, action_asset
+from pipelines.names import ACT_STEP, ACTION_CHECK, ACTION_GROUP, PUBLISHED, action_asset
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.files import NothingPublishedError
@@ -36,7 +36,7 @@ def acted_assets(settings: Settings, models: Sequence[Model]) -> list[dg.AssetsD
     usable = {model.name: model for model in models if isinstance(model, Rule)}
 
     @dg.multi_asset(
-        name=ACTION_GROUP,
+        name=ACT_STEP,
         specs=[_spec(name, usable.get(name)) for name in rules],
         check_specs=[_check_spec(rule) for rule in rules],
     )

@@ -105,8 +105,9 @@ class Syncer:
         failure: RunFailedError | None = None
         try:
             for metadata in run_actions(self.definitions, self.instance).assets.values():
-                done = [f"{metadata[name]} {name}" for name in ("sent", "tried", "failed", "unknown")]
-                echo(f"Rule {metadata['rule']}: {', '.join(done)}")
+                counts = {name: metadata[name] for name in ("sent", "tried", "held", "failed", "unknown")}
+                if done := ", ".join(f"{count} {name}" for name, count in counts.items() if count):
+                    echo(f"Rule {metadata['rule']}: {done}")
         except RunFailedError as error:
             failure = error
         held_back = self._load(echo)

@@ -157,11 +157,9 @@ async def test_states_of_a_call_arrive_once_each_and_in_order(tmp_path: Path) ->
         await act_on(
             settings, folder, [body for number in range(6) for body in reversed(call(number, later()))]
         )
-        for hours in range(1, 4):
-            await act_on(settings, folder, [], lambda: datetime.now(UTC) + timedelta(hours=hours))  # noqa: B023
+        assert 0 < len(destination.handled) < 12
         destination.faults = Faults()
-        await act_on(settings, folder, [], lambda: datetime.now(UTC) + timedelta(hours=9))
-        await act_on(settings, folder, [], lambda: datetime.now(UTC) + timedelta(hours=18))
+        await act_on(settings, folder, [], lambda: datetime.now(UTC) + timedelta(hours=1))
         assert len(destination.handled) == 12
         arrived = [request for request in destination.requests if request.fault is None]
     states: dict[str, list[str]] = {}

@@ -24,8 +24,9 @@ from pipelines.actions.pause import pause, resume
 from pipelines.actions.step_log import StepLog
 from pipelines.actions.steps import StepRow
 from pipelines.definitions import build_definitions
-from pipelines.models.sql_file import ModelError
-from pipelines.names import ACT_JOB, ACTION_CHECK, LOAD_JOB
+from pipelines.models.load import list_rules
+from pipelines.models.sql_file import ModelError, sql_folder
+from pipelines.names import ACT_JOB, ACTION_CHECK, LOAD_JOB, action_asset
 from pipelines.resources import WarehouseResource
 from pipelines.warehouse.session import open_session
 
@@ -242,3 +243,12 @@ async def test_no_run_is_started_while_actions_are_paused_or_another_process_act
         with hold_lock(lock_of(folder)):
             assert not wants_run(folder, settings, instance)
         assert wants_run(folder, settings, instance)
+
+
+def test_dagster_loads_the_whole_graph_with_every_rule_named(tmp_path: Path) -> None:
+    rules = tuple(list_rules(sql_folder()))
+    settings = Settings(_env_file=None, data_dir=tmp_path, actions=rules)
+    repository = build_definitions(settings).get_repository_def()
+    repository.load_all_definitions()  # as a code server does: names of steps must not meet
+    assets = repository.assets_defs_by_key
+    assert {dg.AssetKey(action_asset(rule)) for rule in rules} <= assets.keys()
