@@ -60,7 +60,7 @@ async def test_a_sync_sends_what_is_new_once_and_names_a_rule_that_can_not_be_us
         broken.unlink()
         write_rule(tmp_path / "own", name="broken")
         second = await sync(folder, settings, instance)
-        assert "Rule mine: 2 sent, 0 tried, 0 failed, 0 unknown" in second
+        assert "Rule mine: 2 sent" in second
         assert not second[-1].startswith(PartlyPublishedError.__name__)
         assert folder.rows("select rule, state, count(*) from actions group by all") == [("mine", "sent", 2)]
         third = await sync(folder, settings, instance)
