@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.acting import act, act_on, acting, call, later, settings_of, write_rule
+from support.acting import Watcher, act, act_on, acting, call, later, settings_of, write_rule
 from support.data_folder import DataFolder
 
 from connector.simulator.destination import DestinationServer
@@ -169,3 +169,24 @@ async def test_states_of_a_call_arrive_once_each_and_in_order(tmp_path: Path) ->
         columns = json.loads(request.body)
         states.setdefault(columns["call_id"], []).append(columns["state"])
     assert list(states.values()) == [["started", "ended"]] * 6
+
+
+async def test_what_waited_while_a_rule_was_off_is_cancelled_also_if_a_kill_came_between(
+    tmp_path: Path,
+) -> None:
+    write_rule(tmp_path / "own")
+    on = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    off = acting(tmp_path / "data", own=tmp_path / "own")
+    async with DestinationServer(faults=Faults(server_error=1.0)) as destination:
+        settings = settings_of(on, MINE_URL=destination.url)
+        await named(on, destination.url)
+        await act_on(settings, on, call(1, later()))
+        await act_on(settings_of(off), off, [])
+        destination.faults = Faults()
+        on.sync()
+        watcher = Watcher(on, datetime.now(UTC))  # it decides that the rule acts again, and is killed
+        watcher.look()
+        await act_on(settings, on, [])
+        await act_on(settings, on, [], lambda: datetime.now(UTC) + timedelta(hours=1))
+        assert not destination.handled
+    assert on.rows("select state from actions") == [("cancelled",)]

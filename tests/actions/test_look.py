@@ -154,7 +154,7 @@ def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_be
     both.sync()
     watcher = Watcher(both, NAMED_AT + timedelta(hours=1))
     seen = watcher.look()
-    assert seen.switched_on == {"mine"}
+    assert [row.waiting.action.rule for row in seen.cancelled] == ["mine"]
     assert seen.actions == []
     watcher.log.land()
     both.land(call(3, 7200))
