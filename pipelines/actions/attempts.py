@@ -6,6 +6,7 @@ Only one action at a time is looked at here. Which one is next does not belong h
 
 import asyncio
 import random
+import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,7 @@ class Attempts:
         done: What was done, by rule, until somebody takes it.
         backlogs: What each rule still has to do.
         attempted: When each rule made its attempts, as far as a limit may count them.
-        settled: The actions that were settled, with their round, until the tables know it.
+        settled: The actions that were settled, with the last round that counts, until the tables know it.
     """
 
     data_dir: Path
@@ -170,7 +171,9 @@ class Attempts:
     async def _finish(self, waiting: Waiting, step: Step, **said: object) -> None:
         row = self.next_step(waiting, step, **said)
         await self._store(row)
-        self.settled[waiting.action.action_id] = waiting.round
+        # a person's retry that was decided before they could know is none of what was sent, or may have been
+        can_be_retried = step in ("failed", "expired", "cancelled")
+        self.settled[waiting.action.action_id] = waiting.round if can_be_retried else sys.maxsize
         self.backlog(waiting.action.rule).settle(waiting)
         self.count(waiting.action.rule, step)
         if step == "sent":
