@@ -190,3 +190,33 @@ async def test_what_waited_while_a_rule_was_off_is_cancelled_also_if_a_kill_came
         await act_on(settings, on, [], lambda: datetime.now(UTC) + timedelta(hours=1))
         assert not destination.handled
     assert on.rows("select state from actions") == [("cancelled",)]
+
+
+async def test_a_change_does_not_arrive_before_what_it_changed(tmp_path: Path) -> None:
+    """Or a record of the receiver would keep the older values."""
+    text = """-- A test.
+--
+-- action: http
+-- once per: call_id
+-- again when: number
+select event.call_id, min(event.occurred_at) as happened_at, count(*) as number
+from stored.events as event
+semi join changed using (call_id)
+group by event.call_id
+"""
+    write_rule(tmp_path / "own", text)
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    async with DestinationServer(faults=Faults(server_error=1.0)) as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)
+        await named(folder, destination.url)
+        calls = [call(number, later()) for number in range(6)]
+        now = datetime.now(UTC)
+        await act_on(settings, folder, [started for started, _ in calls], lambda: now)
+        destination.faults = Faults()
+        await act_on(settings, folder, [ended for _, ended in calls], lambda: now)
+        await act_on(settings, folder, [], lambda: now + timedelta(hours=1))
+        arrived = [json.loads(request.body) for request in destination.requests if request.fault is None]
+    numbers: dict[str, list[int]] = {}
+    for columns in arrived:
+        numbers.setdefault(columns["call_id"], []).append(columns["number"])
+    assert list(numbers.values()) == [[1, 2]] * 6
