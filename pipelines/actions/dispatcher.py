@@ -102,7 +102,7 @@ class Dispatcher:
         async with self._working():
             await self._look()
             began_at = self.clock()
-            while not is_paused(self.folder.path) and self._is_busy(began_at):  # noqa: ASYNC110 - many end it
+            while not is_paused(self.folder.path) and self._is_busy(min(began_at, self.clock())):  # noqa: ASYNC110 - many end it
                 await asyncio.sleep(_TURN_S)
 
     @asynccontextmanager

@@ -1,14 +1,17 @@
 """Actions from the tables to their destination: sent once, kept, and tried again."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from support.acting import Watcher, act, act_on, acting, call, later, settings_of, write_rule
 from support.data_folder import DataFolder
+from support.deadline import HANG_S
 
 from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
+from pipelines.actions.dispatcher import WORKERS
 from pipelines.actions.pause import pause, resume
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
@@ -220,3 +223,24 @@ group by event.call_id
     for columns in arrived:
         numbers.setdefault(columns["call_id"], []).append(columns["number"])
     assert list(numbers.values()) == [[1, 2]] * 6
+
+
+async def test_a_clock_that_is_set_back_meanwhile_lets_a_sync_end(tmp_path: Path) -> None:
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    count = WORKERS["http"] + 1
+    async with DestinationServer() as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)
+        await named(folder, destination.url)
+        folder.land(body for number in range(count) for body in call(number, later()))
+        folder.sync()
+        async with asyncio.timeout(HANG_S):
+            await act(
+                settings,
+                folder,
+                lambda: datetime.now(UTC) - timedelta(hours=1 if destination.requests else 0),
+            )
+        folder.sync()
+        await act(settings, folder)
+        assert len(destination.handled) == count
+        assert set(destination.handled.values()) == {1}
