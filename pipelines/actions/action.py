@@ -35,7 +35,8 @@ class Action:
         body: What is sent: a JSON object of the rule's columns, UTF-8. See each sender for its columns.
         keep: The JSON fields of the answer to keep, as `keep:` names them: dotted paths.
         cause: The values of the columns in `again when:`, as a JSON object; None if there are none.
-        lane: The values of the columns in `in order of:`, as a JSON object; None if any order will do.
+        lane: The values of the columns in `in order of:`, or of what can change, as a JSON object; None if
+            any order will do.
     """
 
     action_id: str

@@ -6,17 +6,18 @@ Only one action at a time is looked at here. Which one is next does not belong h
 
 import asyncio
 import random
+import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from connector.errors import OperatorError
 from connector.landing.zones import Step
-from pipelines.actions.action import Answer
+from pipelines.actions.action import Action, Answer
 from pipelines.actions.backlog import Backlog, Waiting
-from pipelines.actions.holding import PAUSE_AFTER_FAULT, reason_to_hold
+from pipelines.actions.holding import PAUSE_AFTER_FAULT, kind_problem_of, reason_to_hold
 from pipelines.actions.patience import MOST_ATTEMPTS, pause_after
 from pipelines.actions.pause import is_paused
 from pipelines.actions.senders import Senders
@@ -25,6 +26,8 @@ from pipelines.actions.steps import StepRow, step_of
 from pipelines.models.rule import Rule
 
 _STORE_AGAIN_S = 1.0
+_LONGEST_STORING = timedelta(seconds=30)
+"""How long what allows a call counts, while it is stored that it will be made."""
 
 Clock = Callable[[], datetime]
 
@@ -53,7 +56,7 @@ class Attempts:
         done: What was done, by rule, until somebody takes it.
         backlogs: What each rule still has to do.
         attempted: When each rule made its attempts, as far as a limit may count them.
-        settled: The actions that were settled, with their round, until the tables know it.
+        settled: The actions that were settled, with the last round that counts, until the tables know it.
     """
 
     data_dir: Path
@@ -79,14 +82,15 @@ class Attempts:
             await self._store_answer(rule, waiting, answer)
         elif waiting.round == 1 and action.expires_at is not None and now > action.expires_at:
             await self._finish(waiting, "expired", error="it was too late: see its `not after:`")
-        elif held := self._reason_to_hold(rule, now):
+        elif held := self._reason_to_hold(rule, action, now):
             await self._hold(waiting, *held)
         else:
             await self._attempt(rule, waiting, now)
 
-    def _reason_to_hold(self, rule: Rule, now: datetime) -> tuple[str, datetime] | None:
+    def _reason_to_hold(self, rule: Rule, action: Action, now: datetime) -> tuple[str, datetime] | None:
         times = self.attempted.setdefault(rule.name, deque())
-        return reason_to_hold(rule, times, now, self.senders.problem_of(rule))
+        problem = kind_problem_of(rule, action) or self.senders.problem_of(rule)
+        return reason_to_hold(rule, times, now, problem)
 
     async def _hold(self, waiting: Waiting, reason: str, until: datetime) -> None:
         # said once for each reason, or a limit would fill the tables with rows
@@ -107,28 +111,41 @@ class Attempts:
     async def _attempt(self, rule: Rule, waiting: Waiting, now: datetime) -> None:
         # what the tables give has no `keep:`, and a person may begin another round meanwhile
         action, round_number = replace(waiting.action, keep=rule.keep), waiting.round
-        if action.kind == "dial":
-            try:
-                refused = await asyncio.to_thread(self.senders.refusal_of, rule, action)
-            except OperatorError as error:
-                await self._hold(waiting, str(error), now + PAUSE_AFTER_FAULT)
-                return
-            if refused is not None:
-                await self._store_answer(rule, waiting, refused)
-                return
-            if waiting.is_dropped or is_paused(self.data_dir):
-                self.put_back(waiting, now)
-                return
-            # durable and landed before the request, so that no crash can make it forgotten
-            await self._store(self.next_step(waiting, "started"))
-            await asyncio.to_thread(self.log.land)
-            waiting.is_begun = True
+        times = self.attempted.setdefault(rule.name, deque())
         if rule.at_most is not None:
-            self.attempted.setdefault(rule.name, deque()).append(now)
+            times.append(now)  # before anything is awaited, or all that are due would find the same room
+        if action.kind == "dial" and not await self._begin_call(rule, waiting, now):
+            if now in times:
+                times.remove(now)
+            return
         answer = await self.senders.send(action, round_number)
         if answer.result == "unknown" and action.kind == "dial":
             answer = await self.senders.find_out(action, round_number)
         await self._store_answer(rule, waiting, answer)
+
+    async def _begin_call(self, rule: Rule, waiting: Waiting, now: datetime) -> bool:
+        """Return whether a call may be asked for. Then it is landed that it will be."""
+        try:
+            refused = await asyncio.to_thread(self.senders.refusal_of, rule, waiting.action)
+        except OperatorError as error:
+            await self._hold(waiting, str(error), now + PAUSE_AFTER_FAULT)
+            return False
+        if refused is not None:
+            await self._store_answer(rule, waiting, refused)
+            return False
+        if waiting.is_dropped or is_paused(self.data_dir):
+            self.put_back(waiting, now)
+            return False
+        # durable and landed before the request, so that no crash can make it forgotten
+        await self._store(self.next_step(waiting, "started"))
+        await asyncio.to_thread(self.log.land)
+        waiting.is_begun = True
+        # a disk that was full for hours must not make the call at night
+        if waiting.is_dropped or is_paused(self.data_dir) or abs(self.clock() - now) > _LONGEST_STORING:
+            why = "It was not asked for: it was stopped, or storing the attempt took too long."
+            await self._store_answer(rule, waiting, Answer("tried", error=why))
+            return False
+        return True
 
     async def _store_answer(self, rule: Rule, waiting: Waiting, answer: Answer) -> None:
         waiting.attempts += 1
@@ -154,7 +171,9 @@ class Attempts:
     async def _finish(self, waiting: Waiting, step: Step, **said: object) -> None:
         row = self.next_step(waiting, step, **said)
         await self._store(row)
-        self.settled[waiting.action.action_id] = waiting.round
+        # a person's retry that was decided before they could know is none of what was sent, or may have been
+        can_be_retried = step in ("failed", "expired", "cancelled")
+        self.settled[waiting.action.action_id] = waiting.round if can_be_retried else sys.maxsize
         self.backlog(waiting.action.rule).settle(waiting)
         self.count(waiting.action.rule, step)
         if step == "sent":

@@ -45,7 +45,7 @@ class Backlog:
 
     _by_id: dict[str, Waiting] = field(default_factory=dict)
     _ready: list[tuple[datetime, datetime, int, Waiting]] = field(default_factory=list)
-    _lanes: dict[str, list[tuple[datetime, str, Waiting]]] = field(default_factory=dict)
+    _lanes: dict[str, list[tuple[datetime, int, str, Waiting]]] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
 
     def __len__(self) -> int:
@@ -64,8 +64,9 @@ class Backlog:
             self._push(waiting)
             return
         queue = self._lanes.setdefault(lane, [])
-        heapq.heappush(queue, (waiting.action.happened_at, waiting.action.action_id, waiting))
-        if queue[0][2] is waiting:  # if another was ready, it is passed over until its turn comes again
+        action = waiting.action
+        heapq.heappush(queue, (action.happened_at, action.revision, action.action_id, waiting))
+        if queue[0][-1] is waiting:  # if another was ready, it is passed over until its turn comes again
             self._push(waiting)
 
     def take(self, now: datetime) -> Waiting | None:
@@ -95,12 +96,12 @@ class Backlog:
         lane = waiting.action.lane
         if lane is None or lane not in self._lanes:
             return
-        queue = [entry for entry in self._lanes.pop(lane) if entry[2] is not waiting]
+        queue = [entry for entry in self._lanes.pop(lane) if entry[-1] is not waiting]
         if queue:
             heapq.heapify(queue)
             self._lanes[lane] = queue
-            if not queue[0][2].is_running:
-                self._push(queue[0][2])
+            if not queue[0][-1].is_running:
+                self._push(queue[0][-1])
 
     def next_due_at(self) -> datetime | None:
         """Return when the next action is due, UTC; None if none waits."""
@@ -127,4 +128,4 @@ class Backlog:
 
     def _is_first(self, waiting: Waiting) -> bool:
         lane = waiting.action.lane
-        return lane is None or self._lanes[lane][0][2] is waiting
+        return lane is None or self._lanes[lane][0][-1] is waiting

@@ -212,12 +212,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, relation: str) -> s
             (rule.not_after, "_after"),
         )
     ]
+    # a change that overtook what it changed would leave older values with the receiver
+    lane = rule.in_order_of or (rule.once_per if rule.again_when else ())
     call_id = "call_id::varchar" if "call_id" in types else "null"
     return f"""
         select
             {_object(rule.once_per, types)} as _identity,
             {_object(rule.again_when, types) if rule.again_when else "null"} as _cause,
-            {_object(rule.in_order_of, types) if rule.in_order_of else "null"} as _lane,
+            {_object(lane, types) if lane else "null"} as _lane,
             {call_id} as _call_id,
             {", ".join(moments)},
             {_body(rule, types)} as _body

@@ -102,7 +102,7 @@ class Dispatcher:
         async with self._working():
             await self._look()
             began_at = self.clock()
-            while not is_paused(self.folder.path) and self._is_busy(began_at):  # noqa: ASYNC110 - many end it
+            while not is_paused(self.folder.path) and self._is_busy(min(began_at, self.clock())):  # noqa: ASYNC110 - many end it
                 await asyncio.sleep(_TURN_S)
 
     @asynccontextmanager
@@ -167,12 +167,10 @@ class Dispatcher:
             with self.folder.read() as connection:
                 times = list_attempt_times(connection, self.clock() - LONGEST_LIMIT)
             self._attempts.attempted = {rule: deque(each) for rule, each in times.items()}
+        for row in seen.cancelled:
+            self._attempts.settled[row.waiting.action.action_id] = row.waiting.round
         for row in seen.rows:
-            if row.is_unsettled and row.waiting.action.rule in seen.switched_on:
-                reason = "the rule was switched off meanwhile"
-                self._log.append([self._attempts.next_step(row.waiting, "cancelled", error=reason)])
-            else:
-                self._take_in_row(row)
+            self._take_in_row(row)
         for action in seen.actions:
             self._attempts.count(action.rule, "intended")
             self._attempts.backlog(action.rule).add(Waiting(action, action.due_at))

@@ -13,7 +13,7 @@ from connector.errors import OperatorError
 from connector.settings import Settings
 from pipelines.actions.backlog import Backlog, Waiting
 from pipelines.actions.do_not_call import read_do_not_call
-from pipelines.actions.holding import LONGEST_LIMIT, problem_of, reason_to_hold
+from pipelines.actions.holding import LONGEST_LIMIT, kind_problem_of, problem_of, reason_to_hold
 from pipelines.actions.paths import state_dir_of
 from pipelines.actions.position import FAILED, read_positions
 from pipelines.actions.published import (
@@ -92,8 +92,9 @@ def _has_due(
         rule = rules[name]
         held = reason_to_hold(rule, deque(times.get(name, ())), now, _problem_of(settings, folder, rule))
         reason = held[0] if held else ""
-        if any(_is_doable(waiting, reason, now) for waiting in _take_due(backlogs[name], now)):
-            return True
+        for waiting in _take_due(backlogs[name], now):
+            if _is_doable(waiting, reason or kind_problem_of(rule, waiting.action) or "", now):
+                return True
     return False
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from connector.errors import OperatorError
 from connector.settings import Settings
 from connector.verbex.client import api_key_of
+from pipelines.actions.action import Action
 from pipelines.actions.destinations import destination_of, mail_server_of
 from pipelines.models.rule import Rule
 
@@ -51,3 +52,16 @@ def problem_of(settings: Settings, rule: Rule) -> str | None:
     except OperatorError as error:
         return str(error)
     return None
+
+
+def kind_problem_of(rule: Rule, action: Action) -> str | None:
+    """Return why an action can't go out by what its rule says today, or None.
+
+    The quiet hours of a request are no quiet hours of a call.
+    """
+    if action.kind == rule.kind:
+        return None
+    return (
+        f"it was decided as {action.kind}, and the rule says `action: {rule.kind}` now: cancel it with "
+        f"`verbex-sync actions cancel {action.action_id}`, or change the rule back"
+    )

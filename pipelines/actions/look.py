@@ -28,7 +28,7 @@ from pipelines.actions.published import (
     read_last_received_at,
 )
 from pipelines.actions.step_log import StepLog
-from pipelines.actions.steps import StepRow, intended
+from pipelines.actions.steps import StepRow, intended, step_of
 from pipelines.models.model import Model
 from pipelines.models.rule import Rule
 from pipelines.warehouse.changes import Publish, newest_publish
@@ -45,16 +45,16 @@ class Seen:
         rules: The rules that act, by name.
         actions: What is wanted now and was not before.
         rows: Rows of `actions` that may say something new; at the first look, all that are unsettled.
+        cancelled: Rows that waited while their rule was off, and are cancelled by this look.
         problems: Why rules can't act, by name.
-        switched_on: The rules that were off before, so that what they wanted then is not wanted any more.
         is_first: True if this was the first look of the process.
     """
 
     rules: dict[str, Rule]
     actions: list[Action]
     rows: list[Row]
+    cancelled: list[Row]
     problems: dict[str, str]
-    switched_on: set[str]
     is_first: bool
 
 
@@ -155,7 +155,8 @@ class Lookout:
         else:
             table = next(model for model in models if model.table == TABLE)
             rows = list_changed(connection, table, self._seen.id, known)
-        off = {name for name, naming in self._namings.items() if not naming.is_named}
+        switched_on = {name for name in rules if name in self._namings and not self._namings[name].is_named}
+        cancelled = [row for row in rows if _is_left(row, switched_on)]
         namings = self._name(connection, rules, positions)
         actions: list[Action] = []
         looked: dict[str, Position] = {}
@@ -175,12 +176,15 @@ class Lookout:
             now = self.clock()
             actions += [each.as_action(now) for each in wanted]
             looked[name] = Position(publish.id, publish.published_at, rule.version)
-        self.log.append([*self._steps_of(namings), *map(intended, actions)])
+        # first what is cancelled: were only the naming stored, it would go out
+        cancels = [_cancel(row, self.clock()) for row in cancelled]
+        self.log.append([*cancels, *self._steps_of(namings), *map(intended, actions)])
         self._namings |= namings
         write_positions(self.state_dir, positions | looked)
         is_first, self._seen = self._seen is None, publish
         self._remember(connection, actions)
-        return Seen(rules, actions, rows, problems, off & rules.keys(), is_first)
+        others = [row for row in rows if not _is_left(row, switched_on)]
+        return Seen(rules, actions, others, cancelled, problems, is_first)
 
     def _find_problems(self, models: Sequence[Model]) -> dict[str, str]:
         broken = {model.name: model.problem for model in models if model.problem}
@@ -225,3 +229,13 @@ class Lookout:
                     del self._recent[rule, identity]
         for action in actions:
             self._recent[action.rule, action.identity] = (action.revision, action.cause)
+
+
+def _is_left(row: Row, switched_on: set[str]) -> bool:
+    """Return whether an action waited while its rule was off. A call that may have been made is no such."""
+    return row.waiting.action.rule in switched_on and row.is_unsettled and not row.waiting.is_begun
+
+
+def _cancel(row: Row, at: datetime) -> StepRow:
+    number = row.waiting.steps + 1
+    return step_of(row.waiting.action, "cancelled", number, at, error="the rule was switched off meanwhile")

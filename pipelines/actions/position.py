@@ -35,7 +35,7 @@ def read_positions(folder: Path) -> dict[str, Position]:
     """Return the position of each rule, empty if none is known."""
     try:
         return _DECODER.decode((folder / "position.json").read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

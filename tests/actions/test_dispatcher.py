@@ -1,14 +1,17 @@
 """Actions from the tables to their destination: sent once, kept, and tried again."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.acting import act, act_on, acting, call, later, settings_of, write_rule
+from support.acting import Watcher, act, act_on, acting, call, later, settings_of, write_rule
 from support.data_folder import DataFolder
+from support.deadline import HANG_S
 
 from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
+from pipelines.actions.dispatcher import WORKERS
 from pipelines.actions.pause import pause, resume
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
@@ -167,3 +170,75 @@ async def test_states_of_a_call_arrive_once_each_and_in_order(tmp_path: Path) ->
         columns = json.loads(request.body)
         states.setdefault(columns["call_id"], []).append(columns["state"])
     assert list(states.values()) == [["started", "ended"]] * 6
+
+
+async def test_what_waited_while_a_rule_was_off_is_cancelled_also_if_a_kill_came_between(
+    tmp_path: Path,
+) -> None:
+    write_rule(tmp_path / "own")
+    on = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    off = acting(tmp_path / "data", own=tmp_path / "own")
+    async with DestinationServer(faults=Faults(server_error=1.0)) as destination:
+        settings = settings_of(on, MINE_URL=destination.url)
+        await named(on, destination.url)
+        await act_on(settings, on, call(1, later()))
+        await act_on(settings_of(off), off, [])
+        destination.faults = Faults()
+        on.sync()
+        watcher = Watcher(on, datetime.now(UTC))  # it decides that the rule acts again, and is killed
+        watcher.look()
+        await act_on(settings, on, [])
+        await act_on(settings, on, [], lambda: datetime.now(UTC) + timedelta(hours=1))
+        assert not destination.handled
+    assert on.rows("select state from actions") == [("cancelled",)]
+
+
+async def test_a_change_does_not_arrive_before_what_it_changed(tmp_path: Path) -> None:
+    """Or a record of the receiver would keep the older values."""
+    text = """-- A test.
+--
+-- action: http
+-- once per: call_id
+-- again when: number
+select event.call_id, min(event.occurred_at) as happened_at, count(*) as number
+from stored.events as event
+semi join changed using (call_id)
+group by event.call_id
+"""
+    write_rule(tmp_path / "own", text)
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    async with DestinationServer(faults=Faults(server_error=1.0)) as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)
+        await named(folder, destination.url)
+        calls = [call(number, later()) for number in range(6)]
+        now = datetime.now(UTC)
+        await act_on(settings, folder, [started for started, _ in calls], lambda: now)
+        destination.faults = Faults()
+        await act_on(settings, folder, [ended for _, ended in calls], lambda: now)
+        await act_on(settings, folder, [], lambda: now + timedelta(hours=1))
+        arrived = [json.loads(request.body) for request in destination.requests if request.fault is None]
+    numbers: dict[str, list[int]] = {}
+    for columns in arrived:
+        numbers.setdefault(columns["call_id"], []).append(columns["number"])
+    assert list(numbers.values()) == [[1, 2]] * 6
+
+
+async def test_a_clock_that_is_set_back_meanwhile_lets_a_sync_end(tmp_path: Path) -> None:
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    count = WORKERS["http"] + 1
+    async with DestinationServer() as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)
+        await named(folder, destination.url)
+        folder.land(body for number in range(count) for body in call(number, later()))
+        folder.sync()
+        async with asyncio.timeout(HANG_S):
+            await act(
+                settings,
+                folder,
+                lambda: datetime.now(UTC) - timedelta(hours=1 if destination.requests else 0),
+            )
+        folder.sync()
+        await act(settings, folder)
+        assert len(destination.handled) == count
+        assert set(destination.handled.values()) == {1}

@@ -5,10 +5,12 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from support.acting import AFTER_S, ENDED, NAMED_AT, Watcher, acting, call, landed_steps, write_rule
 from support.data_folder import body
 
 from connector.landing.zones import LISTED, PCA
+from pipelines.actions.paths import state_dir_of
 
 
 def test_each_thing_is_wanted_once_however_often_it_is_delivered_and_loaded(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_be
     both.sync()
     watcher = Watcher(both, NAMED_AT + timedelta(hours=1))
     seen = watcher.look()
-    assert seen.switched_on == {"mine"}
+    assert [row.waiting.action.rule for row in seen.cancelled] == ["mine"]
     assert seen.actions == []
     watcher.log.land()
     both.land(call(3, 7200))
@@ -215,3 +217,15 @@ def test_what_a_backfill_finds_sets_nothing_off(tmp_path: Path) -> None:
     # the webhook of the end comes late: it happened, and it is told of once
     folder.land(call(1, 301))
     assert len(watcher.wanted()) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", bytes(100), b'{"\xff\xfe":{}}', b"[1]"])
+def test_a_damaged_position_is_only_a_longer_look(tmp_path: Path, damage: bytes) -> None:
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    Watcher(folder).wanted()
+    folder.land(call(1, 10))
+    (state_dir_of(folder) / "position.json").write_bytes(damage)
+    assert len(Watcher(folder).wanted()) == 1
+    (state_dir_of(folder) / "position.json").write_bytes(damage)
+    assert Watcher(folder).wanted() == []

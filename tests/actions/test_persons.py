@@ -20,6 +20,7 @@ from connector.settings import Settings
 from connector.simulator.api import ApiServer
 from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
+from pipelines.actions import dispatcher
 from pipelines.actions.action import Action, Kind
 from pipelines.actions.dial import call_id_of
 from pipelines.actions.dispatcher import Dispatcher
@@ -83,9 +84,9 @@ async def following(folder: DataFolder, settings: Settings) -> AsyncIterator[Act
     acts = Acts(folder)
     rng = random.Random()
     senders = Senders(settings, folder, rng, lambda: acts.now)
-    dispatcher = Dispatcher(folder, senders, lambda: acts.now, rng, acts.said.append)
+    following = Dispatcher(folder, senders, lambda: acts.now, rng, acts.said.append)
     folder.sync()
-    task = asyncio.create_task(dispatcher.follow())
+    task = asyncio.create_task(following.follow())
     try:
         await acts.load(lambda: bool(folder.rows("select 1 from ops.action_steps where step = 'named'")))
         yield acts
@@ -196,6 +197,26 @@ async def test_what_failed_or_was_cancelled_is_sent_once_more_by_who_runs(tmp_pa
             await acts.load(lambda: acts.states()[:2] == ["sent"] * 2)
         assert destination.handled == {failed.action_id: 1, cancelled.action_id: 1}
     assert folder.rows("select count(*) from action_links") == [(2,)]
+
+
+async def test_two_people_who_retry_the_same_make_it_be_sent_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "_LAND_EVERY_S", HANG_S)  # what was sent is long not in the tables
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    first, second = make_actions(folder, "failed 2", "failed 2")
+    async with DestinationServer() as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)
+        await act_on(settings, folder, [], lambda: NAMED_AT)
+        async with following(folder, settings) as acts:
+            rows, _ = find_for_retry(folder, ["mine"], acts.now)
+            one = [row for row in rows if row.waiting.action.action_id == first.action_id]
+            land_retries(folder, one, acts.now)
+            await acts.load(lambda: first.action_id in destination.handled)
+            land_retries(folder, rows, acts.now)
+            await acts.load(lambda: second.action_id in destination.handled)
+        assert destination.handled == {first.action_id: 1, second.action_id: 1}
 
 
 async def test_a_retry_of_what_is_too_late_needs_its_id(tmp_path: Path) -> None:
