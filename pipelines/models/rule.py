@@ -81,9 +81,9 @@ class Rule(Model):
 
     @cached_property
     def version(self) -> str:
-        """A digest of what it says. Unlike `fingerprint`, an upgrade of DuckDB does not change it."""
+        """A digest of what it wants done. Limits, or an upgrade of DuckDB, do not change it."""
         functions = [function.definition for function in self.functions]
-        content = repr((sorted(self.fields.items()), self.sql, functions))
+        content = repr((self.once_per, self.again_when, self.sql, functions))
         return sha256(content.encode()).hexdigest()
 
 

@@ -229,3 +229,19 @@ def test_a_damaged_position_is_only_a_longer_look(tmp_path: Path, damage: bytes)
     assert len(Watcher(folder).wanted()) == 1
     (state_dir_of(folder) / "position.json").write_bytes(damage)
     assert Watcher(folder).wanted() == []
+
+
+def test_an_edit_of_when_and_how_to_send_makes_no_history_of_what_is_on_its_way(tmp_path: Path) -> None:
+    """A fact from before the last look that arrives after the edit is still acted on."""
+    write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    watcher = Watcher(folder)
+    watcher.wanted()
+    watcher.at = NAMED_AT + timedelta(hours=1)
+    folder.land(call(1, 3500))
+    folder.sync(published_at=watcher.at)
+    watcher.look()
+    watcher.log.land()
+    write_rule(tmp_path / "own", more="-- at most: 5 per hour\n-- quiet hours: 01:00-02:00 UTC\n-- keep: id")
+    folder.land(call(2, 3500))
+    assert watcher.wanted() == ['{"call_id":"call-2"}']
