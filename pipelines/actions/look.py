@@ -6,7 +6,7 @@ not: see `pipelines.actions.dispatcher`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -35,6 +35,8 @@ from pipelines.warehouse.changes import Publish, newest_publish
 from pipelines.warehouse.data_folder import DataFolder
 
 _FORGET_FROM = 10_000
+_LATEST_ARRIVAL = timedelta(minutes=10)
+"""How long before the last look something may have happened that an edited rule still judges."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,11 @@ class Lookout:
         Raises:
             OSError: The steps can't be stored.
         """
-        if self._has_named_first or self.folder.landing.list_stored([ACTIONS]):
+        if self._has_named_first:
             return
-        self._has_named_first = True
+        self._has_named_first = True  # looked at once, for each look at a bucket is a request
+        if self.folder.landing.list_stored([ACTIONS]):
+            return
         rules = [model for model in self.folder.models if isinstance(model, Rule)]
         namings = {
             rule.name: Naming(is_named=True, version=rule.version, begins_at=self.clock()) for rule in rules
@@ -205,8 +209,8 @@ class Lookout:
             if before is not None and before.is_named and before.version == rule.version:
                 continue
             if before is not None and before.is_named and name in positions:
-                # what happened since the last look is still to be judged
-                begins_at = positions[name].looked_at
+                # what happened around the last look may still arrive, and is to be judged
+                begins_at = max(filter(None, (before.begins_at, positions[name].looked_at - _LATEST_ARRIVAL)))
             else:
                 # a clock that is behind must not make history of what is known already
                 begins_at = max(filter(None, (now, read_last_received_at(connection))))

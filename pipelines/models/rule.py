@@ -10,6 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal, cast, get_args
 
+from connector.action_options import FAILURES
 from pipelines.models.model import Model
 from pipelines.models.quiet_hours import Limit, QuietHours
 from pipelines.models.relations import IDENTIFIER
@@ -103,6 +104,8 @@ def refuse_rule(rule: Rule) -> None:
     Raises:
         ModelError: With the file, the line and the fix.
     """
+    if rule.name == FAILURES:
+        raise ModelError(f"{rule.where()}: its settings would be those of failed runs. Rename the file.")
     kinds = get_args(RuleKind)
     if rule.fields.get("action") not in kinds:
         raise ModelError(

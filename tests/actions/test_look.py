@@ -143,6 +143,16 @@ def test_an_edited_rule_acts_on_what_happens_from_then_on(tmp_path: Path) -> Non
     assert restarted.wanted() == ['{"call_id":"call-2"}']
 
 
+def test_an_edited_rule_still_judges_what_arrives_late_of_the_minutes_before(tmp_path: Path) -> None:
+    path = write_rule(tmp_path / "own")
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    Watcher(folder).wanted()
+    path.write_text(path.read_text().replace("call_id, status", "call_id, agent_id, status"))
+    restarted = Watcher(folder, NAMED_AT + timedelta(minutes=5))
+    folder.land(call(1, -59) + call(2, -61))  # one ended a second after the naming, one before it
+    assert restarted.wanted() == ['{"call_id":"call-1"}']
+
+
 def test_a_rule_that_is_switched_off_and_on_again_acts_on_nothing_of_the_time_between(tmp_path: Path) -> None:
     write_rule(tmp_path / "own")
     write_rule(tmp_path / "own", name="other")

@@ -93,6 +93,11 @@ def test_a_header_that_leaves_something_open_is_refused_with_the_fix(
         read_rule(written(tmp_path, header + SELECT))
 
 
+def test_a_rule_may_not_take_the_settings_of_failed_runs(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Rename the file"):
+        read_rule(written(tmp_path, HEADER + SELECT, "pipeline_failures"))
+
+
 def test_a_broken_rule_is_named_and_the_tables_go_on(tmp_path: Path) -> None:
     written(tmp_path, HEADER + "selekt 1")
     sql = load_sql(sql_folder(), tmp_path, rules=("mine",))
