@@ -80,7 +80,7 @@ class Attempts:
         if waiting.is_begun:
             answer = await self.senders.find_out(action, waiting.round)
             await self._store_answer(rule, waiting, answer)
-        elif waiting.round == 1 and action.expires_at is not None and now > action.expires_at:
+        elif action.expires_at is not None and now > action.expires_at:
             await self._finish(waiting, "expired", error="it was too late: see its `not after:`")
         elif held := self._reason_to_hold(rule, action, now):
             await self._hold(waiting, *held)
@@ -125,6 +125,7 @@ class Attempts:
 
     async def _begin_call(self, rule: Rule, waiting: Waiting, now: datetime) -> bool:
         """Return whether a call may be asked for. Then it is landed that it will be."""
+        round_number = waiting.round
         try:
             refused = await asyncio.to_thread(self.senders.refusal_of, rule, waiting.action)
         except OperatorError as error:
@@ -137,7 +138,7 @@ class Attempts:
             self.put_back(waiting, now)
             return False
         # durable and landed before the request, so that no crash can make it forgotten
-        await self._store(self.next_step(waiting, "started"))
+        await self._store(self.next_step(waiting, "started", cause=str(round_number)))
         await asyncio.to_thread(self.log.land)
         waiting.is_begun = True
         # a disk that was full for hours must not make the call at night

@@ -235,6 +235,7 @@ def _take_in_person(backlog: Backlog, mine: Waiting, row: Row) -> None:
     if row.waiting.round > mine.round:
         mine.round, mine.attempts, mine.is_dropped = row.waiting.round, 0, not row.is_unsettled
         mine.steps = max(mine.steps, row.waiting.steps)
+        mine.action = row.waiting.action
         if row.is_unsettled:
             backlog.hasten(mine, row.waiting.due_at)
     elif row.last_step in ("cancelled", "settled"):

@@ -136,12 +136,17 @@ def find_for_firing(
 
 
 def land_retries(folder: DataFolder, rows: Sequence[Row], now: datetime) -> None:
-    """Make actions due again from `now` on, UTC.
+    """Make actions due again from `now` on, UTC. What was too late already is sent however late it is.
 
     Raises:
         OSError: Landing can't store it. Nothing was changed.
     """
-    _land(folder, [_step(row, "retried", now, due_at=now) for row in rows], now)
+    steps = []
+    for row in rows:
+        expires_at = row.waiting.action.expires_at
+        is_late = expires_at is not None and expires_at < now
+        steps.append(_step(row, "retried", now, due_at=now, expires_at=None if is_late else expires_at))
+    _land(folder, steps, now)
 
 
 def land_cancels(folder: DataFolder, rows: Sequence[Row], now: datetime) -> None:

@@ -132,7 +132,7 @@ def preview_of(
 
 def _hold(candidate: Candidate, rule: Rule, now: datetime) -> str:
     expires_at = candidate.action.expires_at
-    if candidate.round == 1 and expires_at is not None and now > expires_at:
+    if expires_at is not None and now > expires_at:
         return "it is too late by its `not after:`."
     if rule.quiet_hours is not None and rule.quiet_hours.is_quiet(now):
         return f"it waits until {rule.quiet_hours.next_open(now):%Y-%m-%d %H:%M} UTC, after its quiet hours."

@@ -61,7 +61,7 @@ intents as (
         action_id,
         arg_min(
             struct_pack(
-                kind, rule, identity, revision, cause, lane, call_id, happened_at, expires_at, identity_hash,
+                kind, rule, identity, revision, cause, lane, call_id, happened_at, identity_hash,
                 intended_at := recorded_at, request := body
             ),
             place
@@ -78,6 +78,8 @@ moments as (
         arg_max(struct_pack(step, error, due_at, place), place)
             filter (step in ('sent', 'failed', 'unknown', 'expired', 'cancelled', 'settled')) as ended,
         arg_max(struct_pack(step, error, due_at, place), place) filter (step = 'started') as started,
+        arg_max(try_cast(cause as bigint), place) filter (step = 'started') as started_round,
+        arg_max_null(expires_at, place) filter (step in ('intended', 'retried')) as expires_at,
         max(place) filter (step in ('tried', 'sent', 'failed', 'unknown', 'settled')) as answered_place,
         max(place) filter (step = 'retried') as retried_place,
         bool_or(step = 'sent' or cause = 'sent' and step = 'settled') as is_sent,
@@ -93,7 +95,13 @@ moments as (
 -- a call that may have been made is asked about, and what has ended waits no more unless it is tried again
 newest as (
     select
-        * exclude (newest, ended, started),
+        * exclude (newest, ended, started, round),
+        -- what is asked about is the call of the round in which it began
+        case
+            when started.place > answered_place or started is not null and answered_place is null
+                then coalesce(started_round, round)
+            else round
+        end as round,
         case
             when started.place > answered_place or started is not null and answered_place is null then started
             when ended.place > retried_place or ended is not null and retried_place is null then ended
@@ -126,6 +134,7 @@ settled as (
         case when not is_sent then step.error end as state_reason,
         case when not is_sent and step.step in ('intended', 'held', 'tried', 'retried') then step.due_at end as due_at,
         sent_at,
+        expires_at,
         steps,
         round,
         step.step as last_step,
@@ -144,7 +153,7 @@ select
     intent.happened_at,
     intent.intended_at,
     settled.due_at,
-    intent.expires_at,
+    settled.expires_at,
     settled.sent_at,
     epoch_us(settled.sent_at - intent.happened_at) / 1e6 as delay_s,
     coalesce(attempts.attempts, 0) as attempts,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from support.acting import NAMED_AT, act_on, acting, call, settings_of, write_rule
+from support.actions import SECRET
 from support.data_folder import DataFolder
 from support.deadline import HANG_S
 
@@ -236,6 +237,45 @@ async def test_a_retry_of_what_is_too_late_needs_its_id(tmp_path: Path) -> None:
         folder.sync(published_at=at)
         await act_on(settings, folder, [], lambda: at)
         assert destination.handled == {action_id: 1}
+
+
+async def test_a_retry_in_time_is_not_sent_once_it_is_too_late(tmp_path: Path) -> None:
+    text = """-- A test.
+--
+-- action: http
+-- once per: call_id
+-- not after: late_at
+select call_id, ended_at as happened_at, ended_at + interval 1 hour as late_at
+from calls where ended_at is not null
+"""
+    write_rule(tmp_path / "own", text)
+    folder = acting(tmp_path / "data", "mine", own=tmp_path / "own")
+    at = NAMED_AT + timedelta(minutes=5)
+    async with DestinationServer(SECRET) as destination:
+        settings = settings_of(folder, MINE_URL=destination.url)  # unsigned, so it is refused
+        await act_on(settings, folder, [], lambda: NAMED_AT)
+        await act_on(settings, folder, call(1, 10), lambda: at)
+        assert folder.rows("select state from actions") == [("failed",)]
+        rows, _ = find_for_retry(folder, ["mine"], at)
+        land_retries(folder, rows, at)
+        folder.sync(published_at=at)
+        refused = destination.refused
+        await act_on(settings, folder, [], lambda: at + timedelta(hours=2))
+        assert destination.refused == refused
+    assert folder.rows("select state from actions") == [("expired",)]
+
+
+def test_a_call_is_asked_about_in_the_round_in_which_it_began(tmp_path: Path) -> None:
+    folder = acting(tmp_path / "data")
+    (action,) = make_actions(folder, "", rule="ring", kind="dial")
+    rounds = (("started", "1"), ("failed", None), ("retried", None), ("started", "2"), ("retried", None))
+    steps = [
+        step_of(action, as_step(step), number, NAMED_AT, cause=cause)
+        for number, (step, cause) in enumerate(rounds, 2)
+    ]
+    land_steps(folder.landing, "ring-later", enumerate(steps))
+    folder.sync()
+    assert folder.rows("select last_step, round, state from stored.actions") == [("started", 2, "due")]
 
 
 async def test_a_call_that_is_settled_as_not_made_is_dialled_once_more_with_an_id_of_its_own(
