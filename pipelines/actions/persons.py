@@ -19,7 +19,7 @@ from pipelines.actions.decide import Known, Wanted, list_wanted
 from pipelines.actions.published import STEPS, Row, is_current, list_actions_of, read_actions
 from pipelines.actions.rules import RuleWordError, refuse_off, refuse_unknown, rule_of
 from pipelines.actions.steps import StepRow, intended, land_steps, new_actor_id, step_of
-from pipelines.models.load import list_rules
+from pipelines.models.rule_files import list_rules
 from pipelines.warehouse.data_folder import DataFolder
 from pipelines.warehouse.intake import find_new_files
 

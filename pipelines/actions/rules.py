@@ -6,8 +6,9 @@ Finding and refusing a rule belongs here. What its file may say does not: see `p
 from collections.abc import Sequence
 
 from connector.errors import EXIT_USAGE, OperatorError
-from pipelines.models.load import list_rules, load_sql
+from pipelines.models.load import load_sql
 from pipelines.models.rule import RULES, Rule
+from pipelines.models.rule_files import list_rules
 from pipelines.warehouse.data_folder import DataFolder
 
 

@@ -21,7 +21,8 @@ from pipelines.models.functions import called_by, read_functions
 from pipelines.models.model import Check, Function, Model, Question, Unusable
 from pipelines.models.order import in_order
 from pipelines.models.relations import parse
-from pipelines.models.rule import RULE_FIELDS, RULES, Rule, meant_rule, refuse_rule
+from pipelines.models.rule import RULES
+from pipelines.models.rule_files import find_rules, read_rule
 from pipelines.models.rules import (
     CHECK_FIELDS,
     MODEL_FIELDS,
@@ -39,7 +40,6 @@ from pipelines.models.sql_file import ModelError, SqlFile, list_sql_files, read_
 
 _LAYERS_OF_OURS = ("staging", "core")
 """The folders of models in which customers write nothing."""
-_MODEL_FIELDS_OF_RULES = tuple(each for each in MODEL_FIELDS if each not in ("schema", "received"))
 _NOTHING = "select null as nothing"
 
 
@@ -127,28 +127,6 @@ def read_model(path: Path, functions: Iterable[Function] = (), unusable: Iterabl
     return model
 
 
-def read_rule(path: Path, functions: Iterable[Function] = (), unusable: Iterable[Unusable] = ()) -> Rule:
-    """Read one file of a rule, as `read_model` does.
-
-    Raises:
-        ModelError: It can't be used.
-    """
-    file = meant_rule(meant_model(read_sql_file(path, (*_MODEL_FIELDS_OF_RULES, *RULE_FIELDS))))
-    rule = Rule(**vars(file), functions=called_by(file, functions, unusable))
-    refuse_rule(rule)
-    refuse_model(rule)
-    return rule
-
-
-def list_rules(folder: Path, own: Path | None = None) -> list[str]:
-    """Return the names of all rules that there are, whether they can be used or not.
-
-    Raises:
-        ModelError: Two files share a name, or there is no folder `own`.
-    """
-    return sorted(path.stem for path in list_files_of(RULES, folder, own))
-
-
 def read_query(folder: Path, name: str) -> str:
     """Return the statement of the query `name`."""
     return read_query_file(folder, name).sql
@@ -185,7 +163,7 @@ def _read_models(
         else:
             unusable.append(model)
     _refuse_missing_models(folder, models)
-    for name, path in _find_rules(folder, own, rules, models, unusable).items():
+    for name, path in find_rules(folder, own, rules, models, unusable).items():
         try:
             models[f"{RULES}.{name}"] = read_rule(path, functions, unusable_functions)
         except ModelError as error:
@@ -235,26 +213,6 @@ def _read_own(path: Path, functions: Iterable[Function], unusable: Iterable[Unus
         return read_model(path, functions, unusable)
     except ModelError as error:
         return _without_statement(path, str(error), fields.get("schema", "main"))
-
-
-def _find_rules(
-    folder: Path,
-    own: Path | None,
-    names: Sequence[str],
-    models: Mapping[str, Model],
-    unusable: list[Unusable],
-) -> dict[str, Path]:
-    """Return the files of the rules of these names. Those that can't even be tables become unusable."""
-    paths = {path.stem: path for path in list_files_of(RULES, folder, own)}
-    taken = {model.name for model in models.values()}
-    for name in names:
-        if name not in paths:
-            known = ", ".join(sorted(paths))
-            why = f"VERBEX_ACTIONS names `{name}`, and there is no such rule. Name one of these: {known}."
-            unusable.append(Unusable(name, why))
-        elif name in taken:
-            unusable.append(Unusable(name, f"{paths[name]}: a table has this name. Rename the file."))
-    return {name: paths[name] for name in names if name in paths and name not in taken}
 
 
 def _without_statement(path: Path, problem: str, schema: str = "main") -> Model | Unusable:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.actions.decide import Wanted, list_wanted
-from pipelines.models.load import read_rule
 from pipelines.models.rule import Rule
+from pipelines.models.rule_files import read_rule
 from pipelines.warehouse.catalog import quoted
 
 RULE = """-- A test.

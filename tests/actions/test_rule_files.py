@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.load import list_rules, load_sql, read_rule
+from pipelines.models.load import load_sql
 from pipelines.models.rule import Rule
+from pipelines.models.rule_files import list_rules, read_rule
 from pipelines.models.sql_file import ModelError, sql_folder
 
 RULES = sorted(list_rules(sql_folder()))

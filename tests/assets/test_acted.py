@@ -24,7 +24,7 @@ from pipelines.actions.pause import pause, resume
 from pipelines.actions.step_log import StepLog
 from pipelines.actions.steps import StepRow
 from pipelines.definitions import build_definitions
-from pipelines.models.load import list_rules
+from pipelines.models.rule_files import list_rules
 from pipelines.models.sql_file import ModelError, sql_folder
 from pipelines.names import ACT_JOB, ACTION_CHECK, LOAD_JOB, action_asset
 from pipelines.resources import WarehouseResource
