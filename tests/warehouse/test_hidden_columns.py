@@ -40,8 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 
 def test_there_are_hidden_columns() -> None:
     """The other tests would pass without any."""
-    assert {"call_hash", "trace_hash"} == HIDDEN
-    assert {"calls", "calls_enriched", "events", "pca_fetches"} == {model.table for model in STORED}
+    assert {"call_hash", "trace_hash", "identity_hash", "last_step", "round"} == HIDDEN
+    stored = {model.table for model in STORED}
+    assert stored == {"actions", "calls", "calls_enriched", "events", "pca_fetches"}
 
 
 def test_people_see_the_columns_of_the_reference_and_no_others(folder: DataFolder) -> None:

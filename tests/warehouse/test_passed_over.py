@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from support.command import Run
-from support.data_folder import NOON_US, DataFolder, body
+from support.data_folder import NOON, NOON_US, DataFolder, body
 from support.oracle import STARTED
 from support.receiver import make_delivery, seal_all
 
 from connector.journal.delivery import Group
 from connector.journal.segment import Segment
 from connector.landing.compaction import compact
-from connector.landing.zones import EVENTS, ZONES
+from connector.landing.zones import ACTIONS, EVENTS, ZONES
+from pipelines.actions.steps import StepRow, land_steps
 from pipelines.reconciliation.rebuild import compare_with_rebuild
 from pipelines.warehouse.intake import list_new_files
 
@@ -27,7 +28,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(2):
         land(made, number)
         for zone in ZONES:
-            if zone is not EVENTS:
+            if zone is ACTIONS:
+                land_steps(made.landing, f"actor-{number}", [(0, StepRow(NOON, "named", "mine"))])
+            elif zone is not EVENTS:
                 outcome = "listed" if zone.name == "listed" else "failed"
                 made.land_answers(zone, [{"call_id": f"call-{number}", "outcome": outcome, "body": b"{}"}])
     made.sync()
