@@ -91,18 +91,20 @@ class Lookout:
         if link == self._link_seen:
             return None
         with self.folder.read() as connection:
-            publish = newest_publish(connection)
-            if publish is None or (self._seen is not None and publish.id == self._seen.id):
-                return None
-            models = self.folder.models
-            ours = [model for model in models if model.table in (STEPS, TABLE)]
-            if not is_current(connection, ours):
-                return None
-            if self._seen is None and not has_all_steps(connection, self.folder.landing):
-                return None
-            seen = self._look(connection, publish, models, known)
-            self._link_seen = link
-            return seen
+            seen = self._look_if_ready(connection, known)
+        self._link_seen = link  # what is missing comes with another publish
+        return seen
+
+    def _look_if_ready(self, connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> Seen | None:
+        publish = newest_publish(connection)
+        if publish is None or (self._seen is not None and publish.id == self._seen.id):
+            return None
+        models = self.folder.models
+        if not is_current(connection, [model for model in models if model.table in (STEPS, TABLE)]):
+            return None
+        if self._seen is None and not has_all_steps(connection, self.folder.landing):
+            return None
+        return self._look(connection, publish, models, known)
 
     def name_first(self) -> None:
         """Name the rules where none ever was, before there are tables: the first call counts already.
