@@ -30,12 +30,11 @@ from connector.simulator.world import World
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 FOLLOW = """
-from pipelines.actions import dial, dispatcher, http, patience
+from pipelines.actions import dial, http, patience
 http.HttpSender.__init__.__kwdefaults__["timeout_s"] = 1.0
 patience._FIRST_S = 0.05
 patience._LONGEST_S = 0.5
 dial.DialSender.settle.__kwdefaults__["pauses_s"] = (0.05, 0.1, 0.2, 0.5)
-dispatcher._PAUSE_AFTER_FAULT = dispatcher.timedelta(seconds=1)
 from pipelines.cli import main
 main()
 """
