@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from support.acting import Watcher, act, act_on, acting, call, later, settings_of, write_rule
+from support.actions import SECRET
 from support.data_folder import DataFolder
 from support.deadline import HANG_S
 
@@ -14,7 +15,6 @@ from connector.simulator.faults import Faults
 from pipelines.actions.dispatcher import WORKERS
 from pipelines.actions.pause import pause, resume
 
-SECRET = "whsec_" + "c2VjcmV0" * 6
 KEEP = "-- keep: ticket_id, ticket.id\n"
 
 

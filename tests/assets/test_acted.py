@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from support.acting import act, act_on, acting, call, later, settings_of, write_rule
+from support.actions import SECRET
 from support.data_folder import DataFolder
 from support.deadline import HANG_S
 
@@ -32,7 +33,6 @@ from pipelines.warehouse.session import open_session
 
 ASSET = dg.AssetKey("actions_of_mine")
 CHECK = dg.AssetCheckKey(ASSET, ACTION_CHECK)
-SECRET = "whsec_" + "c2VjcmV0" * 6
 FAILING = """-- A test.
 --
 -- action: http

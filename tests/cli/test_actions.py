@@ -11,6 +11,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from support.acting import act, acting, call, settings_of, write_rule
+from support.actions import SECRET
 from support.deadline import HANG_S
 
 from connector.simulator.api import ApiServer
@@ -19,7 +20,6 @@ from connector.simulator.faults import Faults
 from pipelines.actions.dispatcher import WORKERS
 from pipelines.cli import main
 
-SECRET = "whsec_" + "c2VjcmV0" * 6
 RING = """-- A test.
 --
 -- action: dial

@@ -11,6 +11,7 @@ import dagster as dg
 import msgspec
 import pytest
 from pydantic import SecretStr
+from support.actions import SECRET
 from support.data_folder import dagster_instance
 
 from connector.setting_names import find_unknown_settings
@@ -105,7 +106,7 @@ async def test_people_are_told_of_each_run_that_fails_from_then_on(
 async def test_a_destination_that_refuses_for_good_holds_up_no_later_failure(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    async with DestinationServer("whsec_" + "c2VjcmV0" * 6) as strict, DestinationServer() as open_one:
+    async with DestinationServer(SECRET) as strict, DestinationServer() as open_one:
         cursor = await look(settings_with(tmp_path, URL=strict.url), instance, None)
         await asyncio.to_thread(fail, instance)
         cursor = await look(settings_with(tmp_path, URL=strict.url), instance, cursor)

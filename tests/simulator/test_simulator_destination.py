@@ -7,12 +7,12 @@ from typing import Any
 import aiohttp
 import pytest
 from standardwebhooks import Webhook
+from support.actions import SECRET
 from support.deadline import HANG_S
 
 from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwPD8ILPZIo2La"
 BODY = '{"call_id": "c1"}'
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from pipelines.actions.action import Action, Kind
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwPD8ILPZIo2La"
+SECRET = "whsec_" + "c2VjcmV0" * 6
+"""The secret that signs in tests."""
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

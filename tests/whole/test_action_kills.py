@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from support.acting import acting, call, landed_steps, seconds_of, write_rule
+from support.actions import SECRET
 from support.command import inherited
 from support.data_folder import DataFolder
 from support.deadline import HANG_S
@@ -28,7 +29,6 @@ from connector.simulator.destination import DestinationServer
 from connector.simulator.faults import Faults
 from connector.simulator.world import World
 
-SECRET = "whsec_" + "c2VjcmV0" * 6
 FOLLOW = """
 from pipelines.actions import dial, http, patience
 http.HttpSender.__init__.__kwdefaults__["timeout_s"] = 1.0
